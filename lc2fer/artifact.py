@@ -1,0 +1,222 @@
+"""Every file on disk that claims something: the file and its manifest.
+
+The manifest `<stem>.json` beside the file names every byte (sha256), what it was made from and how. It is written
+last, so an artifact is complete or it is not there.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lc2fer.errors import ArtifactError, Lc2ferError
+from lc2fer.inputs import InputSpec
+from lc2fer.recipe import Recipe
+
+FORMAT = 1
+KINDS = ("checkpoint", "onnx", "openvino", "tensorrt")
+_MANIFEST_LIMIT = 4_000_000  # bytes; a manifest is some kilobytes
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of an artifact, by its name beside the manifest."""
+
+    name: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file and what its manifest says of it."""
+
+    path: Path  # the file that a session opens; the manifest is path.with_suffix(".json")
+    kind: str
+    target: str  # "onnx-int8", ...; "torch" for a checkpoint
+    variant: str
+    input_spec: InputSpec
+    files: tuple[FileRecord, ...] = ()
+    recipe: Recipe | None = None
+    parent_sha256: str | None = None
+    calibration: Mapping[str, Any] | None = None
+    proof: Mapping[str, Any] | None = None  # how it agreed with its parent
+    training: Mapping[str, Any] | None = None  # checkpoints only
+    device: Mapping[str, Any] | None = None  # engines only
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """`C6-onnx-int8`: the file's stem."""
+        return self.path.stem
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.path.with_suffix(".json")
+
+    @property
+    def sha256(self) -> str:
+        """Of the main file, or of all files' hashes where there are several."""
+        if len(self.files) == 1:
+            return self.files[0].sha256
+        return hashlib.sha256("".join(record.sha256 for record in self.files).encode()).hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files, without the manifest."""
+        return sum(record.size_bytes for record in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "target": self.target,
+            "variant": self.variant,
+            "files": [vars(record) for record in self.files],
+            "input_spec": self.input_spec.to_json(),
+            "recipe": None if self.recipe is None else self.recipe.to_json(),
+            "parent_sha256": self.parent_sha256,
+            "calibration": self.calibration,
+            "proof": self.proof,
+            "training": self.training,
+            "device": self.device,
+            "tools": dict(self.tools),
+        }
+
+
+def load(path: Path) -> Artifact:
+    """The artifact of that model file or manifest, every file's hash checked.
+
+    Raises ArtifactError where the manifest is missing or damaged, or a file differs from what the manifest says.
+    """
+    path = Path(path)
+    manifest = path if path.suffix == ".json" else path.with_suffix(".json")
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing. Expected a model file or its manifest. Make it with lc2fer-export.")
+    if not manifest.is_file():
+        raise ArtifactError(
+            f"{path} has no manifest. Expected {manifest.name} beside it. Copy both, or export the model again."
+        )
+    if manifest.stat().st_size > _MANIFEST_LIMIT:
+        raise ArtifactError(
+            f"{manifest} has {manifest.stat().st_size:,} bytes. A manifest has at most {_MANIFEST_LIMIT:,}. "
+            "Export the model again."
+        )
+    try:
+        fields = json.loads(manifest.read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT or fields["kind"] not in KINDS:
+            raise ArtifactError(
+                f"{manifest} has format {fields['format']!r} and kind {fields['kind']!r}. This version reads format "
+                f"{FORMAT} and the kinds {', '.join(KINDS)}. Use the version that made it, or export the model again."
+            )
+        records = tuple(FileRecord(**record) for record in fields["files"])
+        artifact = Artifact(
+            path=manifest.parent / records[0].name,
+            kind=fields["kind"],
+            target=fields["target"],
+            variant=fields["variant"],
+            input_spec=InputSpec.from_json(fields["input_spec"]),
+            files=records,
+            recipe=None if fields["recipe"] is None else Recipe.from_json(fields["recipe"]),
+            parent_sha256=fields["parent_sha256"],
+            calibration=fields["calibration"],
+            proof=fields["proof"],
+            training=fields["training"],
+            device=fields["device"],
+            tools=fields["tools"],
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+        raise ArtifactError(
+            f"{manifest} is not a manifest of this project ({type(error).__name__}: {error}). Expected what "
+            "lc2fer-export or lc2fer-train writes. Make the model again."
+        ) from None
+    for record in records:
+        _check(manifest.parent, record)
+    return artifact
+
+
+def _check(folder: Path, record: FileRecord) -> None:
+    if Path(record.name).name != record.name:
+        raise ArtifactError(
+            f"The manifest names the file {record.name!r}. Expected a plain name beside the manifest. Do not use it."
+        )
+    path = folder / record.name
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing. The manifest names it. Copy it too, or make the model again.")
+    size = path.stat().st_size
+    if size != record.size_bytes or hash_file(path) != record.sha256:
+        raise ArtifactError(
+            f"{path} is not the file that its manifest describes ({size:,} bytes, expected {record.size_bytes:,} with "
+            f"sha256 {record.sha256[:12]}...). It was truncated or changed. Copy it again, or make the model again."
+        )
+
+
+def hash_file(path: Path) -> str:
+    """Sha256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def record_of(path: Path) -> FileRecord:
+    """A file's entry for a manifest."""
+    return FileRecord(path.name, hash_file(path), path.stat().st_size)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A temporary folder inside `folder`, removed at the end whatever happens; `publish` moves out what is to stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+    try:
+        yield staging
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Lc2ferError(
+            f"The disk of {folder} is full. Room for the new files was expected; what was there before is untouched. "
+            "Free some space and run the command again."
+        ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish(artifact: Artifact, folder: Path) -> Artifact:
+    """Move a staged artifact's files to `folder`, its manifest last, each in one step."""
+    staging = artifact.path.parent
+    write(staging / artifact.manifest_path.name, artifact.to_json())
+    for record in artifact.files:
+        os.replace(staging / record.name, folder / record.name)
+    os.replace(staging / artifact.manifest_path.name, folder / artifact.manifest_path.name)
+    return replace(artifact, path=folder / artifact.path.name)
+
+
+def write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader finds the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=1, allow_nan=False)
+            file.write("\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def tool_versions(*packages: str) -> dict[str, str]:
+    """Installed versions of this project and those packages, for a manifest."""
+    return {package: metadata.version(package) for package in ("lc2fer", *packages)}

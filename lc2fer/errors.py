@@ -1,0 +1,37 @@
+"""The errors a user meets: what happened, what was expected, what to do; one sentence each."""
+
+from __future__ import annotations
+
+
+class Lc2ferError(Exception):
+    """Base of every error that is shown to a user without a traceback."""
+
+    exit_code = 2
+
+
+class UsageError(Lc2ferError):
+    """An argument, or a combination of them, that cannot be carried out."""
+
+
+class DataError(Lc2ferError):
+    """A picture, label file or folder that is not what it should be."""
+
+
+class ArtifactError(Lc2ferError):
+    """A checkpoint, model file or manifest that is missing, damaged or foreign."""
+
+
+class TrainingError(Lc2ferError):
+    """Training that cannot go on."""
+
+
+class ParityError(Lc2ferError):
+    """An artifact that disagrees with its parent; it was not kept."""
+
+    exit_code = 1
+
+
+class TargetUnavailable(Lc2ferError):
+    """A target or an engine that this machine does not have."""
+
+    exit_code = 3

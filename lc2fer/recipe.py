@@ -1,0 +1,85 @@
+"""How an artifact is to be made; a recipe that cannot work is refused when it is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lc2fer.errors import ArtifactError, UsageError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+METHODS = ("max", "percentile", "entropy", "nncf")
+FEWEST_IMAGES = 32  # below this, ranges are anecdotes
+NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which images give the ranges and how: `count` images of D^v drawn with `seed`."""
+
+    method: str = "max"
+    count: int = 300
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(
+                f"There is no calibration method {self.method!r}. Expected one of {', '.join(METHODS)}. Choose one."
+            )
+        if self.count < FEWEST_IMAGES:
+            raise UsageError(
+                f"{self.count} calibration images were asked for. At least {FEWEST_IMAGES} are needed for ranges that "
+                f"hold. Raise --calibration-images."
+            )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Precision, graph form and calibration of one artifact."""
+
+    precision: str
+    form: str = "deploy"  # lc2fer/fuse.py
+    opset: int = 18
+    batch: int = 1  # static: engines plan memory and kernels for it
+    calibration: Calibration | None = None
+    kept: tuple[str, ...] = ()  # layers left in higher precision, by name
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision {self.precision!r}. Expected one of {', '.join(PRECISIONS)}. Choose one."
+            )
+        if (self.precision == "int8") != (self.calibration is not None):
+            raise UsageError(
+                f"A recipe of precision {self.precision} {'lacks' if self.calibration is None else 'has'} a "
+                "calibration. int8 needs one and nothing else may have one. Correct the recipe."
+            )
+        if not 17 <= self.opset <= NEWEST_OPSET:
+            raise UsageError(
+                f"Opset {self.opset} was asked for. Expected 17 (LayerNormalization is one node) to {NEWEST_OPSET} "
+                "(the newest that TensorRT 10.3 reads). Choose one of these."
+            )
+        if self.batch < 1:
+            raise UsageError(f"A batch of {self.batch} was asked for. Expected 1 or more. Correct the recipe.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's form."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_json`; raises ArtifactError where the manifest is damaged."""
+        try:
+            calibration = fields["calibration"]
+            return cls(
+                **{
+                    **fields,
+                    "calibration": None if calibration is None else Calibration(**calibration),
+                    "kept": tuple(fields["kept"]),
+                }
+            )
+        except (KeyError, TypeError, UsageError) as error:
+            raise ArtifactError(
+                f"The manifest's recipe is damaged ({error}). Expected the fields of Recipe. Export the artifact again."
+            ) from None

@@ -1,0 +1,81 @@
+"""A loaded model, whatever the engine: float32 images in, logits out, and nothing else."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
+from lc2fer.errors import TargetUnavailable, UsageError
+
+# Kind of artifact -> the module that opens it. The hub reaches engines by name only, when they are asked for.
+SESSIONS = MappingProxyType(
+    {
+        "checkpoint": "lc2fer.eager",
+        "onnx": "lc2fer.deploy.onnxruntime",
+        "openvino": "lc2fer.deploy.openvino",
+        "tensorrt": "lc2fer.deploy.tensorrt",
+    }
+)
+
+EXTRAS = MappingProxyType({"checkpoint": "export", "onnx": "export", "openvino": "openvino", "tensorrt": "tensorrt"})
+
+
+class Session(Protocol):
+    """One engine with one artifact in it; a context manager. No timing in it: that is the harness's work."""
+
+    @property
+    def artifact(self) -> Artifact: ...
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits float32 [N,7] of raw RGB pixels, float32 [N,3,H,W] in 0..255."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_session(path: str | Path | Artifact, **options: Any) -> Session:
+    """Open a model file (or its manifest) with the engine that runs it.
+
+    `options` are the engine's own, `threads` for all of them. Raises ArtifactError for a missing, damaged or foreign
+    file and TargetUnavailable where the engine is not installed or cannot run here.
+    """
+    artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))
+    module = SESSIONS[artifact.kind]
+    try:
+        load: Callable[..., Session] = importlib.import_module(module).load
+        return load(artifact, **options)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("lc2fer"):
+            raise TargetUnavailable(
+                f"{artifact.path.name} needs {module}, which this installation does not have. Expected the whole "
+                "package. Install lc2fer again."
+            ) from None
+        raise TargetUnavailable(
+            f"{artifact.path.name} cannot be opened here: the package {error.name} is not installed. "
+            f"It comes with the extra [{EXTRAS[artifact.kind]}]. Run: pip install 'lc2fer[{EXTRAS[artifact.kind]}]'."
+        ) from None
+
+
+def check_batch(batch: NDArray[np.float32], artifact: Artifact) -> None:
+    """Raise UsageError unless batch is float32 [N,3,H,W] with N >= 1, as the artifact's InputSpec says."""
+    shape = artifact.input_spec.shape
+    if batch.dtype != np.float32 or batch.ndim != 4 or batch.shape[1:] != shape or len(batch) == 0:
+        raise UsageError(
+            f"{artifact.name} was given {batch.dtype} {list(batch.shape)}. Expected float32 [N, "
+            f"{', '.join(map(str, shape))}] of raw RGB pixels, 0..255. Prepare images with session.artifact.input_spec."
+            "apply."
+        )
