@@ -1,0 +1,380 @@
+"""lc2fer-train: from a folder of pictures to a checkpoint.
+
+The paper's recipe is the default: AdamW, learning rate 1e-3, batch 128, at most 150 epochs, the best epoch by D^v.
+Every epoch starts from (seed, epoch) alone, so a run that was killed and resumed ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lc2fer import artifact as artifacts
+from lc2fer import checkpoint
+from lc2fer.artifact import Artifact
+from lc2fer.augment import AUGMENTATIONS, augmentation
+from lc2fer.data import labels_of, open_dataset, read_pixels
+from lc2fer.data.split import Split, divide
+from lc2fer.errors import ArtifactError, TrainingError, UsageError
+from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.model import build, normalize
+from lc2fer.variants import VARIANTS, variant
+
+SCHEDULES = ("constant", "one-cycle")
+_WARM_UP = 0.25  # share of a one-cycle run in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run's result, together with the images; the defaults are the paper's where it states them."""
+
+    config: str
+    size: int = 100  # pixels a side
+    epochs: int = 150
+    batch: int = 128  # over all processes
+    lr: float = 1e-3
+    schedule: str = "constant"  # not stated in the paper
+    weight_decay: float = 0.01  # not stated; PyTorch's default
+    label_smoothing: float = 0.0  # not stated
+    drop_path: float = 0.1  # rate not stated
+    augment: str = "none"
+    patience: int = 30  # epochs without a better one before stopping
+    precision: str = "fp32"
+    seed: int = 0
+    init: str | None = None  # sha256 of the checkpoint that the weights start from
+
+    def __post_init__(self) -> None:
+        variant(self.config).feature_sizes(self.size)
+        for name in ("epochs", "batch", "patience"):
+            if getattr(self, name) < 1:
+                raise UsageError(
+                    f"--{name} is {getattr(self, name)}. Expected 1 or more. Pass a positive number as --{name}."
+                )
+        if not 0 < self.lr < math.inf:
+            raise UsageError(f"--lr is {self.lr}. Expected a positive learning rate, such as 0.001. Pass one as --lr.")
+        for name in ("label_smoothing", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} is {getattr(self, name)}. Expected 0 to below 1. Pass a rate as {flag}.")
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """Of step 0..steps-1."""
+        if self.schedule == "constant":
+            return self.lr
+        place = (step + 1) / steps
+        if place < _WARM_UP:
+            return self.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * place / _WARM_UP)) / 2)
+        return self.lr * (1 + math.cos(math.pi * (place - _WARM_UP) / (1 - _WARM_UP))) / 2
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Images and labels on the device."""
+
+    pixels: Tensor  # uint8 [N,3,H,W]
+    labels: Tensor  # int64 [N]
+
+
+@dataclass
+class Progress:
+    """Where a run stands after an epoch; what a resumed run starts from."""
+
+    epoch: int = 0  # finished epochs
+    best_epoch: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = math.inf
+    seconds: float = 0.0
+
+    @property
+    def stale(self) -> int:
+        return self.epoch - self.best_epoch
+
+
+class Run:
+    """One training run in one folder: `state.safetensors` to resume from, `<config>.safetensors` the best so far."""
+
+    def __init__(self, settings: Settings, splits: list[Split], sources: list[str], out: Path, init: Path | None):
+        self.settings = settings
+        self.splits = splits
+        self.out = out
+        self.accelerator = Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
+        if settings.batch % self.accelerator.num_processes:
+            raise UsageError(
+                f"--batch {settings.batch} cannot be shared by {self.accelerator.num_processes} processes. Expected a "
+                f"multiple of {self.accelerator.num_processes}. Change --batch."
+            )
+        self.described = asdict(settings) | {
+            "data": [
+                {"name": name, "fit_images": len(split.fit), "split": split.fingerprint}
+                for name, split in zip(sources, splits)
+            ]
+        }
+        self.spec = InputSpec(size=settings.size)
+        self.progress = Progress()
+        set_seed(settings.seed)
+        network = build(variant(settings.config), len(LABELS), settings.drop_path)
+        if init is not None:
+            network.load_state_dict(checkpoint.load(init, settings.config).state_dict())
+        optimizer = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        self.network = network
+        self.model, self.optimizer = self.accelerator.prepare(network.to(memory_format=torch.channels_last), optimizer)
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        self.augment = augmentation(settings.augment)
+
+    # -- state on disk -------------------------------------------------------------------------------------------
+
+    def resume(self) -> bool:
+        """Take up the run that lies in the folder, if one does; raises UsageError where it is another run."""
+        path = self.out / "state.safetensors"
+        description = self.out / "run.json"
+        if not path.is_file():
+            return False
+        try:
+            was = json.loads(description.read_text())
+            tensors = load_file(path)
+            state = json.loads(bytes(tensors.pop("progress").tolist()))
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtifactError(
+                f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
+            ) from None
+        for key, now in json.loads(json.dumps(self.described)).items():
+            if was.get(key) != now and key != "epochs":
+                raise UsageError(
+                    f"{self.out} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
+                    "pass --restart to replace that run."
+                )
+        self.network.load_state_dict(
+            {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+        )
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {
+            index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
+            for index in range(len(list(self.network.parameters())))
+        }
+        self.optimizer.load_state_dict(optimizer)
+        self.progress = Progress(**state)
+        return True
+
+    def keep_state(self) -> None:
+        """Write what `resume` reads, in one step."""
+        tensors = {f"network.{key}": value.contiguous() for key, value in self.network.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
+        tensors["progress"] = torch.tensor(list(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
+        with artifacts.staged(self.out) as staging:
+            save_file(tensors, staging / "state.safetensors")
+            (staging / "state.safetensors").replace(self.out / "state.safetensors")
+
+    def keep_best(self, accuracies: list[float]) -> Artifact:
+        """Write the checkpoint of the present weights."""
+        training = self.described | {
+            "epoch": self.progress.best_epoch,
+            "validation_accuracy": self.progress.best_accuracy,
+            "validation_accuracies": accuracies,
+            "seconds": round(self.progress.seconds, 1),
+        }
+        return checkpoint.save(
+            self.network, self.out, self.settings.config, input_spec=self.spec, training=training
+        )
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    def fit(self, faces: Faces, validation: list[Faces], report: Callable[[dict[str, Any]], None]) -> None:
+        """Train until the epochs are done or patience ends, reporting each epoch's row."""
+        steps = len(faces.labels) // self.settings.batch
+        if steps == 0:
+            raise UsageError(
+                f"--batch {self.settings.batch} is larger than the {len(faces.labels)} training images. Expected at "
+                "least one batch. Lower --batch."
+            )
+        while self.progress.epoch < self.settings.epochs and self.progress.stale < self.settings.patience:
+            began = time.perf_counter()
+            loss, accuracy = self._epoch(faces, steps)
+            scores = [self.evaluate(part) for part in validation]
+            sizes = [len(part.labels) for part in validation]
+            val_accuracy = float(np.average([score[0] for score in scores], weights=sizes))
+            val_loss = float(np.average([score[1] for score in scores], weights=sizes))
+            self.progress.epoch += 1
+            self.progress.seconds += time.perf_counter() - began
+            better = (val_accuracy, -val_loss) > (self.progress.best_accuracy, -self.progress.best_loss)
+            if better:
+                self.progress.best_epoch = self.progress.epoch
+                self.progress.best_accuracy = val_accuracy
+                self.progress.best_loss = val_loss
+            if self.accelerator.is_main_process:
+                if better:
+                    self.keep_best([score[0] for score in scores])
+                report(
+                    {
+                        "epoch": self.progress.epoch,
+                        "loss": loss,
+                        "accuracy": accuracy,
+                        "validation_loss": val_loss,
+                        "validation_accuracy": val_accuracy,
+                        "learning_rate": self.optimizer.param_groups[0]["lr"],
+                        "seconds": time.perf_counter() - began,
+                    }
+                    | {f"validation_accuracy_{place}": score[0] for place, score in enumerate(scores)}
+                )
+                self.keep_state()
+            self.accelerator.wait_for_everyone()
+
+    def _epoch(self, faces: Faces, steps: int) -> tuple[float, float]:
+        epoch = self.progress.epoch
+        device = self.accelerator.device
+        ranks = self.accelerator.num_processes
+        order = torch.from_numpy(np.random.default_rng((self.settings.seed, epoch)).permutation(len(faces.labels)))
+        set_seed((self.settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
+        share = self.settings.batch // ranks
+        losses = torch.zeros(steps, device=device)
+        correct = torch.zeros((), device=device)
+        self.model.train()
+        look_every = 1 if device.type == "cpu" else 20  # reading a loss back stalls a GPU
+        for step in range(steps):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.settings.learning_rate(epoch * steps + step, self.settings.epochs * steps)
+            begin = step * self.settings.batch + self.accelerator.process_index * share
+            index = order[begin : begin + share].to(device)
+            images = normalize(self.augment(faces.pixels[index].float()))
+            labels = faces.labels[index]
+            with self.accelerator.autocast():
+                logits = self.model(images.contiguous(memory_format=torch.channels_last))
+                loss = self.criterion(logits, labels)
+            self.optimizer.zero_grad()
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+            losses[step] = loss.detach()
+            correct += (logits.detach().argmax(1) == labels).sum()
+            if (step + 1) % look_every == 0 or step + 1 == steps:
+                self._stop_at_nan(losses[: step + 1], epoch)
+                self.step_done(epoch, step + 1, steps)
+        losses = self.accelerator.reduce(losses, "mean")
+        correct = self.accelerator.reduce(correct, "sum")
+        return losses.mean().item(), correct.item() / (steps * self.settings.batch)
+
+    def _stop_at_nan(self, losses: Tensor, epoch: int) -> None:
+        bad = torch.nonzero(~torch.isfinite(losses)).flatten()
+        if len(bad):
+            kept = (
+                f"The best checkpoint so far, of epoch {self.progress.best_epoch}, is kept in {self.out}"
+                if self.progress.best_epoch
+                else "There was no finished epoch to keep"
+            )
+            raise TrainingError(
+                f"The loss became {losses[bad[0]].item()} in epoch {epoch + 1}, step {bad[0].item() + 1}. "
+                f"A finite loss was expected. {kept}; lower --lr, or train with --precision fp32."
+            )
+
+    def step_done(self, epoch: int, step: int, steps: int) -> None:
+        """Replaced by the command's progress bar."""
+
+    @torch.inference_mode()
+    def evaluate(self, faces: Faces) -> tuple[float, float]:
+        """Top-1 accuracy and mean cross-entropy, over all processes."""
+        self.model.eval()
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        totals = torch.zeros(2, device=self.accelerator.device)
+        for index in torch.arange(rank, len(faces.labels), ranks).split(256):
+            chosen = index.to(self.accelerator.device)
+            images = normalize(faces.pixels[chosen]).contiguous(memory_format=torch.channels_last)
+            with self.accelerator.autocast():
+                logits = self.network(images)
+            labels = faces.labels[chosen]
+            totals[0] += (logits.argmax(1) == labels).sum()
+            totals[1] += nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+        correct, loss = (self.accelerator.reduce(totals, "sum") / len(faces.labels)).tolist()
+        return correct, loss
+
+
+def _faces(splits: list[Split], side: str, spec: InputSpec, device: torch.device) -> Iterator[Faces]:
+    for split in splits:
+        samples = getattr(split, side)
+        pixels = torch.from_numpy(read_pixels(samples, spec)).permute(0, 3, 1, 2).contiguous()
+        yield Faces(pixels.to(device), torch.from_numpy(labels_of(samples)).to(device))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lc2fer-train",
+        description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
+    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='RAF-DB folders, or "synthetic"')
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--init", type=Path, metavar="FILE", help="start from these weights")
+    parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
+    parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    for field in fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        choices = {"schedule": SCHEDULES, "augment": tuple(AUGMENTATIONS), "precision": ("fp32", "bf16")}
+        if field.name not in ("config", "init"):
+            parser.add_argument(
+                flag,
+                type=type(field.default),
+                default=field.default,
+                choices=choices.get(field.name),
+                help=" ",
+            )
+    return parser
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run the command; returns the last line's document."""
+    given = _parser().parse_args(arguments)
+    chosen = {field.name: getattr(given, field.name) for field in fields(Settings)}
+    settings = Settings(**chosen | {"init": None})
+    if given.init is not None:
+        checkpoint.load(given.init, settings.config)
+        settings = replace(settings, init=artifacts.hash_file(given.init))
+    splits = [divide(open_dataset(name, given.images), settings.seed) for name in given.data]
+    sources = [Path(name).name for name in given.data]
+    if given.restart:
+        (given.out / "state.safetensors").unlink(missing_ok=True)
+    run = Run(settings, splits, sources, given.out, given.init)
+    resumed = run.resume()
+    device = run.accelerator.device
+    parts = list(_faces(splits, "fit", run.spec, device))
+    faces = Faces(torch.cat([part.pixels for part in parts]), torch.cat([part.labels for part in parts]))
+    validation = list(_faces(splits, "validation", run.spec, device))
+    if run.accelerator.is_main_process:
+        from lc2fer.train_log import Log
+
+        artifacts.write(given.out / "run.json", run.described)
+        artifacts.write(
+            given.out / "split.json",
+            {
+                name: {"seed": split.seed, "fingerprint": split.fingerprint, "validation": list(split.validation_sha256)}
+                for name, split in zip(sources, splits)
+            },
+        )
+        with Log(given.out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+            log.say(
+                f"{settings.config}: {len(faces.labels)} images to train on, "
+                f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
+                + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+            )
+            run.step_done = log.step  # type: ignore[method-assign]
+            run.fit(faces, validation, log.row)
+    else:
+        run.fit(faces, validation, lambda row: None)
+    return {
+        "artifact": str(given.out / f"{settings.config}.safetensors"),
+        "epochs": run.progress.epoch,
+        "best_epoch": run.progress.best_epoch,
+        "validation_accuracy": round(run.progress.best_accuracy, 6),
+        "seconds": round(run.progress.seconds, 1),
+    }

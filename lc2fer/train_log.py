@@ -1,0 +1,69 @@
+"""What a training run tells: a progress bar, log.csv and TensorBoard's event files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Log:
+    """A context manager; rows of epochs after `resumed_after` are dropped from an earlier log.csv."""
+
+    def __init__(self, folder: Path, epochs: int, resumed_after: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.console = Console(stderr=True)
+        self.path = folder / "log.csv"
+        self.epochs = epochs
+        self.rows: list[dict[str, Any]] = []
+        if resumed_after and self.path.is_file():
+            with self.path.open(newline="") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= resumed_after]
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_after + 1)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=None)
+
+    def __enter__(self) -> Log:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+        self.board.close()
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        self.bar.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}", completed=step, total=steps)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Record a finished epoch."""
+        self.rows.append(row)
+        temporary = self.path.with_suffix(".csv.part")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        temporary.replace(self.path)
+        for name, value in row.items():
+            if name != "epoch":
+                self.board.add_scalar(name, value, row["epoch"])
+        self.say(
+            f"epoch {row['epoch']}/{self.epochs}  loss {row['loss']:.4f}  train {row['accuracy']:.2%}  "
+            f"D^v {row['validation_accuracy']:.2%}  {row['seconds']:.0f} s"
+        )
