@@ -17,6 +17,7 @@ from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
 VALIDATION_SHARE = 0.2
+SEED = 0  # fixed: calibration must find the D^v that training held out
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class Split:
         return digest.hexdigest()
 
 
-def divide(dataset: Dataset, seed: int = 0) -> Split:
+def divide(dataset: Dataset, seed: int = SEED) -> Split:
     """Divide a data set's training images by class; raises DataError where a class has fewer than two of them."""
     classes: dict[int, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for sample in dataset.train:
         classes[sample.label][hash_file(sample.path)].append(sample)
-    sides: tuple[list[tuple[str, Sample]], list[tuple[str, Sample]]] = ([], [])
+    held: set[str] = set()
     for label, images in sorted(classes.items()):
         if len(images) < 2:
             raise DataError(
@@ -53,9 +54,11 @@ def divide(dataset: Dataset, seed: int = 0) -> Split:
                 "needed, one to train on and one to validate on. Add images of that class."
             )
         drawn = sorted(images, key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).digest())
-        held = max(1, round(VALIDATION_SHARE * len(drawn)))
-        for place, image in enumerate(drawn):
-            sides[place < held].extend((image, sample) for sample in images[image])
+        held.update(drawn[: max(1, round(VALIDATION_SHARE * len(drawn)))])
+    sides: tuple[list[tuple[str, Sample]], list[tuple[str, Sample]]] = ([], [])
+    for images in classes.values():
+        for image, samples in images.items():  # one that lies in two classes is held in both
+            sides[image in held].extend((image, sample) for sample in samples)
     fit, validation = (sorted(side, key=lambda pair: pair[1].path) for side in sides)
     return Split(
         seed,
