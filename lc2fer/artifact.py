@@ -120,7 +120,7 @@ def load(path: Path) -> Artifact:
                 f"{manifest} has format {fields['format']!r} and kind {fields['kind']!r}. This version reads format "
                 f"{FORMAT} and the kinds {', '.join(KINDS)}. Use the version that made it, or export the model again."
             )
-        records = tuple(FileRecord(**record) for record in fields["files"])
+        records = tuple(_record(**record) for record in fields["files"])
         artifact = Artifact(
             path=manifest.parent / records[0].name,
             kind=fields["kind"],
@@ -136,14 +136,25 @@ def load(path: Path) -> Artifact:
             device=fields["device"],
             tools=fields["tools"],
         )
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ArtifactError(
             f"{manifest} is not a manifest of this project ({type(error).__name__}: {error}). Expected what "
             "lc2fer-export or lc2fer-train writes. Make the model again."
         ) from None
     for record in records:
         _check(manifest.parent, record)
+    if path != manifest and path.name not in {record.name for record in records}:
+        raise ArtifactError(
+            f"{manifest} does not describe {path.name} but {records[0].name}. Expected the manifest of that file beside "
+            "it. Copy the right one, or make the model again."
+        )
     return artifact
+
+
+def _record(name: Any, sha256: Any, size_bytes: Any) -> FileRecord:
+    if not isinstance(name, str) or not isinstance(sha256, str) or not isinstance(size_bytes, int):
+        raise TypeError(f"file {name!r} with sha256 {sha256!r} and size_bytes {size_bytes!r}")
+    return FileRecord(name, sha256, size_bytes)
 
 
 def _check(folder: Path, record: FileRecord) -> None:

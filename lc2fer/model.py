@@ -59,7 +59,7 @@ class _GRN(torch.autograd.Function):
         scale_grad = (grad * x).sum(dim=(2, 3), keepdim=True, dtype=norm.dtype)
         ratio_grad = scale_grad * gamma.view(1, -1, 1, 1)
         norm_grad = ratio_grad / mean - (ratio_grad * norm).sum(dim=1, keepdim=True) / (mean**2 * norm.shape[1])
-        x_share = (norm_grad / norm.clamp_min(torch.finfo(norm.dtype).tiny)).to(x.dtype)
+        x_share = (norm_grad / norm).masked_fill(norm == 0, 0).to(x.dtype)  # a dead channel has no slope
         x_grad = torch.addcmul(grad * scale.to(x.dtype), x, x_share)
         return x_grad, (scale_grad * norm / mean).sum(dim=(0, 2, 3)), grad.sum(dim=(0, 2, 3), dtype=norm.dtype)
 

@@ -9,6 +9,7 @@ from typing import Any
 from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
+FORMS = ("transpose", "reduce")  # how LayerNorm over channels is written: lc2fer/fuse.py
 METHODS = ("max", "percentile", "entropy", "nncf")
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
@@ -39,7 +40,7 @@ class Recipe:
     """Precision, graph form and calibration of one artifact."""
 
     precision: str
-    form: str = "deploy"  # lc2fer/fuse.py
+    form: str = "transpose"
     opset: int = 18
     batch: int = 1  # static: engines plan memory and kernels for it
     calibration: Calibration | None = None
@@ -54,6 +55,10 @@ class Recipe:
             raise UsageError(
                 f"A recipe of precision {self.precision} {'lacks' if self.calibration is None else 'has'} a "
                 "calibration. int8 needs one and nothing else may have one. Correct the recipe."
+            )
+        if self.form not in FORMS:
+            raise UsageError(
+                f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )
         if not 17 <= self.opset <= NEWEST_OPSET:
             raise UsageError(

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -146,7 +147,7 @@ class Run:
             was = json.loads(description.read_text())
             tensors = load_file(path)
             state = json.loads(bytes(tensors.pop("progress").tolist()))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise ArtifactError(
                 f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
             ) from None
@@ -207,6 +208,8 @@ class Run:
             sizes = [len(part.labels) for part in validation]
             val_accuracy = float(np.average([score[0] for score in scores], weights=sizes))
             val_loss = float(np.average([score[1] for score in scores], weights=sizes))
+            if not math.isfinite(val_loss):  # the last step may have ruined the weights after a finite loss
+                raise self._not_finite(val_loss, f"epoch {self.progress.epoch + 1}, on the validation images")
             self.progress.epoch += 1
             self.progress.seconds += time.perf_counter() - began
             better = (val_accuracy, -val_loss) > (self.progress.best_accuracy, -self.progress.best_loss)
@@ -268,15 +271,18 @@ class Run:
     def _stop_at_nan(self, losses: Tensor, epoch: int) -> None:
         bad = torch.nonzero(~torch.isfinite(losses)).flatten()
         if len(bad):
-            kept = (
-                f"The best checkpoint so far, of epoch {self.progress.best_epoch}, is kept in {self.out}"
-                if self.progress.best_epoch
-                else "There was no finished epoch to keep"
-            )
-            raise TrainingError(
-                f"The loss became {losses[bad[0]].item()} in epoch {epoch + 1}, step {bad[0].item() + 1}. "
-                f"A finite loss was expected. {kept}; lower --lr, or train with --precision fp32."
-            )
+            raise self._not_finite(losses[bad[0]].item(), f"epoch {epoch + 1}, step {bad[0].item() + 1}")
+
+    def _not_finite(self, loss: float, where: str) -> TrainingError:
+        kept = (
+            f"The best checkpoint so far, of epoch {self.progress.best_epoch}, is kept in {self.out}"
+            if self.progress.best_epoch
+            else "There was no finished epoch to keep"
+        )
+        return TrainingError(
+            f"The loss became {loss} in {where}. "
+            f"A finite loss was expected. {kept}; lower --lr, or train with --precision fp32."
+        )
 
     def step_done(self, epoch: int, step: int, steps: int) -> None:
         """Replaced by the command's progress bar."""
@@ -340,7 +346,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if given.init is not None:
         checkpoint.load(given.init, settings.config)
         settings = replace(settings, init=artifacts.hash_file(given.init))
-    splits = [divide(open_dataset(name, given.images), settings.seed) for name in given.data]
+    splits = [divide(open_dataset(name, given.images)) for name in given.data]
     sources = [Path(name).name for name in given.data]
     if given.restart:
         (given.out / "state.safetensors").unlink(missing_ok=True)
