@@ -1,0 +1,50 @@
+"""The reference session: the trained network itself, on PyTorch, in float32."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lc2fer import checkpoint
+from lc2fer.artifact import Artifact
+from lc2fer.model import normalize
+from lc2fer.session import check_batch
+
+_CHUNK = 64  # images at once; bounds memory
+
+
+class EagerSession:
+    """A checkpoint in PyTorch on the CPU."""
+
+    def __init__(self, artifact: Artifact, threads: int | None) -> None:
+        self.artifact = artifact
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._network = checkpoint.load(artifact.path, artifact.variant).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_batch(batch, self.artifact)
+        chunks = torch.from_numpy(batch).split(_CHUNK)
+        logits = [self._network(normalize(x).contiguous(memory_format=torch.channels_last)) for x in chunks]
+        result: NDArray[np.float32] = torch.cat(logits).numpy()
+        return result
+
+    def close(self) -> None:
+        del self._network
+
+    def __enter__(self) -> EagerSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(artifact: Artifact, *, threads: int | None = None) -> EagerSession:
+    """Open a checkpoint; `threads` is the process's own setting in PyTorch."""
+    return EagerSession(artifact, threads)
