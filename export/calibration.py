@@ -1,0 +1,132 @@
+"""The images that quantisation and proofs may look at: D^v, and a proof that none of them is in D^e."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer.artifact import hash_file
+from lc2fer.data import read_pixels
+from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.split import Split, divide
+from lc2fer.errors import DataError
+from lc2fer.inputs import InputSpec
+from lc2fer.recipe import Calibration
+
+PROOF_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Prepared images of D^v; iterating gives float32 [1,3,H,W] again and again."""
+
+    pixels: NDArray[np.uint8]  # [N,H,W,3]
+    sha256: tuple[str, ...]  # of each image's file
+    spec: InputSpec
+    seed: int
+    split: str  # fingerprint of the split that D^v comes from
+    scored: int  # images of D^e that none of these is among
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the images' hashes, the preprocessing and the seed: what decides the ranges besides the method."""
+        digest = hashlib.sha256(json.dumps([self.spec.to_json(), self.seed], sort_keys=True).encode())
+        for image in sorted(self.sha256):
+            digest.update(bytes.fromhex(image))
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        for place in range(len(self.pixels)):
+            yield self.batch(place, place + 1)
+
+    def batch(self, begin: int, end: int) -> NDArray[np.float32]:
+        """Float32 [end-begin,3,H,W] in 0..255."""
+        return np.ascontiguousarray(self.pixels[begin:end].transpose(0, 3, 1, 2), dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest's entry."""
+        return {
+            "images": len(self),
+            "fingerprint": self.fingerprint,
+            "seed": self.seed,
+            "split": self.split,
+            "none_among_test_images": self.scored,
+        }
+
+
+class Validation:
+    """D^v of a data set, opened when it is first needed."""
+
+    def __init__(self, dataset: Dataset, spec: InputSpec) -> None:
+        self.dataset = dataset
+        self.spec = spec
+
+    @cached_property
+    def split(self) -> Split:
+        return divide(self.dataset)
+
+    @cached_property
+    def test_sha256(self) -> dict[str, Sample]:
+        """Images of D^e by the hash of their file."""
+        return {hash_file(sample.path): sample for sample in self.dataset.test}
+
+    @cached_property
+    def test_pixels_sha256(self) -> dict[str, Sample]:
+        """Images of D^e by the hash of their prepared pixels: finds copies that were saved anew without loss."""
+        pixels = read_pixels(self.dataset.test, self.spec)
+        return {_hash(image): sample for image, sample in zip(pixels, self.dataset.test)}
+
+    def draw(self, count: int, seed: int, *, skip: int = 0) -> CalibrationSet:
+        """`count` images of D^v in an order that follows from `seed` alone, the first `skip` left out.
+
+        Raises DataError where D^v has too few images, or one of them is in D^e.
+        """
+        samples, hashes = self.split.validation, self.split.validation_sha256
+        if len(samples) < count + skip:
+            raise DataError(
+                f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
+                f"{count + skip} are needed: {skip} to calibrate with and {count} to prove with. Use a larger data set."
+                if skip
+                else f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
+                f"{count} are needed to calibrate with. Use a larger data set, or lower --calibration-images."
+            )
+        order = sorted(
+            range(len(samples)), key=lambda place: hashlib.sha256(f"draw {seed} {hashes[place]}".encode()).digest()
+        )[skip : skip + count]
+        chosen = [samples[place] for place in order]
+        chosen_sha256 = tuple(hashes[place] for place in order)
+        pixels = read_pixels(chosen, self.spec)
+        for sample, file, image in zip(chosen, chosen_sha256, pixels):
+            twin = self.test_sha256.get(file) or self.test_pixels_sha256.get(_hash(image))
+            if twin is not None:
+                raise DataError(
+                    f"{sample.path} is the same picture as the test image {twin.path.name}. Calibration and policy may "
+                    "not see D^e. Remove the copy among the training images."
+                )
+        return CalibrationSet(pixels, chosen_sha256, self.spec, seed, self.split.fingerprint, len(self.dataset.test))
+
+    def calibration(self, wanted: Calibration) -> CalibrationSet:
+        """The images that a recipe asks for."""
+        return self.draw(wanted.count, wanted.seed)
+
+    @cached_property
+    def proof(self) -> CalibrationSet:
+        """Images to prove an artifact on, none of which any recipe's calibration saw where D^v is large enough."""
+        seen = Calibration().count
+        available = len(self.split.validation)
+        count = min(PROOF_IMAGES, available)
+        return self.draw(count, Calibration().seed, skip=min(seen, available - count))
+
+
+def _hash(image: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()

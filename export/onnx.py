@@ -1,0 +1,54 @@
+"""ONNX from the trained network: the deploy form in float32, or in float16 with float32 islands."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from lc2fer import checkpoint
+from lc2fer.artifact import Artifact
+from lc2fer.fuse import deploy_form
+from lc2fer.recipe import Recipe
+
+from .calibration import CalibrationSet
+
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+INPUT, OUTPUT = "pixels", "logits"
+
+
+def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7]."""
+    dtype = {"fp32": torch.float32, "fp16": torch.float16}[recipe.precision]
+    network = deploy_form(checkpoint.load(parent.path, parent.variant), recipe.form, dtype)
+    pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of every torchvision operator when there is no torchvision
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                network,
+                (pixels,),
+                dynamo=True,
+                opset_version=recipe.opset,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    assert program is not None
+    model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # stack traces of this machine
+    del model.graph.metadata_props[:]
+    model.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+    return [path]

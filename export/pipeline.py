@@ -1,0 +1,194 @@
+"""From weights to a proven artifact: each arrow makes a file, proves it, and only then gives it its name."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer import artifact as artifacts
+from lc2fer import checkpoint
+from lc2fer.artifact import Artifact
+from lc2fer.data import SYNTHETIC, open_dataset
+from lc2fer.errors import ArtifactError, ParityError
+from lc2fer.inputs import InputSpec
+from lc2fer.session import open_session
+from lc2fer.variants import variant
+
+from . import parity, tensorrt
+from .calibration import CalibrationSet, Validation
+from .recipes import ENGINES, PLANS, check_target
+
+Say = Callable[[str], None]
+
+
+class Pipeline:
+    """All exports of one variant from one set of weights into one folder."""
+
+    def __init__(
+        self,
+        config: str,
+        out: Path,
+        *,
+        weights: Path | None = None,
+        data: str | Path = SYNTHETIC,
+        images: str = "aligned",
+        calibration_images: int | None = None,
+        say: Say = lambda text: None,
+    ) -> None:
+        self.variant = variant(config)
+        self.out = Path(out)
+        self.weights = weights
+        self.data = data
+        self.images = images
+        self.calibration_images = calibration_images
+        self.say = say
+
+    def export(self, target: str) -> Artifact:
+        """The artifact of that target, made or reused.
+
+        Raises UsageError for an unknown target, ArtifactError and DataError for bad weights and images, ParityError
+        where the artifact disagrees with the trained network, TargetUnavailable for engines.
+        """
+        check_target(target)
+        if target == "torch":
+            return self.checkpoint
+        if target in ENGINES:
+            raise tensorrt.refuse(target, self.export(ENGINES[target]))
+        plan = PLANS[target]
+        parent = self.export(plan.parent)
+        recipe = plan.recipe
+        calibration = None
+        if recipe.calibration is not None:
+            if self.calibration_images is not None:
+                recipe = replace(recipe, calibration=replace(recipe.calibration, count=self.calibration_images))
+            assert recipe.calibration is not None
+            calibration = self.validation.calibration(recipe.calibration)
+        maker = importlib.import_module(f"lc2fer.export.{plan.module}")
+        wanted = Artifact(
+            path=self.out / f"{self.variant.name}-{target}{plan.suffix}",
+            kind=plan.kind,
+            target=target,
+            variant=self.variant.name,
+            input_spec=parent.input_spec,
+            recipe=recipe,
+            parent_sha256=parent.sha256,
+            calibration=None if calibration is None else calibration.to_json(),
+            tools=artifacts.tool_versions(*maker.TOOLS),
+        )
+        there = _reusable(wanted)
+        if there is not None:
+            self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
+            return there
+        with artifacts.staged(self.out) as staging:
+            paths = maker.make(parent, recipe, calibration, staging / wanted.path.name)
+            made = replace(
+                wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths)
+            )
+            proof = self._prove(made)
+            made = artifacts.publish(replace(made, proof=proof.to_json()), self.out)
+        self.say(
+            f"{made.path.name}: made, {proof.sqnr_db:.1f} dB and {proof.agreement:.1%} agreement with the trained "
+            f"network on {proof.decided} decided of {proof.images} validation images"
+        )
+        return made
+
+    @cached_property
+    def checkpoint(self) -> Artifact:
+        """The weights, in the folder beside what is made from them."""
+        name = self.variant.name
+        wanted = self.out / f"{name}-torch.safetensors"
+        source = self.weights or checkpoint.bundled(name)
+        if source is None:
+            return self._random(wanted)
+        checkpoint.load(source, name)
+        there = _present(wanted)
+        if there is not None and there.sha256 == artifacts.hash_file(source):
+            return there
+        training, spec = None, InputSpec()
+        if source.with_suffix(".json").is_file():
+            origin = artifacts.load(source)
+            training, spec = origin.training, origin.input_spec
+        with artifacts.staged(self.out) as staging:
+            shutil.copyfile(source, staging / wanted.name)
+            copied = Artifact(
+                path=staging / wanted.name,
+                kind="checkpoint",
+                target="torch",
+                variant=name,
+                input_spec=spec,
+                files=(artifacts.record_of(staging / wanted.name),),
+                training=training,
+                tools=artifacts.tool_versions("torch", "safetensors"),
+            )
+            return artifacts.publish(copied, self.out)
+
+    def _random(self, wanted: Path) -> Artifact:
+        import torch
+
+        from lc2fer.model import build
+
+        self.say(
+            f"{self.variant.name} has no bundled weights: random ones (seed 0) are used. Speed, size and parity are "
+            "real, accuracy means nothing. Pass --weights for trained ones."
+        )
+        there = _present(wanted)
+        if there is not None and (there.training or {}).get("weights") == "random":
+            return there
+        torch.manual_seed(0)
+        return checkpoint.save(
+            build(self.variant), self.out, wanted.stem, input_spec=InputSpec(), training={"weights": "random"}
+        )
+
+    @cached_property
+    def validation(self) -> Validation:
+        return Validation(open_dataset(self.data, self.images), self.checkpoint.input_spec)
+
+    @cached_property
+    def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:
+        """The images of every proof and the trained network's logits on them."""
+        images = self.validation.proof
+        with open_session(self.checkpoint) as session:
+            return images, session.run(images.batch(0, len(images)))
+
+    def _prove(self, made: Artifact) -> parity.Proof:
+        images, reference = self.reference
+        assert made.recipe is not None
+        try:
+            with open_session(made) as session:
+                logits = session.run(images.batch(0, len(images)))
+        except ArtifactError as error:
+            raise ParityError(f"{made.path.name} was made and cannot be opened, so it was not kept. {error}") from None
+        return parity.prove(
+            reference,
+            logits,
+            made.recipe.precision,
+            images,
+            reference_sha256=self.checkpoint.sha256,
+            name=made.path.name,
+        )
+
+
+def _present(path: Path) -> Artifact | None:
+    """The artifact at that path, if a whole one is there."""
+    try:
+        return artifacts.load(path)
+    except ArtifactError:
+        return None
+
+
+def _reusable(wanted: Artifact) -> Artifact | None:
+    there = _present(wanted.path)
+    if there is None or there.proof is None:
+        return None
+    same = all(
+        getattr(there, field) == getattr(wanted, field)
+        for field in ("kind", "target", "variant", "input_spec", "recipe", "parent_sha256", "calibration", "tools")
+    )
+    return there if same else None

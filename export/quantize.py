@@ -1,0 +1,83 @@
+"""ONNX INT8: one symmetric Q/DQ graph for ONNX Runtime, TensorRT and OpenVINO.
+
+Only the inputs and weights of convolutions are quantised: s8, zero-point 0, activations per tensor, weights per output
+channel. LayerNorm, GELU, GRN, residual additions and the classifier stay in float. The pixels, x - 128, get scale 1 and
+lose nothing. TensorRT takes no int32 bias behind a DequantizeLinear, so biases stay float32.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from lc2fer.artifact import Artifact
+from lc2fer.recipe import Recipe
+
+from .calibration import CalibrationSet
+from .onnx import INPUT
+
+TOOLS = ("onnx", "onnxruntime")
+
+_METHODS = {
+    "max": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """ONNX Runtime's way to ask for images, one a call."""
+
+    def __init__(self, images: CalibrationSet) -> None:
+        self.images = images
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._left: Iterator[Any] = iter(self.images)
+
+    def get_next(self) -> dict[str, Any] | None:
+        batch = next(self._left, None)
+        return None if batch is None else {INPUT: batch}
+
+
+def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+    """Write `path`: the parent's graph with Q/DQ pairs before its convolutions."""
+    assert calibration is not None
+    assert recipe.calibration is not None
+    graph = onnx.load_model(parent.path).graph
+    centred = next(node for node in graph.node if INPUT in node.input).output[0]
+    convolutions = [node.name for node in graph.node if node.op_type == "Conv" and node.name not in recipe.kept]
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it advises a preprocessing that would undo the deploy form
+    try:
+        quantize_static(
+            str(parent.path),
+            str(path),
+            _Reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=convolutions,
+            op_types_to_quantize=["Conv"],
+            calibrate_method=_METHODS[recipe.calibration.method],
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                "OpTypesToExcludeOutputQuantization": ["Conv"],
+                "TensorQuantOverrides": {
+                    centred: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]
+                },
+            },
+        )
+    finally:
+        logging.root.setLevel(level)
+    onnx.checker.check_model(str(path), full_check=True)
+    return [path]

@@ -1,0 +1,208 @@
+"""From weights to proven artifacts: what is written, reused, refused, and never left half-made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lc2fer import open_session
+from lc2fer.artifact import Artifact, hash_file
+from lc2fer.errors import ArtifactError, DataError, ParityError, TargetUnavailable, UsageError
+from lc2fer.export import onnx, parity, pipeline, quantize
+from lc2fer.export.calibration import Validation
+from lc2fer.export.pipeline import Pipeline
+from lc2fer.export.recipes import PLANS
+
+Exported = Callable[[str], Artifact]
+
+
+@pytest.mark.parametrize("target", PLANS)
+def test_every_target_is_proven_and_says_so(target: str, exported: Exported) -> None:
+    artifact = exported(target)
+    manifest = json.loads(artifact.manifest_path.read_text())
+    assert artifact.path.stem == f"C8-{target}"
+    assert manifest["proof"]["images"] == 84
+    assert manifest["proof"]["sqnr_db"] >= parity.TOLERANCES[artifact.recipe.precision].sqnr_db  # type: ignore[union-attr]
+    assert manifest["proof"]["reference_sha256"] == exported("torch").sha256
+    assert manifest["parent_sha256"] == exported(PLANS[target].parent).sha256
+    assert manifest["tools"]["lc2fer"]
+    assert sum(record["size_bytes"] for record in manifest["files"]) == artifact.size_bytes
+    assert not [path for path in artifact.path.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_int8_names_its_images(exported: Exported) -> None:
+    onnx_int8, openvino_int8 = exported("onnx-int8").calibration, exported("openvino-int8").calibration
+    assert onnx_int8 == openvino_int8
+    assert onnx_int8 is not None
+    assert onnx_int8["images"] == 40
+    assert onnx_int8["none_among_test_images"] == 21
+    assert len(onnx_int8["fingerprint"]) == 64
+
+
+def test_fp16_and_int8_are_smaller(exported: Exported) -> None:
+    assert exported("onnx-fp16").size_bytes < 0.6 * exported("onnx-fp32").size_bytes
+    assert exported("onnx-int8").size_bytes < 0.4 * exported("onnx-fp32").size_bytes
+    assert exported("openvino-int8").size_bytes < 0.5 * exported("openvino-fp32").size_bytes
+
+
+def test_the_same_again_is_reused(exported: Exported, faces: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = exported("onnx-int8")
+    monkeypatch.setattr(quantize, "make", None)  # would fail if it were called
+    said: list[str] = []
+    again = Pipeline(
+        "C8", artifact.path.parent, weights=weights, data=faces, calibration_images=40, say=said.append
+    ).export("onnx-int8")
+    assert again.sha256 == artifact.sha256
+    assert said[-1] == "C8-onnx-int8.onnx: reused, its parent, recipe and tools are the same"
+
+
+def test_other_calibration_is_made_anew(exported: Exported, faces: Path, weights: Path, tmp_path: Path) -> None:
+    first = Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=40).export("onnx-int8")
+    second = Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=41).export("onnx-int8")
+    assert first.calibration != second.calibration
+    assert second.calibration is not None
+    assert second.calibration["images"] == 41
+
+
+def test_export_is_reproducible(exported: Exported, faces: Path, weights: Path, tmp_path: Path) -> None:
+    again = Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=40).export("onnx-int8")
+    assert again.sha256 == exported("onnx-int8").sha256
+    assert str(Path(__file__).resolve().parents[2]).encode() not in again.path.read_bytes(), "a path of this machine"
+
+
+def test_a_wrong_graph_is_not_kept(
+    faces: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from lc2fer import fuse
+
+    def forgetful(network: object, *rest: object) -> torch.nn.Module:
+        form = fuse.deploy_form(network, *rest)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(form.stages[1][1].project.weight)
+        return form
+
+    monkeypatch.setattr(onnx, "deploy_form", forgetful)
+    with pytest.raises(
+        ParityError,
+        match=r"C8-onnx-fp32.onnx disagrees with the trained network: .* dB .* fp32 needs at least 60 dB and 100%\. "
+        r"The artifact was not kept",
+    ):
+        Pipeline("C8", tmp_path, weights=weights, data=faces).export("onnx-fp32")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["C8-torch.json", "C8-torch.safetensors"]
+
+
+def test_interruption_leaves_what_was_there(
+    faces: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Pipeline("C8", tmp_path, weights=weights, data=faces).export("onnx-fp32")
+    before = {path.name: hash_file(path) for path in tmp_path.iterdir()}
+    first.manifest_path.write_text(first.manifest_path.read_text().replace('"opset": 18', '"opset": 17'))
+    before[first.manifest_path.name] = hash_file(first.manifest_path)
+
+    def interrupted(parent: Artifact, recipe: object, calibration: object, path: Path) -> list[Path]:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(onnx, "make", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline("C8", tmp_path, weights=weights, data=faces).export("onnx-fp32")
+    assert {path.name: hash_file(path) for path in tmp_path.iterdir()} == before
+
+
+def test_random_weights_are_told(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.checkpoint, "bundled", lambda name: None)
+    said: list[str] = []
+    artifact = Pipeline("C8", tmp_path, data=faces, say=said.append).export("torch")
+    assert said == [
+        "C8 has no bundled weights: random ones (seed 0) are used. Speed, size and parity are real, accuracy means "
+        "nothing. Pass --weights for trained ones."
+    ]
+    assert artifact.training == {"weights": "random"}
+
+
+def test_wrong_weights(faces: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"mine.safetensors holds C8. C6 was asked for. Pass --config C8"):
+        Pipeline("C6", tmp_path, weights=weights, data=faces).export("onnx-fp32")
+    with pytest.raises(UsageError, match=r"There is no target 'openvino-int4'. Expected one of .* Did you mean openvino-int8"):
+        Pipeline("C8", tmp_path, weights=weights, data=faces).export("openvino-int4")
+
+
+def test_engines_are_for_their_device(exported: Exported) -> None:
+    with pytest.raises(TargetUnavailable) as refusal:
+        exported("trt-int8")
+    text = str(refusal.value)
+    assert text.startswith("TensorRT cannot be used here: ")
+    assert "Engines are built on the device that runs them." in text
+    assert text.endswith(
+        "trtexec --stronglyTyped --onnx=C8-onnx-int8.onnx --saveEngine=C8-trt-int8.engine"
+    )
+    assert exported("onnx-int8").path.is_file()
+
+
+def test_calibration_refuses_test_images(faces: Path, weights: Path, tmp_path: Path, write_faces: Callable[..., Path]) -> None:
+    from PIL import Image
+
+    leaky = write_faces(tmp_path / "leaky", train=20, test=3)
+    with Image.open(leaky / "Image" / "aligned" / "test_00001_aligned.png") as image:
+        for place in range(1, 141, 7):  # all of its class: some are in D^v
+            image.save(leaky / "Image" / "aligned" / f"train_{place:05d}_aligned.png", compress_level=1 + place % 9)
+    with pytest.raises(
+        DataError,
+        match=r"train_\d+_aligned.png is the same picture as the test image test_00001_aligned.png. Calibration and policy "
+        r"may not see D\^e. Remove the copy",
+    ):
+        Pipeline("C8", tmp_path / "out", weights=weights, data=leaky).export("onnx-fp32")
+
+
+def test_too_few_validation_images(faces: Path, weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has 84 validation images .* 300 are needed to calibrate with"):
+        Pipeline("C8", tmp_path, weights=weights, data=faces).export("openvino-int8")
+    with pytest.raises(UsageError, match="20 calibration images were asked for. At least 32 are needed"):
+        Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=20).export("openvino-int8")
+
+
+def test_calibration_set_rewinds_and_is_d_v(faces: Path) -> None:
+    from lc2fer.data import open_dataset
+    from lc2fer.inputs import InputSpec
+
+    validation = Validation(open_dataset(faces), InputSpec(size=32))
+    images = validation.draw(40, 0)
+    assert [batch.sum() for batch in images] == [batch.sum() for batch in images]
+    assert next(iter(images)).shape == (1, 3, 32, 32)
+    assert set(images.sha256) <= set(validation.split.validation_sha256)
+    assert images.fingerprint == validation.draw(40, 0).fingerprint
+    assert images.fingerprint != validation.draw(40, 1).fingerprint
+    assert not set(images.sha256) & set(validation.draw(44, 0, skip=40).sha256)
+
+
+def test_a_damaged_model_is_refused(exported: Exported, tmp_path: Path) -> None:
+    for target in ("onnx-fp32", "openvino-fp32"):
+        artifact = exported(target)
+        for record in artifact.files:
+            (tmp_path / record.name).write_bytes((artifact.path.parent / record.name).read_bytes())
+        (tmp_path / artifact.manifest_path.name).write_bytes(artifact.manifest_path.read_bytes())
+        whole = tmp_path / artifact.files[-1].name
+        whole.write_bytes(whole.read_bytes()[:-100])
+        with pytest.raises(ArtifactError, match="is not the file that its manifest describes .* truncated or changed"):
+            open_session(tmp_path / artifact.path.name)
+
+
+def test_proof_counts_only_decided_images(faces: Path) -> None:
+    from lc2fer.data import open_dataset
+    from lc2fer.inputs import InputSpec
+
+    images = Validation(open_dataset(faces), InputSpec(size=32)).draw(40, 0)
+    rng = np.random.default_rng(0)
+    reference = rng.normal(0, 1, (40, 7)).astype(np.float32)
+    reference[0, :2] = reference[0].max() + np.array([1.0, 1.0 + 1e-6])  # a tie
+    logits = reference.copy()
+    logits[0, 0] += 1e-4
+    proof = parity.prove(reference, logits, "fp32", images, reference_sha256="0", name="x")
+    assert proof.decided < 40
+    assert proof.agreement == 1.0
+    logits[3] = np.nan
+    with pytest.raises(ParityError, match="x gives NaN or infinity on 1 of 40 validation images"):
+        parity.prove(reference, logits, "fp32", images, reference_sha256="0", name="x")
