@@ -1,24 +1,27 @@
-"""The one call by which other parts of the project get an artifact; the export spoke is reached by name."""
+"""The one way by which other parts of the project get artifacts; the export spoke is reached by name."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from lc2fer.artifact import Artifact
 
 
-def export(
-    config: str,
-    target: str,
-    *,
-    weights: Path | None,
-    data: str,
-    out: Path,
-    say: Callable[[str], None] = lambda text: None,
-) -> Artifact:
-    """The artifact of a variant and target, made or reused; raises what lc2fer.export.pipeline.Pipeline.export does."""
-    pipeline = importlib.import_module("lc2fer.export.pipeline").Pipeline
-    artifact: Artifact = pipeline(config, out, weights=weights, data=data, say=say).export(target)
-    return artifact
+class Exporter(Protocol):
+    """All exports of one variant from one set of weights into one folder."""
+
+    def export(self, target: str) -> Artifact:
+        """The artifact of that target, made or reused; raises what lc2fer.export.pipeline.Pipeline.export does."""
+        ...
+
+
+def exporter(
+    config: str, out: Path, *, weights: Path | None, data: str, images: str, say: Callable[[str], None]
+) -> Exporter:
+    """The exporter of a variant; importing it needs torch and the packages of the targets that it is asked for."""
+    pipeline: Any = importlib.import_module("lc2fer.export.pipeline").Pipeline
+    made: Exporter = pipeline(config, out, weights=weights, data=data, images=images, say=say)
+    return made

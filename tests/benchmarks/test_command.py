@@ -1,0 +1,199 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+from lc2fer.benchmarks import command
+from lc2fer.benchmarks import report as reports
+from lc2fer.benchmarks.launch import Settings
+from lc2fer.benchmarks.worker import WorkerError
+
+from lc2fer.cli import run
+from lc2fer.errors import DataError, TargetUnavailable, UsageError
+
+QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1"]
+
+
+@pytest.fixture
+def models(tiny, tmp_path, monkeypatch):
+    """Behaviour by target -> what the command finds; an exception is what making it raised."""
+
+    def prepare(**behaviours):
+        def make(config, targets, *, weights, data, images, out):
+            results = {}
+            for target in targets:
+                content = behaviours[target.replace("-", "_")]
+                results[target] = (
+                    content if isinstance(content, Exception) else tiny(out, f"C6-{target}", content, target=target)
+                )
+            return results
+
+        monkeypatch.setattr(command, "make", make)
+        monkeypatch.setattr(command, "Settings", partial(Settings, warm_up_limit_s=0.3))
+
+    return prepare
+
+
+def test_a_run(engine, models, faces, tmp_path, capsys):
+    models(
+        torch=b"",
+        onnx_int8=b"off",
+        onnx_fp16=b"crash",
+        trt_fp16=TargetUnavailable("No driver. One was expected. Build it there."),
+    )
+    targets = ["onnx-int8", "onnx-fp16", "trt-fp16", "torch"]
+    out = tmp_path / "out"
+    document = command.main(["--data", str(faces), "--out", str(out), "--targets", *targets, *QUICK])
+
+    assert document["report"] == str(out / "report.json")
+    first, second = document["rows"]
+    assert (first["model"], first["target"], first["accuracy"], first["agreement"]) == ("C6", "torch", 1.0, 1.0)
+    assert (second["target"], second["accuracy"]) == ("onnx-int8", pytest.approx(6 / 7))
+    assert second["agreement"] == pytest.approx(6 / 7)
+    assert 0 < second["p50_ms"] <= second["p90_ms"]
+    assert second["size_bytes"] == 3
+    assert second["state"] == "DEGRADED"  # 60 samples
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+    printed = capsys.readouterr()
+    assert "70 test images of" in printed.out
+    assert "C6 trt-fp16 not available here: No driver. One was expected. Build it there." in printed.out
+    assert (
+        "C6 onnx-fp16 failed: WorkerError: The process that measures C6 onnx-fp16 was killed by SIGSEGV" in printed.out
+    )
+    progress = printed.err.splitlines()
+    assert progress[0].startswith("C6 torch: p50 ")
+    assert progress[1].startswith("C6 onnx-int8: p50 ")
+    assert progress[2:] == ["C6 onnx-fp16: WorkerError", "C6 trt-fp16: TargetUnavailable"]
+
+    report = reports.read(out / "report.json")
+    assert [row.target for row in report.rows] == ["torch", "onnx-int8"]
+    assert report.rows[1].outputs.predictions.count(1) == 20  # class 0 went to class 1
+    assert report.data.available == 70
+    assert all(f"test/{label + 1}/" in image for label, image in zip(report.data.labels, report.data.images))
+
+
+def test_the_parent_is_scored_even_where_it_has_no_row(engine, models, faces, tmp_path, capsys):
+    models(torch=b"", onnx_fp32=b"off")
+    arguments = [
+        "--data",
+        str(faces),
+        "--out",
+        str(tmp_path / "out"),
+        "--targets",
+        "onnx-fp32",
+        "--limit",
+        "35",
+        *QUICK,
+    ]
+    (row,) = command.main(arguments)["rows"]
+    assert row["target"] == "onnx-fp32"
+    assert row["agreement"] == row["accuracy"] < 1
+    report = reports.read(tmp_path / "out" / "report.json")
+    assert (len(report.data.labels), report.data.available) == (35, 70)
+    assert set(report.data.labels) == set(range(7))  # a part of the set is a sample of it
+    assert "35 of 70 test images" in capsys.readouterr().out
+
+
+def test_rows_without_a_parent_have_no_agreement(engine, models, faces, tmp_path, capsys):
+    models(torch=TargetUnavailable("No torch."), onnx_fp32=b"")
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", *QUICK]
+    (row,) = command.main(arguments)["rows"]
+    assert row["agreement"] is None
+    printed = capsys.readouterr().out
+    assert "C6 torch not available here: No torch." in printed
+    assert "* weights of unknown origin" in printed
+
+
+def test_without_any_row_the_first_error_is_raised(models, faces, tmp_path):
+    models(torch=TargetUnavailable("No torch."), onnx_fp32=WorkerError("It died."))
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "torch"]
+    with pytest.raises(TargetUnavailable, match=r"^No torch\.$"):
+        command.main(arguments)
+    assert not (tmp_path / "out").exists()
+    assert run("bench", arguments) == 3
+
+
+def test_the_fingerprint_is_of_images_and_labels_not_of_their_order(faces):
+    from lc2fer.data import open_dataset
+
+    dataset = open_dataset(faces)
+    samples, data = command._test_set(dataset, "x", None)
+    turned = type(dataset)(dataset.root, dataset.layout, dataset.train, dataset.test[::-1])
+    assert command._test_set(turned, "x", None)[1] == data
+    assert command._test_set(dataset, "x", 10)[1].fingerprint != data.fingerprint
+    assert command._test_set(dataset, "x", 10)[0] == samples[:10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--threads", "0"], r"^--threads is 0\. Expected 1 or more\. Pass a positive number as --threads\.$"),
+        (["--runs", "-1"], r"^--runs is -1\."),
+        (["--limit", "0"], r"^--limit is 0\."),
+        (["--seconds", "-1"], r"^--seconds is -1\.0\. Expected 0 or more\."),
+        (["--seconds", "nan"], r"^--seconds is nan\."),
+        (
+            ["--weights", "w.safetensors", "--configs", "C1", "C2"],
+            r"^--weights w\.safetensors was given for 2 configurations\. A checkpoint holds one\.",
+        ),
+    ],
+)
+def test_arguments_that_cannot_be_used(arguments, text):
+    with pytest.raises(UsageError, match=text):
+        command.main(arguments)
+
+
+def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(DataError, match="is not a folder"):
+        command.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
+
+
+def test_names_may_be_small_and_come_twice():
+    chosen = command._parse(["--configs", "c6", "C6", "c1", "--targets", "torch", "torch"])
+    assert (chosen.configs, chosen.targets) == (["C6", "C1"], ["torch"])
+
+
+@pytest.mark.parametrize("arguments", [["--targets", "tflite"], ["--configs", "C9"]])
+def test_unknown_names_are_a_usage_error(arguments, capsys):
+    assert run("bench", arguments) == 2
+    assert "invalid choice" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import sys
+from lc2fer.artifact import load
+from pathlib import Path
+from lc2fer.benchmarks import command
+from lc2fer.cli import run
+
+command.make = lambda config, targets, *, out, **rest: {target: load(out / "C6-torch.onnx") for target in targets}
+sys.exit(run("bench", sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_leaves_no_process_and_no_report(engine, tiny, faces, tmp_path):
+    out, temporary = tmp_path / "out", tmp_path / "tmp"
+    temporary.mkdir()
+    tiny(out, "C6-torch", b"", target="torch")
+    command_line = [sys.executable, "-c", INTERRUPTED, "--data", str(faces), "--out", str(out), "--targets", "torch"]
+    process = subprocess.Popen(
+        [*command_line, "--seconds", "60"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    log = "lc2fer-bench-*/C6-torch.log"
+    deadline = time.monotonic() + 20
+    while not any(path.stat().st_size for path in temporary.glob(log)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert error == "Interrupted. Finished files are kept; nothing half-written is left.\n"
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in out.iterdir()) == ["C6-torch.json", "C6-torch.onnx"]

@@ -1,0 +1,117 @@
+import gc
+import time
+
+import numpy as np
+import pytest
+from lc2fer.benchmarks import measure
+from lc2fer.benchmarks.launch import Images, doubts
+
+from lc2fer.inputs import InputSpec, read_image
+
+
+class Sleeper:
+    """A session that takes the next of the given times, in seconds, and keeps what it was given."""
+
+    def __init__(self, *seconds):
+        self.seconds = seconds
+        self.seen = []
+        self.collected = []
+
+    def run(self, batch):
+        time.sleep(self.seconds[len(self.seen) % len(self.seconds)])
+        self.seen.append(int(batch))
+        self.collected.append(gc.isenabled())
+
+
+INPUTS = [np.array(place) for place in range(3)]
+
+
+def test_timing_rotates_keeps_outliers_and_rests_the_collector():
+    session = Sleeper(0.001, 0.001, 0.001, 0.03)
+    durations = measure.timed(session, INPUTS, runs=8, seconds=0)
+    assert session.seen == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert len(durations) == 8
+    assert all(duration >= 30_000_000 for duration in durations[3::4])
+    assert not any(session.collected)
+    assert gc.isenabled()
+
+
+def test_timing_takes_both_the_runs_and_the_seconds():
+    assert len(measure.timed(Sleeper(0), INPUTS, runs=500, seconds=0)) == 500
+    start = time.perf_counter()
+    assert len(measure.timed(Sleeper(0.005), INPUTS, runs=1, seconds=0.1)) > 1
+    assert time.perf_counter() - start >= 0.1
+
+
+def test_timing_stops_at_its_limit():
+    assert 1 <= len(measure.timed(Sleeper(0.01), INPUTS, runs=1000, seconds=0, limit_s=0.05)) <= 5
+
+
+@pytest.mark.parametrize(
+    ("medians", "steady"), [([], False), ([10], False), ([10, 10.1], True), ([10, 10.3], False), ([9, 10.1, 10], True)]
+)
+def test_steady_is_two_windows_within_two_percent(medians, steady):
+    assert measure.is_steady(medians) is steady
+
+
+def test_the_warm_up_lasts_until_it_is_steady(monkeypatch):
+    windows = iter([[300] * 25, [200] * 25, [150] * 25, [149] * 25])
+    monkeypatch.setattr(measure, "timed", lambda *args, **options: next(windows))
+    monkeypatch.setattr(measure, "WARM_UP_S", 0)
+    durations, settled = measure.warm_up(Sleeper(0), INPUTS, 5)
+    assert (len(durations), durations[-1], settled) == (100, 149, True)
+
+
+def test_a_restless_warm_up_ends_at_its_limit(monkeypatch):
+    def window(*args, **options):
+        time.sleep(0.01)
+        window.latency *= 2
+        return [window.latency] * 25
+
+    window.latency = 1
+    monkeypatch.setattr(measure, "timed", window)
+    durations, settled = measure.warm_up(Sleeper(0), INPUTS, 0.1)
+    assert not settled
+    assert len(durations) >= 50
+
+
+def test_a_batch_is_what_the_input_spec_makes(faces, tmp_path):
+    spec = InputSpec(size=8)
+    pictures = [read_image(faces / "test" / "3" / f"{place}.png") for place in range(2)]
+    np.stack([spec.pixels(picture) for picture in pictures]).tofile(tmp_path / "images.bin")
+    for place in range(2):
+        batch = measure.batch_of(tmp_path / "images.bin", place, 8)
+        assert batch.dtype == np.float32
+        assert batch.flags.c_contiguous
+        assert np.array_equal(batch[0], spec.apply(pictures[place]))
+
+
+def test_timed_images_are_spread_over_the_set(tmp_path):
+    assert Images(tmp_path, 640, 8).timed == list(range(0, 640, 10))
+    assert Images(tmp_path, 10, 8).timed == list(range(10))
+    assert len(set(Images(tmp_path, 100, 8).timed)) == 64
+
+
+FINE = {"settled": True, "inputs": 64, "threads": 2, "cores": 2, "load": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("samples", "change", "reason"),
+    [
+        ([100] * 200, {"load": 3.1}, "the load average was 3.1 before it, on 2 cores"),
+        ([100] * 200, {"threads": 3}, "it had 3 threads on 2 cores"),
+        ([100] * 200, {"settled": False}, "the warm-up did not become steady"),
+        ([100] * 199, {}, "it has 199 samples, fewer than 200"),
+        ([100] * 200, {"inputs": 63}, "it rotated over 63 images, fewer than 64"),
+        ([100] * 100 + [111] * 100, {}, "its median drifted by +11% from the first third to the last"),
+        ([112] * 100 + [100] * 100, {}, "its median drifted by -11% from the first third to the last"),
+    ],
+)
+def test_a_measurement_is_doubted_for_a_reason(samples, change, reason):
+    assert doubts(samples, **{**FINE, **change}) == (reason,)
+
+
+def test_a_measurement_without_a_doubt():
+    assert doubts([100] * 100 + [109] * 100, **FINE) == ()
+    assert doubts([100] * 200, **{**FINE, "load": None}) == ()
+    assert doubts([], **FINE) == ("it has 0 samples, fewer than 200",)
