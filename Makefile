@@ -1,0 +1,52 @@
+# Everything is installed into .venv, in the tested versions of constraints.txt. pip's own settings (PIP_EXTRA_INDEX_URL,
+# PIP_FIND_LINKS, a pip.conf) decide where packages come from; point them at a CPU build of torch to save a download of
+# several gigabytes.
+
+PYTHON ?= python3
+VENV := .venv
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+
+.DEFAULT_GOAL := help
+.PHONY: demo test check bench wheel clean help
+
+demo: $(VENV)/.demo ## export C6 to five targets and compare them on procedural faces, into out/demo
+	$(VENV)/bin/lc2fer-bench --configs C6 --targets torch onnx-fp32 onnx-int8 openvino-fp16 openvino-int8 \
+		--data synthetic --out out/demo
+
+test: $(VENV)/.installed ## run the tests
+	$(VENV)/bin/pytest -q
+
+check: $(VENV)/.installed ## lint, formatting and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into out/bench
+	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),C1 C2 C3 C4 C5 C6 C7 C8) \
+		--targets torch onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-int8 \
+		--data $(or $(DATA),synthetic) --out out/bench
+
+wheel: $(VENV)/.installed ## build the source archive and the wheel into dist/
+	rm -rf build dist
+	$(VENV)/bin/python -m build --outdir dist
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The demo leaves out what only training and development need.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	@$(INSTALL) '.[export,openvino,bench]'
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV), with everything for training and development ..."
+	@$(INSTALL) '.[train,export,openvino,bench,dev]'
+	@touch $(VENV)/.demo $@

@@ -1,0 +1,25 @@
+# Benchmarks and exports on a CPU:
+#   docker build -f docker/cpu.Dockerfile -t lc2fer:cpu .
+#   docker run --rm -v "$PWD/out:/home/lc2fer/out" lc2fer:cpu --configs C6 --data synthetic --out out/docker
+#   docker run --rm --entrypoint lc2fer-export lc2fer:cpu --help
+# The authors have not built this image yet, and CI does not build it.
+
+FROM python:3.11-slim AS build
+WORKDIR /src
+RUN pip install --no-cache-dir build
+COPY . .
+RUN python -m build --wheel --outdir /wheels
+
+FROM python:3.11-slim
+# An index with a CPU build of torch saves several gigabytes of CUDA packages: --build-arg PIP_EXTRA_INDEX_URL=...
+ARG PIP_EXTRA_INDEX_URL=""
+COPY constraints.txt /tmp/constraints.txt
+COPY --from=build /wheels /tmp/wheels
+RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /tmp/wheels/*.whl)[export,openvino,bench]" \
+    && rm -r /tmp/wheels /tmp/constraints.txt \
+    && useradd --create-home lc2fer
+USER lc2fer
+# The wheel, not a checkout: nothing of the source tree is in this stage.
+WORKDIR /home/lc2fer
+ENTRYPOINT ["lc2fer-bench"]
+CMD ["--help"]

@@ -1,0 +1,91 @@
+"""What many tests share: the checkout, small pictures, a small data set, and Python with packages taken away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Beside other work, threads that wait for each other make the small networks of the tests ten times slower. Read by
+# torch when it is first imported, here and in every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Prepended to a program: importing one of these packages then fails as where they are not installed.
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {packages!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+Python = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def python() -> Python:
+    """Runs a program in a fresh Python with some packages blocked, outside the checkout's import path."""
+
+    def run(
+        program: str, *arguments: str, block: Sequence[str] = (), cwd: Path = Path("/")
+    ) -> subprocess.CompletedProcess[str]:
+        program = (BLOCK.format(packages=set(block)) if block else "") + program
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=300, cwd=cwd
+        )
+
+    return run
+
+
+def write_noise_faces(root: Path, *, train: int, test: int, side: int = 32, layout: str = "official") -> Path:
+    """RAF-DB's official or folder layout, `train` and `test` pictures of each class.
+
+    Each class is a pattern of broad coloured blocks under noise, easy to learn; the bytes depend on the arguments
+    `train`, `test` and `side` alone.
+    """
+    rng = np.random.default_rng(7)
+    patterns = rng.uniform(60, 196, (7, 4, 4, 3)).repeat(side // 4, axis=1).repeat(side // 4, axis=2)
+    lines = []
+    for split, count in (("train", train), ("test", test)):
+        for number in range(7 * count):
+            label = number % 7
+            pixels = np.clip(patterns[label] + rng.normal(0, 24, (side, side, 3)), 0, 255).astype(np.uint8)
+            name = f"{split}_{number + 1:05d}"
+            if layout == "official":
+                path = root / "Image" / "aligned" / f"{name}_aligned.png"
+                lines.append(f"{name}.png {label + 1}\n")
+            else:
+                path = root / "DATASET" / split / str(label + 1) / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    if layout == "official":
+        (root / "EmoLabel").mkdir()
+        (root / "EmoLabel" / "list_patition_label.txt").write_text("".join(lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def write_faces() -> Callable[..., Path]:
+    """The function that writes a small data set."""
+    return write_noise_faces
+
+
+@pytest.fixture(scope="session")
+def noise_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 20 training and 5 test pictures a class, 32x32, in the official layout. Not to be changed."""
+    return write_noise_faces(tmp_path_factory.mktemp("faces") / "noise", train=20, test=5)

@@ -1,0 +1,248 @@
+"""The rules of CONTRIBUTING.md that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
+
+ROOT = Path(__file__).resolve().parents[1]
+SPOKES = ("export", "benchmarks", "deploy")
+TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "eager", "explain"}
+
+BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
+TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "matplotlib"}
+ENGINES = {  # deploy/<module>.py -> the one engine, or device, that it is about
+    "onnxruntime": {"onnxruntime"},
+    "openvino": {"openvino"},
+    "tensorrt": {"tensorrt"},
+    "cuda": {"pycuda", "cuda"},
+    "camera": {"cv2"},
+    "web": {"starlette", "uvicorn"},
+}
+THIRD_PARTY = {
+    "hub": BASE,
+    "torch part": BASE | TRAINING,
+    "export": BASE
+    | {"torch", "safetensors", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorrt"},
+    "benchmarks": BASE | {"scipy", "psutil"},
+}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "tensorrt",
+    "pycuda",
+    "cuda",
+    "kornia",
+    "accelerate",
+    "scipy",
+}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(parts if parts[0] == "lc2fer" else ("lc2fer", *parts))
+
+
+SOURCES = {name_of(path): path for folder in ("lc2fer", *SPOKES) for path in sorted((ROOT / folder).rglob("*.py"))}
+
+
+def part_of(module: str) -> str:
+    """hub, torch part, export, benchmarks or deploy."""
+    second = (*module.split("."), "")[1]
+    return second if second in SPOKES else "torch part" if second in TORCH_PART else "hub"
+
+
+def imports_of(module: str) -> Iterator[tuple[str, int]]:
+    """Absolute names of all that a module imports, wherever in it, with the line."""
+    path = SOURCES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join(
+                    [*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [base])]
+                )
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                spoke = base == "lc2fer" and alias.name in SPOKES
+                yield (inner if inner in SOURCES or spoke else base), node.lineno
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_imports_stay_within_the_rules(module: str) -> None:
+    part = part_of(module)
+    stem = SOURCES[module].stem
+    allowed = BASE | ENGINES.get(stem, set()) if part == "deploy" else THIRD_PARTY[part]
+    for name, line in imports_of(module):
+        where = f"{SOURCES[module].relative_to(ROOT)}:{line} imports {name}"
+        top = name.split(".")[0]
+        if top in SPOKES or top == "tests":
+            pytest.fail(f"{where}, which is no package of that name")
+        elif top == "lc2fer":
+            theirs = part_of(name)
+            if theirs in SPOKES:
+                assert theirs == part, f"{where}: only the hub reaches a spoke, and by name"
+            if theirs == "torch part":
+                assert part in {"torch part", "export"}, f"{where}, which needs torch"
+        elif top not in sys.stdlib_module_names:
+            assert top in allowed, f"{where}, which {part} may not"
+
+
+# -- importing is cheap and touches nothing --------------------------------------------------------------------------
+
+IMPORT = """
+import importlib, json, sys
+touched = []
+def watch(event, arguments):
+    path = str(arguments[0]) if event == "open" else ""
+    if path.startswith(("/dev/", "/sys/")) and path not in ("/dev/null", "/dev/urandom"):
+        touched.append(f"{event} {arguments[0]}")
+    elif event in ("subprocess.Popen", "os.system", "os.posix_spawn", "socket.connect"):
+        touched.append(f"{event} {arguments[:2]}")
+    elif event == "ctypes.dlopen" and arguments[0] and "cuda" in str(arguments[0]):
+        touched.append(f"{event} {arguments[0]}")
+sys.addaudithook(watch)
+failed = {}
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        failed[name] = repr(error)
+print(json.dumps([failed, touched]))
+"""
+
+
+def test_numpy_is_enough_for_the_hub_and_the_harness(python: Any) -> None:
+    modules = [module for module in SOURCES if part_of(module) in {"hub", "benchmarks"}]
+    done = python(IMPORT, *modules, block=HEAVY)
+    assert json.loads(done.stdout) == [{}, []], done.stderr
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if part_of(module) == "deploy"])
+def test_an_engine_is_enough_for_its_session(module: str, python: Any) -> None:
+    engine = ENGINES.get(SOURCES[module].stem, set())
+    missing = [name for name in engine if importlib.util.find_spec(name) is None]
+    if missing and len(missing) == len(engine):
+        pytest.skip(f"{' and '.join(missing)} not installed here")
+    done = python(IMPORT, module, block=HEAVY - engine)
+    failed, touched = json.loads(done.stdout)
+    assert failed == {}
+    assert [event for event in touched if "/dev/" in event or "cuda" in event] == []
+
+
+@pytest.mark.parametrize("spoke", SPOKES)
+def test_a_spoke_is_not_imported_under_its_bare_name(spoke: str, python: Any) -> None:
+    done = python(f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {spoke}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: This folder is the package lc2fer.{spoke}: pip install -e . and import it under that name."
+    )
+
+
+# -- packaging --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_packages_are_the_folders_with_an_init(pyproject: dict[str, Any]) -> None:
+    settings = pyproject["tool"]["setuptools"]
+    folders = {module: path.parent for module, path in SOURCES.items() if path.name == "__init__.py"}
+    assert sorted(settings["packages"]) == sorted(folders)
+    assert {name: ROOT / folder for name, folder in settings["package-dir"].items()} == folders
+    for path in SOURCES.values():
+        assert (path.parent / "__init__.py").is_file(), f"{path.parent} holds modules and is no package"
+
+
+def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any]) -> None:
+    declared = pyproject["project"]["scripts"]
+    installed = {entry.name: entry.value for entry in metadata.distribution("lc2fer").entry_points}
+    assert installed == declared
+    assert set(declared) == {"lc2fer-train", "lc2fer-export", "lc2fer-bench", "lc2fer-predict"}
+
+
+@pytest.mark.parametrize("command", ["train", "export", "bench", "predict"])
+def test_help_is_answered(command: str, python: Any) -> None:
+    block = set() if command == "train" else HEAVY  # help needs no engine, and so is quick
+    done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=block)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: lc2fer-{command} ")
+
+
+def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[str, Any]) -> None:
+    from packaging.requirements import Requirement
+
+    project = pyproject["project"]
+    extras = project["optional-dependencies"]
+    wanted = [
+        *project["dependencies"],
+        *(line for name, lines in extras.items() if name != "tensorrt" for line in lines),
+    ]
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    for version in ("3.10", "3.11", "3.12", "3.13"):
+        chosen = [pin for pin in pins if pin.marker is None or pin.marker.evaluate({"python_version": version})]
+        versions = {pin.name.lower().replace("_", "-"): str(pin.specifier) for pin in chosen}
+        assert len(versions) == len(chosen)
+        assert all(specifier.startswith("==") for specifier in versions.values())
+        for requirement in map(Requirement, wanted):
+            assert requirement.specifier.contains(versions[requirement.name].removeprefix("==")), requirement
+    assert "torch==2.13.0" in lines
+
+
+# -- the tree ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_long_or_named_for_nothing() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES.values()}
+    assert {name: length for name, length in lengths.items() if length > 500} == {}
+    assert not [name for name in lengths if Path(name).stem in {"utils", "util", "helpers", "common", "misc"}]
+
+
+def test_files_hold_no_machine_and_no_loose_end() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    # Put together here, or this file would be found.
+    words = [
+        "pypi" + ".org",
+        "files.python" + "hosted",
+        "/wo" + "rk/",
+        "/ro" + "ot/",
+        "TO" + "DO",
+        "FIX" + "ME",
+        "XX" + "X",
+    ]
+    found = []
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if not path.is_file() or b"\0" in (content := path.read_bytes())[:8192]:
+            continue
+        text = content.decode("utf-8", "replace")
+        found += [f"{name}: {word}" for word in words if word in text]
+    assert found == []
