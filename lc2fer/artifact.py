@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,16 @@ def load(path: Path) -> Artifact:
         _check(manifest.parent, record)
     if path != manifest and path.name not in {record.name for record in records}:
         raise ArtifactError(
-            f"{manifest} does not describe {path.name} but {records[0].name}. Expected the manifest of that file beside "
-            "it. Copy the right one, or make the model again."
+            f"{manifest} does not describe {path.name} but {records[0].name}. Expected the file's own manifest. "
+            "Copy the right one, or make the model again."
         )
     return artifact
+
+
+def bundled(variant: str) -> Path | None:
+    """The checkpoint of that variant that comes with the package, if one does."""
+    path = Path(str(resources.files("lc2fer") / "weights" / f"{variant}.safetensors"))
+    return path if path.is_file() else None
 
 
 def _record(name: Any, sha256: Any, size_bytes: Any) -> FileRecord:
@@ -209,7 +216,9 @@ def publish(artifact: Artifact, folder: Path) -> Artifact:
     """Move a staged artifact's files to `folder`, its manifest last, each in one step."""
     staging = artifact.path.parent
     write(staging / artifact.manifest_path.name, artifact.to_json())
+    shared = stat.S_IMODE((staging / artifact.manifest_path.name).stat().st_mode)
     for record in artifact.files:
+        (staging / record.name).chmod(shared)  # some writers allow nobody else to read
         os.replace(staging / record.name, folder / record.name)
     os.replace(staging / artifact.manifest_path.name, folder / artifact.manifest_path.name)
     return replace(artifact, path=folder / artifact.path.name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,6 @@ from lc2fer.errors import ArtifactError
 from lc2fer.inputs import InputSpec
 from lc2fer.model import MEAN, STD, Network, build
 from lc2fer.variants import VARIANTS, variant
-
-
-def bundled(name: str) -> Path | None:
-    """The weights of that variant that come with the package, if any do."""
-    path = Path(str(resources.files("lc2fer") / "weights" / f"{name}.safetensors"))
-    return path if path.is_file() else None
 
 
 def load(path: str | Path, expected: str | None = None) -> Network:
@@ -89,7 +82,12 @@ def save(
 ) -> Artifact:
     """Write `folder/stem.safetensors` and its manifest, both or neither."""
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
-    header = {"variant": network.variant.name, "mean": str(MEAN), "std": str(STD), "labels": json.dumps(input_spec.labels)}
+    header = {
+        "variant": network.variant.name,
+        "mean": str(MEAN),
+        "std": str(STD),
+        "labels": json.dumps(input_spec.labels),
+    }
     with staged(folder) as staging:
         path = staging / f"{stem}.safetensors"
         save_file(tensors, path, header)

@@ -11,17 +11,18 @@ All foldings are exact up to rounding; they are computed in float64.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lc2fer.model import EPS, GRN, MEAN, STD, Block, Downsample, LayerNorm, Network, Stem
+from lc2fer.model import EPS, GRN, MEAN, STD, Block, Downsample, LayerNorm, Network, Stage, Stem
 
 CENTRE = 128.0  # pixel value that becomes zero
 
 _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
+
 
 class Standardise(nn.Module):
     """LayerNorm over the channels of [N,C,H,W], in float32 whatever the dtype; with weight and bias or without.
@@ -113,9 +114,10 @@ class DeployNetwork(nn.Module):
         self.dtype = dtype
         stages: list[nn.Module] = []
         for stage in network.stages:
+            assert isinstance(stage, Stage)
             down = stage.downsample
             first = DeployStem(down, norm_form) if isinstance(down, Stem) else DeployDownsample(down, norm_form)
-            stages.append(nn.Sequential(first, *(DeployBlock(block, norm_form) for block in stage.blocks)))
+            stages.append(nn.Sequential(first, *(DeployBlock(cast(Block, block), norm_form) for block in stage.blocks)))
         self.stages = nn.Sequential(*stages)
         self.linear = _after_norm(network.head.linear, network.head.norm)
         for module in self.stages.modules():
@@ -128,9 +130,7 @@ class DeployNetwork(nn.Module):
         return self.linear(functional.layer_norm(x, (x.shape[-1],), eps=EPS))
 
 
-def deploy_form(
-    network: Network, norm_form: str = "transpose", dtype: torch.dtype = torch.float32
-) -> DeployNetwork:
+def deploy_form(network: Network, norm_form: str = "transpose", dtype: torch.dtype = torch.float32) -> DeployNetwork:
     """The deploy form of a trained network, in eval mode; the network is left as it is.
 
     `norm_form` is one of lc2fer.recipe.FORMS.

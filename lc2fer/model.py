@@ -76,7 +76,7 @@ class GRN(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = _GRN.apply(x, self.gamma, self.beta)
+        result: Tensor = _GRN.apply(x, self.gamma, self.beta)  # type: ignore[no-untyped-call]
         return result
 
 

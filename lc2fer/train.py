@@ -131,7 +131,8 @@ class Run:
             network.load_state_dict(checkpoint.load(init, settings.config).state_dict())
         optimizer = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
         self.network = network
-        self.model, self.optimizer = self.accelerator.prepare(network.to(memory_format=torch.channels_last), optimizer)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         self.criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
         self.augment = augmentation(settings.augment)
 
@@ -187,9 +188,7 @@ class Run:
             "validation_accuracies": accuracies,
             "seconds": round(self.progress.seconds, 1),
         }
-        return checkpoint.save(
-            self.network, self.out, self.settings.config, input_spec=self.spec, training=training
-        )
+        return checkpoint.save(self.network, self.out, self.settings.config, input_spec=self.spec, training=training)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -363,7 +362,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
         artifacts.write(
             given.out / "split.json",
             {
-                name: {"seed": split.seed, "fingerprint": split.fingerprint, "validation": list(split.validation_sha256)}
+                name: {
+                    "seed": split.seed,
+                    "fingerprint": split.fingerprint,
+                    "validation": list(split.validation_sha256),
+                }
                 for name, split in zip(sources, splits)
             },
         )

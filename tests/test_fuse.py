@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lc2fer.fuse import ResponseScale, deploy_form
 from lc2fer.model import Network, build, normalize
 from lc2fer.recipe import FORMS

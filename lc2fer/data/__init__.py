@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,9 @@ def open_dataset(name: str | Path, images: str = "aligned") -> Dataset:
     from lc2fer.data import synthetic
 
     root = cache_folder() / f"synthetic-{synthetic.GENERATOR}"
+    if not root.exists():
+        count = synthetic.TRAIN_IMAGES + synthetic.TEST_IMAGES
+        print(f"Drawing {count:,} procedural faces into {root}, once.", file=sys.stderr, flush=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     return rafdb.load(synthetic.write(root))
 

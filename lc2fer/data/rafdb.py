@@ -81,9 +81,7 @@ def _official(root: Path, images: str) -> dict[str, list[Sample]]:
     try:
         lines = listing.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
-        raise DataError(
-            f'{listing} is not text. Expected lines such as "train_00001.jpg 5". Copy it again.'
-        ) from None
+        raise DataError(f'{listing} is not text. Expected lines such as "train_00001.jpg 5". Copy it again.') from None
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

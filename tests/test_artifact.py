@@ -1,0 +1,245 @@
+"""Files and manifests: complete or not there, and never taken on trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact, load, publish, record_of, staged, write
+from lc2fer.errors import ArtifactError, Lc2ferError
+from lc2fer.inputs import InputSpec
+from lc2fer.recipe import Calibration, Recipe
+
+BYTES = b"weights" * 100
+
+
+def make(folder: Path, stem: str = "C6-onnx-int8", content: bytes = BYTES) -> Artifact:
+    """Publish a made-up artifact there."""
+    with staged(folder) as staging:
+        path = staging / f"{stem}.onnx"
+        path.write_bytes(content)
+        return publish(
+            Artifact(
+                path=path,
+                kind="onnx",
+                target="onnx-int8",
+                variant="C6",
+                input_spec=InputSpec(size=48),
+                files=(record_of(path),),
+                recipe=Recipe("int8", calibration=Calibration(count=64), kept=("head",)),
+                parent_sha256="ab" * 32,
+                calibration={"fingerprint": "cd"},
+                proof={"top1_agreement": 0.99},
+                tools={"onnx": "1"},
+            ),
+            folder,
+        )
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Artifact:
+    return make(tmp_path)
+
+
+def test_published_artifact_is_read_back_equal(made: Artifact, tmp_path: Path) -> None:
+    assert load(made.path) == made
+    assert load(made.manifest_path) == made
+    assert made.path == tmp_path / "C6-onnx-int8.onnx"
+    assert made.name == "C6-onnx-int8"
+    assert made.size_bytes == 700
+    assert made.sha256 == made.files[0].sha256 == hashlib.sha256(BYTES).hexdigest()
+    assert sorted(os.listdir(tmp_path)) == ["C6-onnx-int8.json", "C6-onnx-int8.onnx"]
+
+
+def test_several_files_have_one_hash_that_any_of_them_changes(tmp_path: Path) -> None:
+    for name, content in (("a.xml", b"a"), ("a.bin", b"b")):
+        (tmp_path / name).write_bytes(content)
+    records = tuple(record_of(tmp_path / name) for name in ("a.xml", "a.bin"))
+    both = Artifact(tmp_path / "a.xml", "openvino", "openvino-fp16", "C6", InputSpec(), files=records)
+    other = dataclasses.replace(both, files=(records[0], dataclasses.replace(records[1], sha256="0" * 64)))
+    assert both.size_bytes == 2
+    assert len({both.sha256, other.sha256, records[0].sha256}) == 3
+
+
+def corrupted(change: Callable[[bytearray], Any]) -> Callable[[Artifact], None]:
+    def corrupt(made: Artifact) -> None:
+        content = bytearray(made.path.read_bytes())
+        change(content)
+        made.path.write_bytes(content)
+
+    return corrupt
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "size"),
+    [
+        (corrupted(lambda content: content.pop()), 699),
+        (corrupted(lambda content: content.append(0)), 701),
+        (corrupted(lambda content: content.__setitem__(5, 0)), 700),
+    ],
+    ids=["truncated", "longer", "changed byte"],
+)
+def test_a_changed_file_is_refused(made: Artifact, corrupt: Callable[[Artifact], None], size: int) -> None:
+    corrupt(made)
+    with pytest.raises(ArtifactError) as refused:
+        load(made.path)
+    assert str(refused.value) == (
+        f"{made.path} is not the file that its manifest describes ({size} bytes, expected 700 with sha256 "
+        f"{made.sha256[:12]}...). It was truncated or changed. Copy it again, or make the model again."
+    )
+
+
+def test_missing_files_are_named(made: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as refused:
+        load(tmp_path / "C7.onnx")
+    assert str(refused.value) == (
+        f"{tmp_path / 'C7.onnx'} is missing. Expected a model file or its manifest. Make it with lc2fer-export."
+    )
+    made.path.rename(tmp_path / "elsewhere.onnx")
+    with pytest.raises(ArtifactError) as refused:
+        load(made.manifest_path)
+    assert str(refused.value) == (
+        f"{made.path} is missing. The manifest names it. Copy it too, or make the model again."
+    )
+    with pytest.raises(ArtifactError) as refused:
+        load(tmp_path / "elsewhere.onnx")
+    assert str(refused.value) == (
+        f"{tmp_path / 'elsewhere.onnx'} has no manifest. Expected elsewhere.json beside it. "
+        "Copy both, or export the model again."
+    )
+
+
+def test_a_manifest_of_another_file_is_refused(made: Artifact, tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(b"other weights")
+    (tmp_path / "mine.json").write_bytes(made.manifest_path.read_bytes())
+    with pytest.raises(ArtifactError, match=r"mine\.json does not describe mine\.onnx but C6-onnx-int8\.onnx\."):
+        load(tmp_path / "mine.onnx")
+
+
+def rewritten(made: Artifact, **changes: Any) -> None:
+    fields = json.loads(made.manifest_path.read_text())
+    made.manifest_path.write_text(json.dumps({**fields, **changes}))
+
+
+RECORD = {"name": "C6-onnx-int8.onnx", "sha256": "0", "size_bytes": 700}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"format": 2}, "has format 2 and kind 'onnx'. This version reads format 1 and the kinds checkpoint, onnx, "),
+        ({"kind": "pickle"}, "has format 1 and kind 'pickle'."),
+        ({"files": []}, "is not a manifest of this project (IndexError: tuple index out of range)."),
+        ({"files": [{**RECORD, "size_bytes": "700"}]}, "is not a manifest of this project (TypeError: file "),
+        ({"files": [{**RECORD, "name": 3}]}, "is not a manifest of this project (TypeError: file 3 "),
+        ({"files": [{"name": "a"}]}, "is not a manifest of this project (TypeError: "),
+        ({"recipe": {"precision": "int4"}}, "The manifest's recipe is damaged ("),
+        ({"recipe": {**Recipe("fp32").to_json(), "precision": "int4"}}, "There is no precision 'int4'."),
+        ({"input_spec": {}}, "The manifest's input_spec is damaged ('labels')."),
+    ],
+)
+def test_a_foreign_manifest_is_refused(made: Artifact, changes: dict[str, Any], text: str) -> None:
+    rewritten(made, **changes)
+    with pytest.raises(ArtifactError) as refused:
+        load(made.path)
+    assert text in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[1, 2]", b'"text"', b"{}", b'{"format": 1', b"\xff\xfe", b"[" * 200_000, b"1" * 5_000],
+    ids=["empty", "list", "text", "no fields", "truncated", "not utf-8", "deep", "long number"],
+)
+def test_any_other_json_is_no_manifest(made: Artifact, content: bytes) -> None:
+    made.manifest_path.write_bytes(content)
+    with pytest.raises(ArtifactError) as refused:
+        load(made.path)
+    assert str(refused.value).startswith(f"{made.manifest_path} is not a manifest of this project (")
+    assert str(refused.value).endswith("Expected what lc2fer-export or lc2fer-train writes. Make the model again.")
+
+
+def test_a_huge_manifest_is_not_read(made: Artifact) -> None:
+    made.manifest_path.write_bytes(b" " * 4_000_001)
+    with pytest.raises(ArtifactError, match=r"has 4,000,001 bytes\. A manifest has at most 4,000,000\."):
+        load(made.path)
+
+
+@pytest.mark.parametrize("name", ["../C6.onnx", "/etc/passwd", "sub/C6.onnx"])
+def test_a_name_with_a_path_is_refused(made: Artifact, name: str) -> None:
+    rewritten(made, files=[{**RECORD, "name": name}])
+    with pytest.raises(ArtifactError) as refused:
+        load(made.manifest_path)
+    assert str(refused.value) == (
+        f"The manifest names the file {name!r}. Expected a plain name beside the manifest. Do not use it."
+    )
+
+
+def fail_while_staging(folder: Path, error: BaseException) -> None:
+    with staged(folder) as staging:
+        (staging / "C6-onnx-int8.onnx").write_bytes(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_staging_leaves_nothing_behind(made: Artifact, tmp_path: Path, error: type[BaseException]) -> None:
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(error):
+        fail_while_staging(tmp_path, error())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(made: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(Lc2ferError) as told:
+        fail_while_staging(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    assert str(told.value) == (
+        f"The disk of {tmp_path} is full. Room for the new files was expected; what was there before is untouched. "
+        "Free some space and run the command again."
+    )
+    assert load(made.path) == made
+
+
+def test_other_errors_of_the_system_pass(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError):
+        fail_while_staging(tmp_path, PermissionError(errno.EACCES, "no"))
+
+
+def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    replace = os.replace
+
+    def watched(source: Path, target: Path) -> None:
+        moved.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(artifacts.os, "replace", watched)
+    make(tmp_path)
+    assert moved == ["C6-onnx-int8.json", "C6-onnx-int8.onnx", "C6-onnx-int8.json"]  # the first inside the staging
+
+
+def test_a_document_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new" / "report.json"
+    write(path, {"a": [1, 2.5, None]})
+    assert json.loads(path.read_text()) == {"a": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="Out of range float"):
+        write(path, {"a": float("nan")})
+    monkeypatch.setattr(artifacts.json, "dump", lambda *arguments, **options: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write(path, {"a": 3})
+    assert json.loads(path.read_text()) == {"a": [1, 2.5, None]}
+    assert os.listdir(path.parent) == ["report.json"]
+
+
+def test_tool_versions_are_the_installed_ones() -> None:
+    import numpy as np
+
+    assert artifacts.tool_versions("numpy")["numpy"] == np.__version__
+    assert list(artifacts.tool_versions("numpy")) == ["lc2fer", "numpy"]

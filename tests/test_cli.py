@@ -1,0 +1,156 @@
+"""The commands' frame: exit codes, texts, the last line, and tracebacks only where they are asked for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lc2fer import cli, errors
+
+Command = Callable[[Any], None]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Makes lc2fer-train run that function instead."""
+
+    def install(main: Any) -> None:
+        module = types.ModuleType("lc2fer.train")
+        module.main = main  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "lc2fer.train", module)
+
+    return install
+
+
+def raising(error: BaseException) -> Callable[[list[str]], Any]:
+    def main(arguments: list[str]) -> Any:
+        raise error
+
+    return main
+
+
+def test_the_last_line_is_the_document(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    def main(arguments: list[str]) -> dict[str, Any]:
+        print("a table")
+        return {"arguments": arguments, "accuracy": 0.5}
+
+    command(main)
+    assert cli.run("train", ["--config", "C6", "--debug"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["a table", '{"arguments":["--config","C6"],"accuracy":0.5}']
+    assert json.loads(out.splitlines()[-1]) == {"arguments": ["--config", "C6"], "accuracy": 0.5}
+    assert err == ""
+
+
+def test_arguments_come_from_the_command_line(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(lambda arguments: {"arguments": arguments})
+    monkeypatch.setattr(sys, "argv", ["lc2fer-train", "--config", "C1"])
+    assert cli.train() == 0
+    assert capsys.readouterr().out == '{"arguments":["--config","C1"]}\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (errors.UsageError("A. B. C."), 2, "UsageError: A. B. C."),
+        (errors.DataError("A. B. C."), 2, "DataError: A. B. C."),
+        (errors.ArtifactError("A. B. C."), 2, "ArtifactError: A. B. C."),
+        (errors.TrainingError("A. B. C."), 2, "TrainingError: A. B. C."),
+        (errors.ParityError("A. B. C."), 1, "ParityError: A. B. C."),
+        (errors.TargetUnavailable("A. B. C."), 3, "TargetUnavailable: A. B. C."),
+        (KeyboardInterrupt(), 130, "Interrupted. Finished files are kept; nothing half-written is left."),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            3,
+            "TargetUnavailable: The package torch is not installed. This command needs the extras [train]. "
+            "Run: pip install 'lc2fer[train]'.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "The disk is full. Room for the new files was expected. Free some space and run the command again.",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/out/C6.json"),
+            2,
+            "PermissionError: /out/C6.json: Permission denied. Check the path and its permissions.",
+        ),
+        (
+            ZeroDivisionError("division by zero"),
+            2,
+            "Unexpected ZeroDivisionError: division by zero. This is a defect of lc2fer. "
+            "Run the command again with --debug and report what it prints.",
+        ),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_an_error_is_one_line_and_a_code(
+    command: Command, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, text: str
+) -> None:
+    command(raising(error))
+    assert cli.run("train", []) == code
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", text + "\n")
+
+
+def test_debug_shows_the_traceback_too(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command(raising(errors.DataError("A. B. C.")))
+    assert cli.run("train", ["--debug"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert "in main\n    raise error\n" in err
+    assert err.endswith("\nDataError: A. B. C.\n")
+
+
+def test_a_number_that_json_lacks_is_a_defect(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command(lambda arguments: {"accuracy": float("nan")})
+    assert cli.run("train", []) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("Unexpected ValueError: Out of range float values are not JSON compliant")
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (2, 2)])
+def test_argparse_leaves_with_its_own_code(command: Command, code: Any, expected: int) -> None:
+    command(raising(SystemExit(code)))
+    assert cli.run("train", []) == expected
+
+
+def test_a_reader_that_went_away_is_no_traceback(python: Any, tmp_path: Any) -> None:
+    done = python(
+        """
+import os, sys, types
+reading, writing = os.pipe()
+os.close(reading)
+os.dup2(writing, 1)
+sys.modules["lc2fer.train"] = module = types.ModuleType("lc2fer.train")
+module.main = lambda arguments: {"done": True}
+from lc2fer import cli
+sys.exit(cli.run("train", []))
+"""
+    )
+    assert (done.returncode, done.stderr) == (141, "The reader of this command's output went away.\n")
+
+
+@pytest.mark.parametrize("name", ["train", "export", "bench", "predict"])
+def test_each_command_has_its_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert name in cli.COMMANDS
+    monkeypatch.setattr(cli, "run", lambda command: {"train": 10, "export": 11, "bench": 12, "predict": 13}[command])
+    assert getattr(cli, name)() == 10 + ["train", "export", "bench", "predict"].index(name)
+
+
+def test_a_missing_package_is_told_before_anything_runs(python: Any) -> None:
+    done = python("from lc2fer import cli; sys.exit(cli.run('train', ['--config', 'C6']))", block=["torch"])
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == (
+        "TargetUnavailable: The package torch is not installed. This command needs the extras [train]. "
+        "Run: pip install 'lc2fer[train]'.\n"
+    )

@@ -1,0 +1,170 @@
+"""The only preprocessing: what becomes of every kind of picture, and what is said of a broken one."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lc2fer import inputs
+from lc2fer.errors import ArtifactError, DataError
+from lc2fer.inputs import LABELS, InputSpec, read_image
+
+SPEC = InputSpec(size=4)
+
+
+def test_an_image_of_the_right_size_passes_unchanged() -> None:
+    pixels = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
+    array = SPEC.apply(Image.fromarray(pixels))
+    assert array.dtype == np.float32
+    assert array.shape == SPEC.shape == (3, 4, 4)
+    assert array.flags.c_contiguous
+    np.testing.assert_array_equal(array, pixels.transpose(2, 0, 1).astype(np.float32))
+    np.testing.assert_array_equal(SPEC.pixels(Image.fromarray(pixels)), pixels)
+
+
+def test_grey_is_repeated() -> None:
+    grey = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    np.testing.assert_array_equal(SPEC.apply(Image.fromarray(grey)), np.stack([grey] * 3).astype(np.float32))
+
+
+def test_alpha_is_left_out() -> None:
+    pixels = np.full((4, 4, 4), (10, 20, 30, 0), np.uint8)
+    assert SPEC.apply(Image.fromarray(pixels)).tolist() == np.full((4, 4, 3), (10, 20, 30)).transpose(2, 0, 1).tolist()
+
+
+def test_palette_is_looked_up() -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    assert [plane.item(0) for plane in SPEC.apply(image)] == [200, 100, 50]
+
+
+def test_exif_rotation_is_undone() -> None:
+    upright = np.zeros((4, 4, 3), np.uint8)
+    upright[0] = 255  # a white top row
+    lying = Image.fromarray(np.rot90(upright))  # a camera turned a quarter to the right stores this
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    lying.save(file, "PNG", exif=exif)
+    np.testing.assert_array_equal(SPEC.pixels(Image.open(file)), upright)
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 4), (4, 8), (9, 4)])
+def test_the_centre_square_is_taken(width: int, height: int) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - 4) // 2, (height - 4) // 2
+    pixels[top : top + 4, left : left + 4] = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    np.testing.assert_array_equal(SPEC.pixels(Image.fromarray(pixels)), np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+
+
+def test_resizing_averages_what_a_pixel_covers() -> None:
+    checkers = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    resized = SPEC.apply(Image.fromarray(checkers))
+    assert np.abs(resized - 127.5).max() < 3  # without antialiasing it would be 0 or 255
+    assert SPEC.apply(Image.new("RGB", (1, 1), (9, 8, 7)))[:, 0, 0].tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_deep_pictures_are_refused(mode: str) -> None:
+    with pytest.raises(DataError) as refused:
+        SPEC.apply(Image.new(mode, (4, 4)))
+    assert str(refused.value) == (
+        f"The picture has mode {mode}, more than 8 bits a channel. Expected 8-bit grey or colour. "
+        "Convert it to 8 bits first."
+    )
+
+
+def test_a_deep_png_is_refused_too(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((4, 4), 60_000, np.uint16)).save(path)
+    with pytest.raises(DataError, match="more than 8 bits a channel"):
+        SPEC.apply(read_image(path))
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_read_image_returns_a_decoded_copy(tmp_path: Path) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(jpeg())
+    image = read_image(path)
+    path.unlink()
+    assert (image.size, image.mode) == ((64, 64), "RGB")
+
+
+def test_a_copy_keeps_its_rotation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = np.zeros((8, 4, 3), np.uint8)
+    picture[:, :2] = 255  # the left half, which is the upper half once turned
+    Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
+    assert SPEC.pixels(read_image(tmp_path / "turned.png"))[:, :, 0].tolist() == [[255] * 4] * 2 + [[0] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (lambda: b"", "it is empty"),
+        (lambda: jpeg()[:400], "(broken data stream|truncated|Truncated)"),
+        (lambda: b"label,path\n1,a.jpg\n", "cannot identify image file"),
+    ],
+    ids=["empty", "truncated", "no picture"],
+)
+def test_a_broken_file_is_named(tmp_path: Path, content: Callable[[], bytes], reason: str) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(content())
+    with pytest.raises(DataError, match=reason) as refused:
+        read_image(path)
+    assert str(refused.value).startswith(f"{path} cannot be read as a picture: ")
+    assert str(refused.value).endswith("Expected a whole JPEG or PNG. Copy the file again from its source.")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read_image(tmp_path / "none.jpg")
+    assert str(refused.value) == f"{tmp_path / 'none.jpg'} is missing. Expected a picture of a face. Check the path."
+    with pytest.raises(DataError) as refused:
+        read_image(tmp_path)
+    assert str(refused.value) == f"{tmp_path} is a folder. Expected a picture of a face. Name the pictures in it."
+
+
+def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "face.jpg"
+    path.write_bytes(jpeg())
+    monkeypatch.setattr(inputs, "_MAX_PIXELS", 1000)
+    with pytest.raises(DataError) as refused:
+        read_image(path)
+    assert str(refused.value) == f"{path} has 64x64 pixels. At most 1,000 are read. Give a crop of the face."
+
+
+def test_the_manifests_form_is_reversible() -> None:
+    spec = InputSpec(size=64)
+    assert InputSpec.from_json(spec.to_json()) == spec
+    assert LABELS == ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"channels": "BGR"}, "The manifest asks for channels 'BGR'. This version prepares only 'RGB'."),
+        ({"value_range": [0, 1]}, "The manifest asks for value_range (0.0, 1.0). This version prepares only (0.0, 255"),
+        ({"size": 0}, "The manifest's input_spec has size 0 and 7 labels. Expected 1..4096 pixels and 1..1000 labels."),
+        ({"size": "100"}, "The manifest's input_spec has size '100' and 7 labels."),
+        ({"labels": []}, "The manifest's input_spec has size 100 and 0 labels."),
+        ({"mean": 0.5}, "The manifest's input_spec is damaged (InputSpec.__init__() got an unexpected keyword"),
+        ({"value_range": None}, "The manifest's input_spec is damaged"),
+    ],
+)
+def test_a_foreign_spec_is_refused(change: dict[str, Any], text: str) -> None:
+    with pytest.raises(ArtifactError) as refused:
+        InputSpec.from_json({**InputSpec().to_json(), **change})
+    assert str(refused.value).startswith(text)

@@ -1,0 +1,127 @@
+"""Opening a session by the kind of its artifact, and what is said where the engine is not there."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lc2fer import open_session
+from lc2fer.artifact import KINDS, Artifact, publish, record_of, staged
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
+from lc2fer.inputs import InputSpec
+from lc2fer.session import EXTRAS, SESSIONS, check_batch
+
+
+def artifact(kind: str = "onnx", size: int = 100) -> Artifact:
+    return Artifact(Path("C6-x.onnx"), kind, "x", "C6", InputSpec(size=size))
+
+
+def engine(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
+    """Put a made-up engine where the table names ONNX Runtime's."""
+    module = types.ModuleType(SESSIONS["onnx"])
+    module.load = load  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, SESSIONS["onnx"], module)
+
+
+def test_every_kind_has_a_session_and_an_extra() -> None:
+    assert set(SESSIONS) == set(EXTRAS) == set(KINDS)
+
+
+def test_the_file_is_checked_before_the_engine_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine(monkeypatch, lambda artifact, **options: (artifact, options))
+    with staged(tmp_path) as staging:
+        path = staging / "C6.onnx"
+        path.write_bytes(b"graph")
+        made = publish(Artifact(path, "onnx", "onnx-fp32", "C6", InputSpec(), files=(record_of(path),)), tmp_path)
+    assert open_session(str(made.path), threads=2) == (made, {"threads": 2})
+    assert open_session(made) == (made, {})
+    made.path.write_bytes(b"graff")
+    with pytest.raises(ArtifactError, match="is not the file that its manifest describes"):
+        open_session(made.path)
+
+
+def test_an_unknown_kind_is_refused_in_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "C6.tflite").write_bytes(b"graph")
+    (tmp_path / "C6.json").write_text('{"format": 1, "kind": "tflite"}')
+    with pytest.raises(ArtifactError) as refused:
+        open_session(tmp_path / "C6.tflite")
+    assert str(refused.value) == (
+        f"{tmp_path / 'C6.json'} has format 1 and kind 'tflite'. This version reads format 1 and the kinds "
+        "checkpoint, onnx, openvino, tensorrt. Use the version that made it, or export the model again."
+    )
+
+
+def test_a_missing_engine_names_its_package_and_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(artifact: Artifact, **options: Any) -> None:
+        raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+
+    engine(monkeypatch, load)
+    with pytest.raises(TargetUnavailable) as refused:
+        open_session(artifact())
+    assert refused.value.exit_code == 3
+    assert str(refused.value) == (
+        "C6-x.onnx cannot be opened here: the package onnxruntime is not installed. "
+        "It comes with the extra [export]. Run: pip install 'lc2fer[export]'."
+    )
+
+
+def test_a_missing_module_of_ours_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, SESSIONS["onnx"], None)
+    with pytest.raises(TargetUnavailable) as refused:
+        open_session(artifact())
+    assert str(refused.value) == (
+        "C6-x.onnx needs lc2fer.deploy.onnxruntime, which this installation does not have. Expected the whole "
+        "package. Install lc2fer again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "extra"), [("onnx", "onnxruntime", "export"), ("openvino", "openvino", "openvino")]
+)
+def test_a_real_engine_that_is_not_installed(kind: str, package: str, extra: str, python: Any) -> None:
+    done = python(
+        f"""
+from pathlib import Path
+from lc2fer import InputSpec, open_session
+from lc2fer.artifact import Artifact
+try:
+    open_session(Artifact(Path("C6-x.bin"), {kind!r}, "x", "C6", InputSpec()))
+except Exception as error:
+    print(type(error).__name__, error, sep=": ")
+""",
+        block=[package],
+    )
+    assert done.stdout.strip() == (
+        f"TargetUnavailable: C6-x.bin cannot be opened here: the package {package} is not installed. "
+        f"It comes with the extra [{extra}]. Run: pip install 'lc2fer[{extra}]'."
+    ), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("batch", "given"),
+    [
+        (np.zeros((1, 3, 100, 100), np.float64), "float64 [1, 3, 100, 100]"),
+        (np.zeros((1, 3, 100, 100), np.uint8), "uint8 [1, 3, 100, 100]"),
+        (np.zeros((3, 100, 100), np.float32), "float32 [3, 100, 100]"),
+        (np.zeros((1, 100, 100, 3), np.float32), "float32 [1, 100, 100, 3]"),
+        (np.zeros((2, 3, 48, 48), np.float32), "float32 [2, 3, 48, 48]"),
+        (np.zeros((0, 3, 100, 100), np.float32), "float32 [0, 3, 100, 100]"),
+    ],
+)
+def test_a_wrong_batch_is_refused(batch: Any, given: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_batch(batch, artifact())
+    assert str(refused.value) == (
+        f"C6-x was given {given}. Expected float32 [N, 3, 100, 100] of raw RGB pixels, 0..255. "
+        "Prepare images with session.artifact.input_spec.apply."
+    )
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 100), (5, 48)])
+def test_a_right_batch_passes(count: int, size: int) -> None:
+    check_batch(np.zeros((count, 3, size, size), np.float32), artifact(size=size))
