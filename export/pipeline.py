@@ -88,9 +88,7 @@ class Pipeline:
             return there
         with artifacts.staged(self.out) as staging:
             paths = maker.make(parent, recipe, calibration, staging / wanted.path.name)
-            made = replace(
-                wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths)
-            )
+            made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
             proof = self._prove(made)
             made = artifacts.publish(replace(made, proof=proof.to_json()), self.out)
         self.say(
@@ -104,7 +102,7 @@ class Pipeline:
         """The weights, in the folder beside what is made from them."""
         name = self.variant.name
         wanted = self.out / f"{name}-torch.safetensors"
-        source = self.weights or checkpoint.bundled(name)
+        source = self.weights or artifacts.bundled(name)
         if source is None:
             return self._random(wanted)
         checkpoint.load(source, name)

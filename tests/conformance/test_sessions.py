@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lc2fer.export.pipeline import Pipeline
+
 from lc2fer import Session, open_session
 from lc2fer.artifact import Artifact, record_of
 from lc2fer.errors import ArtifactError, UsageError
-from lc2fer.export.pipeline import Pipeline
 
 TARGETS = ("torch", "onnx-fp32", "openvino-fp32")
 
@@ -59,7 +60,10 @@ def test_strided_input(session: Session, images: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("batch", "text"),
     [
-        (np.zeros((1, 3, 100, 100), np.uint8), r"was given uint8 \[1, 3, 100, 100\]. Expected float32 \[N, 3, 100, 100\]"),
+        (
+            np.zeros((1, 3, 100, 100), np.uint8),
+            r"was given uint8 \[1, 3, 100, 100\]. Expected float32 \[N, 3, 100, 100\]",
+        ),
         (np.zeros((1, 3, 99, 100), np.float32), r"was given float32 \[1, 3, 99, 100\]"),
         (np.zeros((3, 100, 100), np.float32), r"was given float32 \[3, 100, 100\]"),
         (np.zeros((0, 3, 100, 100), np.float32), r"was given float32 \[0, 3, 100, 100\]"),

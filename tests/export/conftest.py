@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lc2fer.export.pipeline import Pipeline
+
 from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
-from lc2fer.export.pipeline import Pipeline
 from lc2fer.inputs import InputSpec
 from lc2fer.model import build
 from lc2fer.variants import VARIANTS

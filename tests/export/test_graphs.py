@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from lc2fer.artifact import Artifact
 from onnx import numpy_helper
+
+from lc2fer.artifact import Artifact
 
 Exported = Callable[[str], Artifact]
 
