@@ -23,10 +23,10 @@ class Tolerance:
     agreement: float  # share of images with the same first class, where the reference is decided
 
 
-# Of trained networks, measured: fp32 above 100 dB, fp16 and bf16 about 40 dB, int8 15 to 25 dB. These are floors that
-# tell a broken export from a rounded one; the verdict on accuracy is the bench's.
+# Measured on trained networks: fp32 above 100 dB, fp16 74 dB, bf16 47 dB, int8 25 to 32 dB; random ones reach less. The
+# floors tell a broken export from a rounded one; the verdict on accuracy is the bench's.
 TOLERANCES = MappingProxyType(
-    {"fp32": Tolerance(60.0, 1.0), "fp16": Tolerance(25.0, 0.97), "int8": Tolerance(8.0, 0.85)}
+    {"fp32": Tolerance(60.0, 1.0), "fp16": Tolerance(15.0, 0.95), "int8": Tolerance(8.0, 0.85)}
 )
 
 

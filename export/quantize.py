@@ -79,5 +79,27 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         )
     finally:
         logging.root.setLevel(level)
-    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load_model(path)
+    _spare_others(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
     return [path]
+
+
+def _spare_others(graph: onnx.GraphProto) -> None:
+    """Give every node but the convolutions its unquantised input back.
+
+    ONNX Runtime's quantiser puts the Q/DQ pair before all readers of a tensor: a block's residual addition would read
+    what its depthwise convolution needs rounded.
+    """
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    rounded = {
+        node.output[0]: source[node.input[0]]
+        for node in graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in source
+    }
+    for node in graph.node:
+        if node.op_type != "Conv":
+            for place, name in enumerate(node.input):
+                if name in rounded:
+                    node.input[place] = rounded[name]

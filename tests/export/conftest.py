@@ -25,14 +25,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[..., P
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """C8 with LayerNorms and GRNs that do something, for 32x32 pixels."""
+    """C8 whose LayerNorms, GRNs and biases do something, for 32x32 pixels."""
     import torch
 
     torch.manual_seed(3)
     network = build(VARIANTS["C8"])
     with torch.no_grad():
         for name, value in network.named_parameters():
-            if "norm" in name or "grn" in name:
+            if "norm" in name or "grn" in name or "bias" in name:
                 value.add_(0.3 * torch.randn_like(value))
             elif "head" in name:
                 value.mul_(30)  # logits as far apart as a trained network's
