@@ -26,7 +26,7 @@ def augmentation(name: str) -> Callable[[Tensor], Tensor]:
     ranges = AUGMENTATIONS[name]
     if ranges is None:
         return lambda images: images
-    from kornia import augmentation as kornia
+    from kornia import augmentation as kornia  # a second to import
 
     both: Any = kornia.AugmentationSequential(
         kornia.RandomHorizontalFlip(p=ranges["flip"]),

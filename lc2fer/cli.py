@@ -20,7 +20,7 @@ from lc2fer.errors import Lc2ferError
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
     {
-        "train": ("lc2fer.train", "train"),
+        "train": ("lc2fer.train_command", "train"),
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "predict": ("lc2fer.predict", "export"),

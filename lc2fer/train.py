@@ -1,17 +1,15 @@
-"""lc2fer-train: from a folder of pictures to a checkpoint.
+"""Training: from data sets to a checkpoint.
 
-The paper's recipe is the default: AdamW, learning rate 1e-3, batch 128, at most 150 epochs, the best epoch by D^v.
 Every epoch starts from (seed, epoch) alone, so a run that was killed and resumed ends in the same weights.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,59 +24,15 @@ from torch import Tensor, nn
 from lc2fer import artifact as artifacts
 from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
-from lc2fer.augment import AUGMENTATIONS, augmentation
+from lc2fer.augment import augmentation
 from lc2fer.data import labels_of, open_dataset, read_pixels
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import ArtifactError, TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.model import build, normalize
-from lc2fer.variants import VARIANTS, variant
-
-SCHEDULES = ("constant", "one-cycle")
-_WARM_UP = 0.25  # share of a one-cycle run in which the learning rate rises
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that decides a run's result, together with the images; the defaults are the paper's where it states them."""
-
-    config: str
-    size: int = 100  # pixels a side
-    epochs: int = 150
-    batch: int = 128  # over all processes
-    lr: float = 1e-3
-    schedule: str = "constant"  # not stated in the paper
-    weight_decay: float = 0.01  # not stated; PyTorch's default
-    label_smoothing: float = 0.0  # not stated
-    drop_path: float = 0.1  # rate not stated
-    augment: str = "none"
-    patience: int = 30  # epochs without a better one before stopping
-    precision: str = "fp32"
-    seed: int = 0
-    init: str | None = None  # sha256 of the checkpoint that the weights start from
-
-    def __post_init__(self) -> None:
-        variant(self.config).feature_sizes(self.size)
-        for name in ("epochs", "batch", "patience"):
-            if getattr(self, name) < 1:
-                raise UsageError(
-                    f"--{name} is {getattr(self, name)}. Expected 1 or more. Pass a positive number as --{name}."
-                )
-        if not 0 < self.lr < math.inf:
-            raise UsageError(f"--lr is {self.lr}. Expected a positive learning rate, such as 0.001. Pass one as --lr.")
-        for name in ("label_smoothing", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"{flag} is {getattr(self, name)}. Expected 0 to below 1. Pass a rate as {flag}.")
-
-    def learning_rate(self, step: int, steps: int) -> float:
-        """Of step 0..steps-1."""
-        if self.schedule == "constant":
-            return self.lr
-        place = (step + 1) / steps
-        if place < _WARM_UP:
-            return self.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * place / _WARM_UP)) / 2)
-        return self.lr * (1 + math.cos(math.pi * (place - _WARM_UP) / (1 - _WARM_UP))) / 2
+from lc2fer.settings import Settings
+from lc2fer.train_log import Log
+from lc2fer.variants import variant
 
 
 @dataclass(frozen=True)
@@ -311,56 +265,32 @@ def _faces(splits: list[Split], side: str, spec: InputSpec, device: torch.device
         yield Faces(pixels.to(device), torch.from_numpy(labels_of(samples)).to(device))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lc2fer-train",
-        description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
-    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='RAF-DB folders, or "synthetic"')
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--init", type=Path, metavar="FILE", help="start from these weights")
-    parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
-    parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
-    for field in fields(Settings):
-        flag = "--" + field.name.replace("_", "-")
-        choices = {"schedule": SCHEDULES, "augment": tuple(AUGMENTATIONS), "precision": ("fp32", "bf16")}
-        if field.name not in ("config", "init"):
-            parser.add_argument(
-                flag,
-                type=type(field.default),
-                default=field.default,
-                choices=choices.get(field.name),
-                help=" ",
-            )
-    return parser
+def train(
+    settings: Settings, data: list[str], out: Path, *, init: Path | None, images: str, restart: bool
+) -> dict[str, Any]:
+    """Train, or go on training, in the folder `out`; returns what became of it.
 
-
-def main(arguments: list[str]) -> dict[str, Any]:
-    """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
-    chosen = {field.name: getattr(given, field.name) for field in fields(Settings)}
-    settings = Settings(**chosen | {"init": None})
-    if given.init is not None:
-        checkpoint.load(given.init, settings.config)
-        settings = replace(settings, init=artifacts.hash_file(given.init))
-    splits = [divide(open_dataset(name, given.images)) for name in given.data]
-    sources = [Path(name).name for name in given.data]
-    if given.restart:
-        (given.out / "state.safetensors").unlink(missing_ok=True)
-    run = Run(settings, splits, sources, given.out, given.init)
+    `init` is a checkpoint to start from, `images` which pictures of RAF-DB's official layout. Raises UsageError where
+    the folder holds another run, DataError and ArtifactError for bad images and weights, TrainingError where the loss
+    stops being finite.
+    """
+    if init is not None:
+        checkpoint.load(init, settings.config)
+        settings = replace(settings, init=artifacts.hash_file(init))
+    splits = [divide(open_dataset(name, images)) for name in data]
+    sources = [Path(name).name for name in data]
+    if restart:
+        (out / "state.safetensors").unlink(missing_ok=True)
+    run = Run(settings, splits, sources, out, init)
     resumed = run.resume()
     device = run.accelerator.device
     parts = list(_faces(splits, "fit", run.spec, device))
     faces = Faces(torch.cat([part.pixels for part in parts]), torch.cat([part.labels for part in parts]))
     validation = list(_faces(splits, "validation", run.spec, device))
     if run.accelerator.is_main_process:
-        from lc2fer.train_log import Log
-
-        artifacts.write(given.out / "run.json", run.described)
+        artifacts.write(out / "run.json", run.described)
         artifacts.write(
-            given.out / "split.json",
+            out / "split.json",
             {
                 name: {
                     "seed": split.seed,
@@ -370,7 +300,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 for name, split in zip(sources, splits)
             },
         )
-        with Log(given.out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+        with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
             log.say(
                 f"{settings.config}: {len(faces.labels)} images to train on, "
                 f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
@@ -381,7 +311,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     else:
         run.fit(faces, validation, lambda row: None)
     return {
-        "artifact": str(given.out / f"{settings.config}.safetensors"),
+        "artifact": str(out / f"{settings.config}.safetensors"),
         "epochs": run.progress.epoch,
         "best_epoch": run.progress.best_epoch,
         "validation_accuracy": round(run.progress.best_accuracy, 6),

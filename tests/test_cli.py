@@ -21,9 +21,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Makes lc2fer-train run that function instead."""
 
     def install(main: Any) -> None:
-        module = types.ModuleType("lc2fer.train")
+        module = types.ModuleType("lc2fer.train_command")
         module.main = main  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lc2fer.train", module)
+        monkeypatch.setitem(sys.modules, "lc2fer.train_command", module)
 
     return install
 
@@ -131,7 +131,7 @@ import os, sys, types
 reading, writing = os.pipe()
 os.close(reading)
 os.dup2(writing, 1)
-sys.modules["lc2fer.train"] = module = types.ModuleType("lc2fer.train")
+sys.modules["lc2fer.train_command"] = module = types.ModuleType("lc2fer.train_command")
 module.main = lambda arguments: {"done": True}
 from lc2fer import cli
 sys.exit(cli.run("train", []))
@@ -148,7 +148,10 @@ def test_each_command_has_its_function(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_missing_package_is_told_before_anything_runs(python: Any) -> None:
-    done = python("from lc2fer import cli; sys.exit(cli.run('train', ['--config', 'C6']))", block=["torch"])
+    done = python(
+        "from lc2fer import cli; sys.exit(cli.run('train', ['--config', 'C6', '--data', 'x', '--out', 'y']))",
+        block=["torch"],
+    )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr == (
         "TargetUnavailable: The package torch is not installed. This command needs the extras [train]. "

@@ -21,7 +21,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 SPOKES = ("export", "benchmarks", "deploy")
-TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "eager", "explain"}
+TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "train_command", "eager", "explain"}
 
 BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
 TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "matplotlib"}
@@ -186,8 +186,7 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
 
 @pytest.mark.parametrize("command", ["train", "export", "bench", "predict"])
 def test_help_is_answered(command: str, python: Any) -> None:
-    block = set() if command == "train" else HEAVY  # help needs no engine, and so is quick
-    done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=block)
+    done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=HEAVY)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: lc2fer-{command} ")
 

@@ -19,14 +19,15 @@ import torch
 from safetensors.torch import load_file
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint, train
+from lc2fer import augment, checkpoint, settings, train_command
 from lc2fer.augment import augmentation
 from lc2fer.data import labels_of, open_dataset, read_pixels
 from lc2fer.data.split import divide
 from lc2fer.errors import ArtifactError, TrainingError, UsageError
 from lc2fer.inputs import InputSpec
 from lc2fer.model import build, normalize
-from lc2fer.train import Run, Settings
+from lc2fer.settings import Settings
+from lc2fer.train import Run
 from lc2fer.variants import variant
 
 Train = Callable[..., dict[str, Any]]
@@ -37,7 +38,7 @@ def tiny(noise_faces: Path, tmp_path: Path) -> Train:
     """Trains C8 on 32x32 pictures for 3 epochs of 7 steps into tmp_path/run, unless told otherwise."""
 
     def run(*more: str, out: str = "run") -> dict[str, Any]:
-        return train.main(arguments(noise_faces, tmp_path / out, *more))
+        return train_command.main(arguments(noise_faces, tmp_path / out, *more))
 
     return run
 
@@ -252,7 +253,7 @@ def test_two_data_sets_are_scored_apart(tmp_path: Path, write_faces: Callable[..
     data = [write_faces(tmp_path / name, train=count, test=1) for name, count in (("second", 10), ("third", 20))]
     given = arguments(data[0], tmp_path / "both", "--epochs", "1")
     given.insert(given.index(str(data[0])) + 1, str(data[1]))
-    train.main(given)
+    train_command.main(given)
     (row,) = rows(tmp_path / "both")
     parts = [float(row["validation_accuracy_0"]), float(row["validation_accuracy_1"])]
     assert float(row["validation_accuracy"]) == pytest.approx((14 * parts[0] + 28 * parts[1]) / 42)
@@ -311,3 +312,7 @@ def test_augmentation_moves_images_and_keeps_their_range() -> None:
     assert 0 <= moved.min() < moved.max() <= 255
     assert all(not torch.equal(before, after) for before, after in zip(images, moved))
     assert not torch.equal(augmentation("paper")(images), moved)
+
+
+def test_every_augmentation_can_be_asked_for() -> None:
+    assert tuple(augment.AUGMENTATIONS) == settings.AUGMENTATIONS
