@@ -14,6 +14,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.fuse import deploy_form
 from lc2fer.recipe import Recipe
 
+from . import smooth
 from .calibration import CalibrationSet
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
@@ -22,9 +23,17 @@ INPUT, OUTPUT = "pixels", "logits"
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7]."""
-    dtype = {"fp32": torch.float32, "fp16": torch.float16}[recipe.precision]
-    network = deploy_form(checkpoint.load(parent.path, parent.variant), recipe.form, dtype)
+    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
+
+    An int8 recipe gives the float32 graph that is to be quantised, its channels smoothed as the recipe says.
+    """
+    dtype = torch.float16 if recipe.precision == "fp16" else torch.float32
+    trained = checkpoint.load(parent.path, parent.variant)
+    smoothing = None
+    if recipe.smoothing is not None:
+        assert calibration is not None
+        smoothing = smooth.factors(trained, calibration, recipe.smoothing)
+    network = deploy_form(trained, recipe.form, dtype, smoothing)
     pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -21,13 +21,18 @@ TOOLS = ("torch", "onnx", "onnxscript", "openvino", "nncf")
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,7]."""
     graph = path.with_suffix(".onnx")
-    onnx.make(parent, replace(recipe, precision="fp32", calibration=None), None, graph)
+    onnx.make(parent, _float(recipe), calibration, graph)
     model = openvino.convert_model(graph)
     if recipe.precision == "int8":
         assert calibration is not None
         model = _quantized(model, calibration)
     openvino.save_model(model, path, compress_to_fp16=recipe.precision == "fp16")
     return [path, path.with_suffix(".bin")]
+
+
+def _float(recipe: Recipe) -> Recipe:
+    """For the graph that OpenVINO converts: float16 is made by compressing float32."""
+    return replace(recipe, precision="fp32") if recipe.precision == "fp16" else recipe
 
 
 def _quantized(model: openvino.Model, calibration: CalibrationSet) -> openvino.Model:

@@ -19,10 +19,11 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
 
+from . import onnx as float_onnx
 from .calibration import CalibrationSet
 from .onnx import INPUT
 
-TOOLS = ("onnx", "onnxruntime")
+TOOLS = float_onnx.TOOLS
 
 _METHODS = {
     "max": CalibrationMethod.MinMax,
@@ -47,17 +48,19 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path`: the parent's graph with Q/DQ pairs before its convolutions."""
+    """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
     assert calibration is not None
     assert recipe.calibration is not None
-    graph = onnx.load_model(parent.path).graph
+    source = path.with_suffix(".float.onnx")
+    float_onnx.make(parent, recipe, calibration, source)
+    graph = onnx.load_model(source).graph
     centred = next(node for node in graph.node if INPUT in node.input).output[0]
     convolutions = [node.name for node in graph.node if node.op_type == "Conv" and node.name not in recipe.kept]
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it advises a preprocessing that would undo the deploy form
     try:
         quantize_static(
-            str(parent.path),
+            str(source),
             str(path),
             _Reader(calibration),
             quant_format=QuantFormat.QDQ,

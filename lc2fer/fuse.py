@@ -6,11 +6,14 @@ All foldings are exact up to rounding; they are computed in float64.
 - LayerNorm's weight and bias go into the pointwise, downsample or linear layer that follows. The stem's own LayerNorm
   keeps them: a residual connection reads its output.
 - GRN's beta goes into the next convolution's bias; one multiply a channel remains.
+- Smoothing factors, where there are any, ride in that multiply: the channel is divided by its factor there and the next
+  convolution's weights are multiplied by it. Nothing is added at run time.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -58,24 +61,27 @@ class ResponseScale(nn.Module):
     The norm is taken in float32: in float16 its sum of squares overflows where RMS(x) * sqrt(H*W) > 256.
     """
 
-    def __init__(self, gamma: Tensor) -> None:
+    def __init__(self, gamma: Tensor, divisor: Tensor) -> None:
         super().__init__()
-        self.register_buffer("gamma", gamma.view(1, -1, 1, 1))
+        self.register_buffer("gamma", (gamma / divisor).view(1, -1, 1, 1))
+        self.register_buffer("one", (1 / divisor).view(1, -1, 1, 1))
         self.gamma: Tensor
+        self.one: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(x.float(), dim=(2, 3), keepdim=True)  # [N,C,1,1]
-        return x * (1 + self.gamma * (norm / (norm.mean(dim=1, keepdim=True) + EPS))).to(x.dtype)
+        return x * (self.one + self.gamma * (norm / (norm.mean(dim=1, keepdim=True) + EPS))).to(x.dtype)
 
 
 class DeployBlock(nn.Module):
-    def __init__(self, block: Block, norm_form: str) -> None:
+    def __init__(self, block: Block, norm_form: str, smoothing: Tensor | None) -> None:
         super().__init__()
+        factors = torch.ones_like(block.grn.gamma) if smoothing is None else smoothing
         self.depthwise = block.depthwise
         self.norm = Standardise(norm_form)
         self.expand = _after_norm(block.expand, block.norm)
-        self.grn = ResponseScale(block.grn.gamma.detach())
-        self.project = _after_grn(block.project, block.grn)
+        self.grn = ResponseScale(block.grn.gamma.detach(), factors)
+        self.project = _after_grn(block.project, block.grn, factors)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.expand(self.norm(self.depthwise(x)))
@@ -108,8 +114,11 @@ class DeployNetwork(nn.Module):
     `dtype` is that of the convolutions; normalisations, the pool and the classifier stay in float32.
     """
 
-    def __init__(self, network: Network, norm_form: str, dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: Network, norm_form: str, dtype: torch.dtype, smoothing: Sequence[Tensor] | None
+    ) -> None:
         super().__init__()
+        factors = iter(smoothing or [])
         self.variant = network.variant
         self.dtype = dtype
         stages: list[nn.Module] = []
@@ -117,7 +126,8 @@ class DeployNetwork(nn.Module):
             assert isinstance(stage, Stage)
             down = stage.downsample
             first = DeployStem(down, norm_form) if isinstance(down, Stem) else DeployDownsample(down, norm_form)
-            stages.append(nn.Sequential(first, *(DeployBlock(cast(Block, block), norm_form) for block in stage.blocks)))
+            blocks = [DeployBlock(cast(Block, block), norm_form, next(factors, None)) for block in stage.blocks]
+            stages.append(nn.Sequential(first, *blocks))
         self.stages = nn.Sequential(*stages)
         self.linear = _after_norm(network.head.linear, network.head.norm)
         for module in self.stages.modules():
@@ -130,12 +140,18 @@ class DeployNetwork(nn.Module):
         return self.linear(functional.layer_norm(x, (x.shape[-1],), eps=EPS))
 
 
-def deploy_form(network: Network, norm_form: str = "transpose", dtype: torch.dtype = torch.float32) -> DeployNetwork:
+def deploy_form(
+    network: Network,
+    norm_form: str = "transpose",
+    dtype: torch.dtype = torch.float32,
+    smoothing: Sequence[Tensor] | None = None,
+) -> DeployNetwork:
     """The deploy form of a trained network, in eval mode; the network is left as it is.
 
-    `norm_form` is one of lc2fer.recipe.FORMS.
+    `norm_form` is one of lc2fer.recipe.FORMS; `smoothing` has one vector of positive factors [4C] for each block, in
+    the order of the forward pass.
     """
-    return DeployNetwork(copy.deepcopy(network), norm_form, dtype).eval()
+    return DeployNetwork(copy.deepcopy(network), norm_form, dtype, smoothing).eval()
 
 
 def _on_pixels(conv: nn.Conv2d) -> nn.Conv2d:
@@ -153,10 +169,12 @@ def _after_norm(layer: _Layer, norm: LayerNorm | nn.LayerNorm) -> _Layer:
     return _like(layer, scaled, _bias(layer) + shift)
 
 
-def _after_grn(conv: nn.Conv2d, grn: GRN) -> nn.Conv2d:
-    """The 1x1 convolution of x + grn.beta as one of x."""
+def _after_grn(conv: nn.Conv2d, grn: GRN, factors: Tensor) -> nn.Conv2d:
+    """The 1x1 convolution of x + grn.beta as one of x / factors."""
     weight = conv.weight.detach().double()
-    return _like(conv, weight, _bias(conv) + weight.flatten(1) @ grn.beta.detach().double())
+    return _like(
+        conv, weight * factors.double().view(1, -1, 1, 1), _bias(conv) + weight.flatten(1) @ grn.beta.detach().double()
+    )
 
 
 def _bias(layer: nn.Conv2d | nn.Linear) -> Tensor:

@@ -44,6 +44,7 @@ class Recipe:
     opset: int = 18
     batch: int = 1  # static: engines plan memory and kernels for it
     calibration: Calibration | None = None
+    smoothing: float | None = None  # share of an activation's range that moves into the weights after GRN, 0..1
     kept: tuple[str, ...] = ()  # layers left in higher precision, by name
 
     def __post_init__(self) -> None:
@@ -55,6 +56,11 @@ class Recipe:
             raise UsageError(
                 f"A recipe of precision {self.precision} {'lacks' if self.calibration is None else 'has'} a "
                 "calibration. int8 needs one and nothing else may have one. Correct the recipe."
+            )
+        if self.smoothing is not None and (self.precision != "int8" or not 0 <= self.smoothing <= 1):
+            raise UsageError(
+                f"Smoothing of {self.smoothing} was asked for with {self.precision}. Expected 0 to 1, with int8. "
+                "Correct the recipe."
             )
         if self.form not in FORMS:
             raise UsageError(

@@ -60,7 +60,7 @@ def test_foldings_matter() -> None:
 def test_float16_keeps_its_islands() -> None:
     """GRN's sum of squares overflows float16 at RMS * sqrt(H*W) > 256; the island keeps it finite and right."""
     x = torch.full((1, 4, 50, 50), 8.0)  # 8 * 50 = 400 > 256
-    scale = ResponseScale(torch.ones(4))
+    scale = ResponseScale(torch.ones(4), torch.ones(4))
     assert torch.isinf((x.half() * x.half()).sum())
     assert torch.equal(scale(x.half()).float(), scale(x))
 
@@ -72,3 +72,16 @@ def test_float16_form_is_close(pixels: torch.Tensor) -> None:
         found = deploy_form(network, dtype=torch.float16)(pixels)
     assert found.dtype == torch.float32
     assert (found - expected).norm() / expected.norm() < 2e-2
+
+
+def test_smoothing_moves_ranges_and_nothing_else(pixels: torch.Tensor) -> None:
+    network = shaken("C8")
+    generator = torch.Generator().manual_seed(2)
+    factors = [torch.rand(4 * width, generator=generator) * 4 + 0.1 for width in network.variant.widths]
+    plain, smoothed = deploy_form(network), deploy_form(network, smoothing=factors)
+    with torch.inference_mode():
+        expected, found = plain(pixels), smoothed(pixels)
+        x = torch.rand(1, 160, 3, 3, generator=generator)
+        before, after = plain.stages[0][1].grn(x), smoothed.stages[0][1].grn(x)  # type: ignore[index]
+    assert (found - expected).norm() / expected.norm() < 1e-5
+    assert torch.allclose(after * factors[0].view(1, -1, 1, 1), before, rtol=1e-5)
