@@ -25,12 +25,6 @@ from .onnx import INPUT
 
 TOOLS = float_onnx.TOOLS
 
-_METHODS = {
-    "max": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
-
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
     """ONNX Runtime's way to ask for images, one a call."""
@@ -50,12 +44,11 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
     assert calibration is not None
-    assert recipe.calibration is not None
     source = path.with_suffix(".float.onnx")
     float_onnx.make(parent, recipe, calibration, source)
     graph = onnx.load_model(source).graph
     centred = next(node for node in graph.node if INPUT in node.input).output[0]
-    convolutions = [node.name for node in graph.node if node.op_type == "Conv" and node.name not in recipe.kept]
+    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # it advises a preprocessing that would undo the deploy form
     try:
@@ -69,7 +62,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
             weight_type=QuantType.QInt8,
             nodes_to_quantize=convolutions,
             op_types_to_quantize=["Conv"],
-            calibrate_method=_METHODS[recipe.calibration.method],
+            calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,

@@ -10,7 +10,7 @@ from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 FORMS = ("transpose", "reduce")  # how LayerNorm over channels is written: lc2fer/fuse.py
-METHODS = ("max", "percentile", "entropy", "nncf")
+METHODS = ("max", "nncf")  # the largest magnitude seen; NNCF's own estimators
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
 
@@ -42,10 +42,9 @@ class Recipe:
     precision: str
     form: str = "transpose"
     opset: int = 18
-    batch: int = 1  # static: engines plan memory and kernels for it
+    batch: int = 1  # static: engines plan memory and kernels for it, and sessions run one image at a time
     calibration: Calibration | None = None
     smoothing: float | None = None  # share of an activation's range that moves into the weights after GRN, 0..1
-    kept: tuple[str, ...] = ()  # layers left in higher precision, by name
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -71,8 +70,8 @@ class Recipe:
                 f"Opset {self.opset} was asked for. Expected 17 (LayerNormalization is one node) to {NEWEST_OPSET} "
                 "(the newest that TensorRT 10.3 reads). Choose one of these."
             )
-        if self.batch < 1:
-            raise UsageError(f"A batch of {self.batch} was asked for. Expected 1 or more. Correct the recipe.")
+        if self.batch != 1:
+            raise UsageError(f"A batch of {self.batch} was asked for. Sessions run a batch of 1. Correct the recipe.")
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's form."""
@@ -87,7 +86,6 @@ class Recipe:
                 **{
                     **fields,
                     "calibration": None if calibration is None else Calibration(**calibration),
-                    "kept": tuple(fields["kept"]),
                 }
             )
         except (KeyError, TypeError, UsageError) as error:

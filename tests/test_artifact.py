@@ -35,7 +35,7 @@ def make(folder: Path, stem: str = "C6-onnx-int8", content: bytes = BYTES) -> Ar
                 variant="C6",
                 input_spec=InputSpec(size=48),
                 files=(record_of(path),),
-                recipe=Recipe("int8", calibration=Calibration(count=64), kept=("head",)),
+                recipe=Recipe("int8", calibration=Calibration(count=64), smoothing=0.6),
                 parent_sha256="ab" * 32,
                 calibration={"fingerprint": "cd"},
                 proof={"top1_agreement": 0.99},
