@@ -37,7 +37,8 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     try:
         main: Callable[[list[str]], Mapping[str, Any]] = importlib.import_module(module).main
         document = main(arguments)
-        print(json.dumps(document, separators=(",", ":"), allow_nan=False), flush=True)
+        if os.environ.get("RANK", "0") == "0":  # of several training processes, the first speaks
+            print(json.dumps(document, separators=(",", ":"), allow_nan=False), flush=True)
     except SystemExit as leaving:  # argparse: --help or a wrong flag
         return leaving.code if isinstance(leaving.code, int) else 2
     except BaseException as error:

@@ -65,7 +65,9 @@ class Run:
         self.settings = settings
         self.splits = splits
         self.out = out
-        self.accelerator = Accelerator(mixed_precision="bf16" if settings.precision == "bf16" else "no")
+        alone = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        precision = "bf16" if settings.precision == "bf16" else "no"
+        self.accelerator = Accelerator(cpu=alone, mixed_precision=precision)  # cpu: processes meet over gloo
         if settings.batch % self.accelerator.num_processes:
             raise UsageError(
                 f"--batch {settings.batch} cannot be shared by {self.accelerator.num_processes} processes. Expected a "

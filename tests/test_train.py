@@ -316,3 +316,22 @@ def test_augmentation_moves_images_and_keeps_their_range() -> None:
 
 def test_every_augmentation_can_be_asked_for() -> None:
     assert tuple(augment.AUGMENTATIONS) == settings.AUGMENTATIONS
+
+
+def test_two_processes_train_as_one(noise_faces: Path, tmp_path: Path) -> None:
+    """The same global batch gives the same losses; only one process writes and speaks."""
+    given = arguments(noise_faces, tmp_path / "one", "--batch", "16", "--drop-path", "0", "--epochs", "2")
+    train_command.main(given)
+    given[given.index(str(tmp_path / "one"))] = str(tmp_path / "two")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    program = tmp_path / "program.py"
+    program.write_text("import sys; from lc2fer import cli; sys.exit(cli.train())")
+    done = subprocess.run([*torchrun, str(program), *given], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 2
+    assert len(done.stdout.strip().splitlines()) == 1
+    losses = []
+    for name in ("one", "two"):
+        with (tmp_path / name / "log.csv").open() as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
