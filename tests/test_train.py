@@ -323,7 +323,7 @@ def test_two_processes_train_as_one(noise_faces: Path, tmp_path: Path) -> None:
     given = arguments(noise_faces, tmp_path / "one", "--batch", "16", "--drop-path", "0", "--epochs", "2")
     train_command.main(given)
     given[given.index(str(tmp_path / "one"))] = str(tmp_path / "two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     program = tmp_path / "program.py"
     program.write_text("import sys; from lc2fer import cli; sys.exit(cli.train())")
     done = subprocess.run([*torchrun, str(program), *given], capture_output=True, text=True, timeout=120)
