@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import LABELS
-from lc2fer.session import Session, open_session
+from lc2fer.session import Session, open_session, refuse_telemetry
 
 from .worker import Link, Message, serve
 
@@ -61,6 +61,7 @@ def main(link: Link, job: Message) -> None:
     logits = np.empty((int(job["count"]), len(LABELS)), np.float32)
 
     _announce(link, "baseline", "importing the engine")
+    refuse_telemetry()
     start_ns = time.perf_counter_ns()
     with suppress(ImportError):  # open_session says which package is missing, and where it comes from
         importlib.import_module(ENGINES[artifact.kind])

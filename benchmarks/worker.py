@@ -57,6 +57,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 env={**os.environ, **(environment or {})},
+                start_new_session=True,  # so that what it leaves behind can be ended with it
             )
         finally:
             if stderr is not None:
@@ -137,9 +138,11 @@ class Worker:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError, PermissionError):  # processes that an engine forked hold the pipe open
+            os.killpg(process.pid, signal.SIGKILL)
         self._reader.join(_GRACE_S)
         for stream in (process.stdin, process.stdout):
-            if stream is not None:
+            if stream is not None and not (stream is process.stdout and self._reader.is_alive()):
                 with suppress(OSError):  # a line that the process did not live to read
                     stream.close()
 

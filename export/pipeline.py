@@ -18,7 +18,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
 from lc2fer.inputs import InputSpec
-from lc2fer.session import open_session
+from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.variants import variant
 
 from . import parity, tensorrt
@@ -70,6 +70,7 @@ class Pipeline:
                 recipe = replace(recipe, calibration=replace(recipe.calibration, count=self.calibration_images))
             assert recipe.calibration is not None
             calibration = self.validation.calibration(recipe.calibration)
+        refuse_telemetry()
         maker = importlib.import_module(f"lc2fer.export.{plan.module}")
         wanted = Artifact(
             path=self.out / f"{self.variant.name}-{target}{plan.suffix}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -47,6 +48,15 @@ class Session(Protocol):
     ) -> None: ...
 
 
+def refuse_telemetry() -> None:
+    """Keep OpenVINO and NNCF, imported later, from reporting their use over the network.
+
+    They would fork a process at import, which has hung, and send what they do to their makers' analytics. Both run
+    without the package that does it.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
 def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     """Open a model file (or its manifest) with the engine that runs it.
 
@@ -55,6 +65,7 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     """
     artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))
     module = SESSIONS[artifact.kind]
+    refuse_telemetry()
     try:
         load: Callable[..., Session] = importlib.import_module(module).load
         return load(artifact, **options)

@@ -125,3 +125,11 @@ def test_a_wrong_batch_is_refused(batch: Any, given: str) -> None:
 @pytest.mark.parametrize(("count", "size"), [(1, 100), (5, 48)])
 def test_a_right_batch_passes(count: int, size: int) -> None:
     check_batch(np.zeros((count, 3, size, size), np.float32), artifact(size=size))
+
+
+def test_engines_do_not_report_home(python: Any) -> None:
+    done = python(
+        "import sys; from lc2fer.session import refuse_telemetry; refuse_telemetry(); import openvino;"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry.')])"
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

@@ -29,6 +29,10 @@ def work(link, job):
         os._exit(9)
     if do == "abort":
         os.abort()
+    if do == "orphan":
+        if os.fork() == 0:
+            time.sleep(60)
+        link.send(event="done")
     if do == "silent":
         return
     if do == "ack":
@@ -118,3 +122,9 @@ def test_only_the_projects_errors_are_revived():
     assert type(revived("ParityError", "no", "It")) is ParityError
     for name in ("KeyError", "annotations", "Exception"):
         assert type(revived(name, "no", "It")) is WorkerError
+
+
+def test_what_an_engine_forked_ends_with_it(start):
+    with start(do="orphan") as worker:
+        assert worker.receive()["event"] == "done"
+    assert not worker._reader.is_alive()  # nobody holds the pipe open any more
