@@ -186,6 +186,8 @@ def test_ctrl_c_leaves_no_process_and_no_report(engine, tiny, faces, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(temporary)},
+        # A shell's background job, as a CI run may be, ignores Ctrl-C and leaves that to its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     log = "lc2fer-bench-*/C6-torch.log"
     deadline = time.monotonic() + 20
