@@ -16,6 +16,7 @@ from lc2fer.recipe import Recipe
 
 from . import smooth
 from .calibration import CalibrationSet
+from .chatter import errors_only
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -35,23 +36,18 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         smoothing = smooth.factors(trained, calibration, recipe.smoothing)
     network = deploy_form(trained, recipe.form, dtype, smoothing)
     pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns of every torchvision operator when there is no torchvision
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            program = torch.onnx.export(
-                network,
-                (pixels,),
-                dynamo=True,
-                opset_version=recipe.opset,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                verbose=False,
-            )
-    finally:
-        logger.setLevel(level)
+    exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
+    with errors_only(exporter), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (pixels,),
+            dynamo=True,
+            opset_version=recipe.opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:

@@ -14,6 +14,7 @@ from lc2fer.recipe import Recipe
 
 from . import onnx
 from .calibration import CalibrationSet
+from .chatter import errors_only
 
 TOOLS = ("torch", "onnx", "onnxscript", "openvino", "nncf")
 
@@ -39,10 +40,7 @@ def _quantized(model: openvino.Model, calibration: CalibrationSet) -> openvino.M
     # Everything between the convolutions stays float: quantising LayerNorm, GELU, GRN or additions costs accuracy and
     # makes the network slower, because each of them needs its own conversion.
     others = sorted({node.get_type_name() for node in model.get_ops()} - {"Convolution", "GroupConvolution", *_PASSIVE})
-    logger = logging.getLogger("nncf")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
+    with errors_only(logging.getLogger("nncf")):
         return nncf.quantize(
             model,
             nncf.Dataset(list(calibration)),
@@ -51,8 +49,6 @@ def _quantized(model: openvino.Model, calibration: CalibrationSet) -> openvino.M
             fast_bias_correction=True,
             ignored_scope=nncf.IgnoredScope(types=others, validate=False),
         )
-    finally:
-        logger.setLevel(level)
 
 
 _PASSIVE = ("Constant", "Parameter", "Result", "Convert")

@@ -21,6 +21,7 @@ from lc2fer.recipe import Recipe
 
 from . import onnx as float_onnx
 from .calibration import CalibrationSet
+from .chatter import errors_only
 from .onnx import INPUT
 
 TOOLS = float_onnx.TOOLS
@@ -49,9 +50,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     graph = onnx.load_model(source).graph
     centred = next(node for node in graph.node if INPUT in node.input).output[0]
     convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # it advises a preprocessing that would undo the deploy form
-    try:
+    with errors_only(logging.root):  # it advises a preprocessing that would undo the deploy form
         quantize_static(
             str(source),
             str(path),
@@ -73,8 +72,6 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
                 },
             },
         )
-    finally:
-        logging.root.setLevel(level)
     model = onnx.load_model(path)
     _spare_others(model.graph)
     onnx.checker.check_model(model, full_check=True)
