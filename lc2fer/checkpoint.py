@@ -22,8 +22,10 @@ from lc2fer.model import MEAN, STD, Network, build
 from lc2fer.variants import VARIANTS, variant
 
 
-def load(path: str | Path, expected: str | None = None) -> Network:
+def load(path: str | Path, expected: str | None = None, *, shallower: bool = False) -> Network:
     """The network of a checkpoint, float32, in eval mode, on the CPU; `expected` is the variant asked for, if any.
+
+    With `shallower`, one that only has fewer blocks than `expected` is taken too.
 
     Raises ArtifactError for a file that is missing, truncated, not safetensors, of another variant or class count, or
     that holds NaN or infinity.
@@ -47,7 +49,7 @@ def load(path: str | Path, expected: str | None = None) -> Network:
         raise ArtifactError(
             f"{path} does not say its variant. Expected one of {', '.join(VARIANTS)} in its header. Pass --config."
         )
-    if expected is not None and name != expected:
+    if expected is not None and name != expected and not (shallower and variant(expected).deepens(variant(name))):
         raise ArtifactError(f"{path} holds {name}. {expected} was asked for. Pass --config {name}, or other weights.")
     if (header.get("mean"), header.get("std")) not in {(str(MEAN), str(STD)), (None, None)}:
         raise ArtifactError(

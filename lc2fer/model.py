@@ -195,6 +195,17 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def grow(network: Network, shallower: Network) -> None:
+    """Give `network`, freshly made, the function of one with fewer blocks: those beyond begin as the identity."""
+    weights = shallower.state_dict()
+    for stage in network.stages:
+        assert isinstance(stage, Stage)
+        for block in stage.blocks:
+            assert isinstance(block, Block)
+            nn.init.zeros_(block.project.weight)  # its bias is zero already
+    network.load_state_dict(network.state_dict() | weights)
+
+
 def build(variant: Variant, num_classes: int = LABEL_COUNT, drop_path: float = 0.0) -> Network:
     """A freshly initialised network of that variant (truncated normal of 0.02, as ConvNeXt V2).
 

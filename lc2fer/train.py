@@ -29,7 +29,7 @@ from lc2fer.data import labels_of, open_dataset, read_pixels
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import ArtifactError, TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
-from lc2fer.model import build, normalize
+from lc2fer.model import Network, build, grow, normalize
 from lc2fer.settings import Settings
 from lc2fer.train_log import Log
 from lc2fer.variants import variant
@@ -61,7 +61,7 @@ class Progress:
 class Run:
     """One training run in one folder: `state.safetensors` to resume from, `<config>.safetensors` the best so far."""
 
-    def __init__(self, settings: Settings, splits: list[Split], sources: list[str], out: Path, init: Path | None):
+    def __init__(self, settings: Settings, splits: list[Split], sources: list[str], out: Path, init: Network | None):
         self.settings = settings
         self.splits = splits
         self.out = out
@@ -84,7 +84,7 @@ class Run:
         set_seed(settings.seed)
         network = build(variant(settings.config), len(LABELS), settings.drop_path)
         if init is not None:
-            network.load_state_dict(checkpoint.load(init, settings.config).state_dict())
+            grow(network, init)
         optimizer = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
         self.network = network
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -272,18 +272,19 @@ def train(
 ) -> dict[str, Any]:
     """Train, or go on training, in the folder `out`; returns what became of it.
 
-    `init` is a checkpoint to start from, `images` which pictures of RAF-DB's official layout. Raises UsageError where
-    the folder holds another run, DataError and ArtifactError for bad images and weights, TrainingError where the loss
-    stops being finite.
+    `init` is a checkpoint to start from, of this variant or of one with fewer blocks, `images` which pictures of
+    RAF-DB's official layout. Raises UsageError where the folder holds another run, DataError and ArtifactError for bad
+    images and weights, TrainingError where the loss stops being finite.
     """
+    start = None
     if init is not None:
-        checkpoint.load(init, settings.config)
+        start = checkpoint.load(init, settings.config, shallower=True)
         settings = replace(settings, init=artifacts.hash_file(init))
     splits = [divide(open_dataset(name, images)) for name in data]
     sources = [Path(name).name for name in data]
     if restart:
         (out / "state.safetensors").unlink(missing_ok=True)
-    run = Run(settings, splits, sources, out, init)
+    run = Run(settings, splits, sources, out, start)
     resumed = run.resume()
     device = run.accelerator.device
     parts = list(_faces(splits, "fit", run.spec, device))

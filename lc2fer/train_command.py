@@ -25,7 +25,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='RAF-DB folders, or "synthetic"')
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
-    parser.add_argument("--init", type=Path, metavar="FILE", help="start from these weights")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="start from these weights, of the variant or of one with fewer blocks"
+    )
     parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
     parser.add_argument(
         "--images", choices=("aligned", "original"), default="aligned", help="of RAF-DB's official layout"

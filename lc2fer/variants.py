@@ -47,6 +47,11 @@ class Variant:
             side = (side - 1) * stride + kernel
         return side
 
+    def deepens(self, other: Variant) -> bool:
+        """Whether it is `other` with the same blocks or more of them."""
+        same = (self.downsamples, self.widths) == (other.downsamples, other.widths)
+        return same and all(mine >= theirs for mine, theirs in zip(self.blocks, other.blocks))
+
     def parameter_count(self, num_classes: int = LABEL_COUNT) -> int:
         """Number of trainable parameters (the paper's table, there rounded)."""
         total = 0

@@ -25,7 +25,7 @@ from lc2fer.data import labels_of, open_dataset, read_pixels
 from lc2fer.data.split import divide
 from lc2fer.errors import ArtifactError, TrainingError, UsageError
 from lc2fer.inputs import InputSpec
-from lc2fer.model import build, normalize
+from lc2fer.model import build, grow, normalize
 from lc2fer.settings import Settings
 from lc2fer.train import Run
 from lc2fer.variants import variant
@@ -247,6 +247,30 @@ def test_weights_of_another_variant_cannot(tiny: Train, tmp_path: Path) -> None:
     made = checkpoint.save(build(variant("C6")), tmp_path, "C6", input_spec=InputSpec(), training={})
     with pytest.raises(ArtifactError, match=r"C6\.safetensors holds C6\. C8 was asked for\."):
         tiny("--init", str(made.path))
+
+
+def test_a_deeper_variant_starts_as_the_shallower_one() -> None:
+    torch.manual_seed(0)
+    shallower, deeper = build(variant("C6")).eval(), build(variant("C5")).eval()
+    with torch.inference_mode():
+        for parameter in shallower.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    grow(deeper, shallower)
+    images = torch.randn(2, 3, 40, 40)
+    with torch.inference_mode():
+        torch.testing.assert_close(deeper(images), shallower(images))
+
+
+def test_weights_of_a_shallower_variant_can_be_started_from(tmp_path: Path, write_faces: Callable[..., Path]) -> None:
+    first = checkpoint.save(build(variant("C6")), tmp_path, "C6", input_spec=InputSpec(), training={})
+    given = arguments(
+        write_faces(tmp_path / "faces", train=20, test=1), tmp_path / "deep", "--init", str(first.path), "--epochs", "1"
+    )
+    given[given.index("C8")] = "C5"
+    train_command.main(given)
+    made = artifacts.load(tmp_path / "deep" / "C5.safetensors")
+    assert made.training is not None
+    assert made.training["init"] == first.sha256
 
 
 def test_two_data_sets_are_scored_apart(tmp_path: Path, write_faces: Callable[..., Path]) -> None:
