@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -11,6 +15,9 @@ from numpy.typing import NDArray
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import check_batch
+
+# Nodes that change how numbers are stored and compute nothing.
+_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
 
 
 class OnnxRuntimeSession:
@@ -35,6 +42,7 @@ class OnnxRuntimeSession:
                 f"ONNX Runtime {onnxruntime.__version__} refuses {artifact.path}: {str(error).splitlines()[0]}. "
                 "A model that it can run was expected. Export it again with this installation."
             ) from None
+        self._options = options
         self._input = self._session.get_inputs()[0]
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,6 +51,34 @@ class OnnxRuntimeSession:
             self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
+        """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input.name, batch)
+        binding.bind_output(self._session.get_outputs()[0].name)
+        return lambda: self._session.run_with_iobinding(binding)
+
+    def executed_precisions(self) -> dict[str, int]:
+        """What ONNX Runtime runs: number of computing nodes by the type of their first input, from its own profile.
+
+        Opens the model a second time and runs it once, on black.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self._options.enable_profiling = True
+            self._options.profile_file_prefix = str(Path(folder) / "profile")
+            session = onnxruntime.InferenceSession(
+                str(self.artifact.path), self._options, providers=["CPUExecutionProvider"]
+            )
+            session.run(None, {self._input.name: np.zeros((1, *self.artifact.input_spec.shape), np.float32)})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        counts: dict[str, int] = {}
+        for event in events:
+            told = event.get("args", {})
+            if str(event.get("name", "")).endswith("_kernel_time") and told.get("op_name") not in _CONVERSIONS:
+                precision = next(iter(told["input_type_shape"][0]), "none") if told["input_type_shape"] else "none"
+                counts[precision] = counts.get(precision, 0) + 1
+        return counts
 
     def close(self) -> None:
         del self._session

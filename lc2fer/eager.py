@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 import numpy as np
@@ -32,6 +33,16 @@ class EagerSession:
         logits = [self._network(normalize(x).contiguous(memory_format=torch.channels_last)) for x in chunks]
         result: NDArray[np.float32] = torch.cat(logits).numpy()
         return result
+
+    def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
+        """What runs the network alone on a batch, which is in its place; the logits stay a tensor."""
+        x = torch.from_numpy(batch).contiguous(memory_format=torch.channels_last)
+
+        @torch.inference_mode()
+        def compute() -> object:
+            return self._network(normalize(x))
+
+        return compute
 
     def close(self) -> None:
         del self._network

@@ -9,6 +9,18 @@ from typing import Any, Protocol
 
 from lc2fer.artifact import Artifact
 
+# Stock routes from the same weights, as their makers document them: what our targets are held against.
+PEERS = (
+    "stock-torch",
+    "stock-torch-compile",
+    "stock-onnx-fp32",
+    "stock-onnx-int8",
+    "stock-openvino-fp32",
+    "stock-openvino-fp16",
+    "stock-openvino-int8",
+)
+RATE = "matrix-rate"  # an 8-bit matrix product: how fast this machine could be; its manifest's device tells the MACs
+
 
 class Exporter(Protocol):
     """All exports of one variant from one set of weights into one folder."""

@@ -52,6 +52,22 @@ def test_answers_are_the_callers(session: Session, images: np.ndarray) -> None:
     assert np.array_equal(first, kept), "a later run overwrote an earlier answer"
 
 
+def test_an_image_can_be_put_in_place_beforehand(session: Session, images: np.ndarray) -> None:
+    expected = session.run(images[1:2])
+    for place in (0, 2):
+        session.bind(np.ascontiguousarray(images[place : place + 1]))()  # type: ignore[attr-defined]
+    assert np.array_equal(session.run(images[1:2]), expected)
+
+
+def test_an_engine_tells_the_precision_that_it_runs_in(session: Session) -> None:
+    if session.artifact.kind == "checkpoint":
+        pytest.skip("PyTorch runs what the checkpoint holds")
+    (precision, layers), *others = session.executed_precisions().items()  # type: ignore[attr-defined]
+    assert precision in {"float", "f32"}
+    assert layers > 20
+    assert others == []
+
+
 def test_strided_input(session: Session, images: np.ndarray) -> None:
     strided = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     assert np.allclose(session.run(strided), session.run(images), atol=1e-5)
