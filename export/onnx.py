@@ -26,9 +26,10 @@ INPUT, OUTPUT = "pixels", "logits"
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
 
-    An int8 recipe gives the float32 graph that is to be quantised, its channels smoothed as the recipe says.
+    An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.
+    Convolutions have the names that their layers have in the module tree of the deploy form: "stages.2.1.project".
     """
-    dtype = torch.float16 if recipe.precision == "fp16" else torch.float32
+    dtype = torch.float16 if "fp16" in (recipe.precision, recipe.rest) else torch.float32
     trained = checkpoint.load(parent.path, parent.variant)
     smoothing = None
     if recipe.smoothing is not None:
@@ -50,6 +51,9 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         )
     assert program is not None
     model = program.model_proto
+    layers = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    for layer, node in zip(layers, (node for node in model.graph.node if node.op_type == "Conv")):
+        node.name = layer  # modules are registered in the order of the forward pass
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces of this machine
     del model.graph.metadata_props[:]

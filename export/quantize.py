@@ -1,98 +1,211 @@
 """ONNX INT8: one symmetric Q/DQ graph for ONNX Runtime, TensorRT and OpenVINO.
 
 Only the inputs and weights of convolutions are quantised: s8, zero-point 0, activations per tensor, weights per output
-channel. LayerNorm, GELU, GRN, residual additions and the classifier stay in float. The pixels, x - 128, get scale 1 and
-lose nothing. TensorRT takes no int32 bias behind a DequantizeLinear, so biases stay float32.
+channel. LayerNorm, GELU, GRN, residual additions and the classifier read the values as they were. The pixels, x - 128,
+get scale 1 and lose nothing. TensorRT takes no int32 bias behind a DequantizeLinear, so biases stay in float.
+
+The rest is float32 or, as the recipe says, float16 with float32 islands. Both come from one quantisation, of the
+float32 graph: every scale is a normal float16 number, so both hold the same int8 weights and round at the same places.
+The stem's scales are too small for that beside whole pixels; where the rest is float16, they are 128 times as large and
+the pixels are divided by 128 first, which is exact.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from lc2fer.artifact import Artifact
-from lc2fer.recipe import Recipe
+from lc2fer.errors import UsageError
+from lc2fer.recipe import Calibration, Recipe
 
 from . import onnx as float_onnx
+from . import ranges
 from .calibration import CalibrationSet
-from .chatter import errors_only
 from .onnx import INPUT
 
 TOOLS = float_onnx.TOOLS
 
+SMALLEST_SCALE = 2.0**-14  # the smallest normal float16 number
+PIXEL_STEP = 2.0**-7  # of the pixels where the rest is float16: -1..1 instead of -128..127
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """ONNX Runtime's way to ask for images, one a call."""
 
-    def __init__(self, images: CalibrationSet) -> None:
-        self.images = images
-        self.rewind()
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """One convolution's numbers, for a float32 graph."""
 
-    def rewind(self) -> None:
-        self._left: Iterator[Any] = iter(self.images)
-
-    def get_next(self) -> dict[str, Any] | None:
-        batch = next(self._left, None)
-        return None if batch is None else {INPUT: batch}
+    scale: float  # of its input
+    weight: NDArray[np.int8]  # [C_out, C_in / groups, k, k]
+    weight_scale: NDArray[np.float32]  # [C_out]
+    bias: NDArray[np.float32]  # [C_out]
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
     assert calibration is not None
-    source = path.with_suffix(".float.onnx")
-    float_onnx.make(parent, recipe, calibration, source)
-    graph = onnx.load_model(source).graph
-    centred = next(node for node in graph.node if INPUT in node.input).output[0]
-    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
-    with errors_only(logging.root):  # it advises a preprocessing that would undo the deploy form
-        quantize_static(
-            str(source),
-            str(path),
-            _Reader(calibration),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_quantize=convolutions,
-            op_types_to_quantize=["Conv"],
-            calibrate_method=CalibrationMethod.MinMax,
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-                "OpTypesToExcludeOutputQuantization": ["Conv"],
-                "TensorQuantOverrides": {
-                    centred: [{"scale": np.array(1, np.float32), "zero_point": np.array(0, np.int8)}]
-                },
-            },
-        )
-    model = onnx.load_model(path)
-    _spare_others(model.graph)
+    model, layers = quantized(parent, recipe, calibration, path.with_suffix(".float.onnx"))
+    if recipe.rest == "fp16":
+        float_onnx.make(parent, recipe, calibration, path)
+        model = onnx.load_model(path)
+    insert(model, layers, recipe)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]
 
 
-def _spare_others(graph: onnx.GraphProto) -> None:
-    """Give every node but the convolutions its unquantised input back.
+def quantized(
+    parent: Artifact, recipe: Recipe, calibration: CalibrationSet, path: Path
+) -> tuple[onnx.ModelProto, dict[str, QuantizedLayer]]:
+    """The float32 graph, written to `path` too, and the numbers of all its convolutions, kept ones among them."""
+    float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
+    model = onnx.load_model(path)
+    assert recipe.calibration is not None
+    layers = quantize(model, calibration, recipe.calibration)
+    if recipe.bias_correction:
+        layers = corrected(model, layers, calibration)
+    return model, layers
 
-    ONNX Runtime's quantiser puts the Q/DQ pair before all readers of a tensor: a block's residual addition would read
-    what its depthwise convolution needs rounded.
+
+def convolutions(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Layer -> its node, in the order of the forward pass; export/onnx.py names the nodes."""
+    return {node.name: node for node in graph.node if node.op_type == "Conv"}
+
+
+def quantize(
+    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], wanted: Calibration
+) -> dict[str, QuantizedLayer]:
+    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W]."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = convolutions(model.graph)
+    stem = next(iter(nodes))
+    seen = ranges.collect(model, {layer: node.input[0] for layer, node in nodes.items() if layer != stem}, images)
+    found = {}
+    for layer, node in nodes.items():
+        weight = constants[node.input[1]].astype(np.float64)
+        unit = PIXEL_STEP if layer == stem else 1.0
+        largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+        weight_scale = _half(largest / ranges.LEVELS / unit) * unit
+        columns = weight_scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        found[layer] = QuantizedLayer(
+            scale=1.0 if layer == stem else float(_half(ranges.clip(seen[layer], wanted) / ranges.LEVELS)),
+            weight=np.clip(np.rint(weight / columns), -ranges.LEVELS, ranges.LEVELS).astype(np.int8),
+            weight_scale=weight_scale.astype(np.float32),
+            bias=constants[node.input[2]],
+        )
+    return found
+
+
+def corrected(
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]]
+) -> dict[str, QuantizedLayer]:
+    """The layers with biases that take back each channel's mean error over the images.
+
+    The error is that of quantising this layer's input and weights alone (Nagel et al., arXiv 1906.04721, section 4.2),
+    measured, so padding counts as it is: each convolution runs a second time beside itself, on rounded values.
     """
-    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    rounded = {
-        node.output[0]: source[node.input[0]]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in source
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    graph = probed.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3], np.int64), "error.axes"))
+    for layer, node in convolutions(model.graph).items():
+        beside = onnx.NodeProto()
+        beside.CopyFrom(node)
+        nodes = _pairs(graph, beside, layers[layer], np.dtype(np.float32))
+        beside.name = beside.output[0] = f"{layer}.beside"
+        difference = helper.make_node("Sub", [beside.output[0], node.output[0]], [f"{layer}.error"])
+        mean = helper.make_node("ReduceMean", [f"{layer}.error", "error.axes"], [f"{layer}.mean"], keepdims=0)
+        graph.node.extend([*nodes, beside, difference, mean])
+    outputs = [f"{layer}.mean" for layer in layers]
+    session = ranges.session_of(probed, outputs=outputs)
+    sums = {layer: np.zeros(len(numbers.bias)) for layer, numbers in layers.items()}
+    count = 0
+    for image in images:
+        count += 1
+        for layer, error in zip(sums, session.run(outputs, {INPUT: image})):
+            sums[layer] += error
+    return {
+        layer: replace(numbers, bias=(numbers.bias - sums[layer] / count).astype(np.float32))
+        for layer, numbers in layers.items()
     }
+
+
+def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:
+    """Put Q/DQ pairs before the convolutions of a float graph, float16 or float32 as the recipe's rest is.
+
+    The layers that the recipe keeps are left as they are. Raises UsageError where there is no layer of such a name.
+    """
+    graph = model.graph
+    unknown = sorted(set(recipe.kept) - set(layers))
+    if unknown:
+        raise UsageError(
+            f"There is no layer {unknown[0]!r} to keep in float. Expected one of {', '.join(layers)}. "
+            "Correct the recipe."
+        )
+    stem = next(iter(layers))
+    dtype = np.dtype(np.float16 if recipe.rest == "fp16" else np.float32)
+    chosen = {layer: numbers for layer, numbers in layers.items() if layer not in recipe.kept}
+    if recipe.rest == "fp16" and stem in chosen:
+        _step_pixels(graph)
+        chosen[stem] = replace(
+            chosen[stem], scale=PIXEL_STEP, weight_scale=chosen[stem].weight_scale / np.float32(PIXEL_STEP)
+        )
+    nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        if node.op_type != "Conv":
-            for place, name in enumerate(node.input):
-                if name in rounded:
-                    node.input[place] = rounded[name]
+        if node.op_type == "Conv" and node.name in chosen:
+            nodes += _pairs(graph, node, chosen[node.name], dtype)
+        nodes.append(node)
+    read = {name for node in nodes for name in node.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
+
+
+def _pairs(
+    graph: onnx.GraphProto, node: onnx.NodeProto, numbers: QuantizedLayer, dtype: np.dtype[np.float16 | np.float32]
+) -> list[onnx.NodeProto]:
+    """Make a convolution read rounded values; returns the nodes that give them, their constants are in the graph."""
+    layer, source = node.name, node.input[0]
+    constants = {
+        f"{layer}.input.scale": np.asarray(numbers.scale, dtype),
+        f"{layer}.input.zero": np.int8(0),
+        f"{layer}.weight.int8": numbers.weight,
+        f"{layer}.weight.scale": numbers.weight_scale.astype(dtype),
+        f"{layer}.weight.zero": np.zeros(len(numbers.weight), np.int8),
+        f"{layer}.bias.{dtype}": numbers.bias.astype(dtype),
+    }
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    scale, zero, weight, weight_scale, weight_zero, bias = constants
+    rounded, value, weight_value = f"{layer}.input.int8", f"{layer}.input.value", f"{layer}.weight.value"
+    node.input[:] = [value, weight_value, bias]
+    return [
+        helper.make_node("QuantizeLinear", [source, scale, zero], [rounded], f"{layer}.input.quantize"),
+        helper.make_node("DequantizeLinear", [rounded, scale, zero], [value], f"{layer}.input.dequantize"),
+        helper.make_node(
+            "DequantizeLinear",
+            [weight, weight_scale, weight_zero],
+            [weight_value],
+            f"{layer}.weight.dequantize",
+            axis=0,
+        ),
+    ]
+
+
+def _step_pixels(graph: onnx.GraphProto) -> None:
+    """Multiply the centred pixels by PIXEL_STEP, still in float32."""
+    place, centre = next((place, node) for place, node in enumerate(graph.node) if INPUT in node.input)
+    centred = centre.output[0]
+    centre.output[0] = "pixels.centred"
+    graph.initializer.append(numpy_helper.from_array(np.array(PIXEL_STEP, np.float32), "pixels.step"))
+    graph.node.insert(place + 1, helper.make_node("Mul", ["pixels.centred", "pixels.step"], [centred], "pixels.divide"))
+
+
+def _half(values: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Scales rounded to normal float16 numbers, so that float16 graphs hold the same ones."""
+    return np.maximum(np.asarray(values, np.float16).astype(np.float64), SMALLEST_SCALE)

@@ -9,24 +9,35 @@ from typing import Any
 from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
+RESTS = ("fp32", "fp16")
 FORMS = ("transpose", "reduce")  # how LayerNorm over channels is written: lc2fer/fuse.py
-METHODS = ("max", "nncf")  # the largest magnitude seen; NNCF's own estimators
+METHODS = ("max", "percentile", "entropy", "mse", "nncf")  # how a range is chosen: export/ranges.py; NNCF's own way
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
+HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Which images give the ranges and how: `count` images of D^v drawn with `seed`."""
+    """Which images give the ranges and how: `count` images of D^v drawn with `seed`.
+
+    `percentile` is the share of magnitudes, in percent, that the method of that name leaves unclipped.
+    """
 
     method: str = "max"
     count: int = 300
     seed: int = 0
+    percentile: float | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise UsageError(
                 f"There is no calibration method {self.method!r}. Expected one of {', '.join(METHODS)}. Choose one."
+            )
+        if (self.method == "percentile") != (self.percentile is not None) or not 50 <= (self.percentile or 99) <= 100:
+            raise UsageError(
+                f"Calibration by {self.method} was given the percentile {self.percentile}. Expected 50 to 100 for the "
+                "method percentile and none for any other. Correct the recipe."
             )
         if self.count < FEWEST_IMAGES:
             raise UsageError(
@@ -37,7 +48,10 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Precision, graph form and calibration of one artifact."""
+    """Precision, graph form and calibration of one artifact.
+
+    Layers are named as in the deploy form's module tree: "stages.2.1.project".
+    """
 
     precision: str
     form: str = "transpose"
@@ -45,6 +59,9 @@ class Recipe:
     batch: int = 1  # static: engines plan memory and kernels for it, and sessions run one image at a time
     calibration: Calibration | None = None
     smoothing: float | None = None  # share of an activation's range that moves into the weights after GRN, 0..1
+    rest: str = "fp32"  # precision of what an int8 graph does not quantise
+    kept: tuple[str, ...] = ()  # convolutions that an int8 graph does not quantise
+    bias_correction: bool = False  # whether biases take back the mean error that quantisation adds to each channel
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -61,6 +78,20 @@ class Recipe:
                 f"Smoothing of {self.smoothing} was asked for with {self.precision}. Expected 0 to 1, with int8. "
                 "Correct the recipe."
             )
+        if self.rest not in RESTS or (self.rest != "fp32" and self.precision != "int8"):
+            raise UsageError(
+                f"A rest of {self.rest!r} was asked for with {self.precision}. Expected one of {', '.join(RESTS)}, and "
+                "fp32 for anything but int8. Correct the recipe."
+            )
+        if self.precision != "int8" and (self.kept or self.bias_correction):
+            raise UsageError(
+                f"A recipe of precision {self.precision} {'keeps layers' if self.kept else 'corrects biases'}. "
+                "Only int8 has what that is for. Correct the recipe."
+            )
+        if len(set(self.kept)) != len(self.kept):
+            raise UsageError(
+                f"The layers to keep are {', '.join(self.kept)}. Each was expected once. Correct the recipe."
+            )
         if self.form not in FORMS:
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
@@ -69,6 +100,11 @@ class Recipe:
             raise UsageError(
                 f"Opset {self.opset} was asked for. Expected 17 (LayerNormalization is one node) to {NEWEST_OPSET} "
                 "(the newest that TensorRT 10.3 reads). Choose one of these."
+            )
+        if self.rest == "fp16" and self.opset < HALF_SCALES:
+            raise UsageError(
+                f"Opset {self.opset} was asked for with an int8 graph whose rest is fp16. Its scales are float16, "
+                f"which opset {HALF_SCALES} is the first to allow. Choose opset {HALF_SCALES} or 20."
             )
         if self.batch != 1:
             raise UsageError(f"A batch of {self.batch} was asked for. Sessions run a batch of 1. Correct the recipe.")
@@ -86,6 +122,7 @@ class Recipe:
                 **{
                     **fields,
                     "calibration": None if calibration is None else Calibration(**calibration),
+                    "kept": tuple(fields.get("kept", ())),
                 }
             )
         except (KeyError, TypeError, UsageError) as error:

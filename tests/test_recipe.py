@@ -42,6 +42,33 @@ from lc2fer.recipe import Calibration, Recipe
             {"precision": "fp32", "batch": 0},
             "A batch of 0 was asked for. Sessions run a batch of 1. Correct the recipe.",
         ),
+        (
+            {"precision": "fp16", "rest": "fp16"},
+            "A rest of 'fp16' was asked for with fp16. Expected one of fp32, fp16, and fp32 for anything but int8. "
+            "Correct the recipe.",
+        ),
+        (
+            {"precision": "int8", "rest": "bf16", "calibration": Calibration()},
+            "A rest of 'bf16' was asked for with int8. Expected one of fp32, fp16, and fp32 for anything but int8. "
+            "Correct the recipe.",
+        ),
+        (
+            {"precision": "int8", "rest": "fp16", "calibration": Calibration()},
+            "Opset 18 was asked for with an int8 graph whose rest is fp16. Its scales are float16, which opset 19 is "
+            "the first to allow. Choose opset 19 or 20.",
+        ),
+        (
+            {"precision": "fp32", "kept": ("stages.0.0.conv",)},
+            "A recipe of precision fp32 keeps layers. Only int8 has what that is for. Correct the recipe.",
+        ),
+        (
+            {"precision": "fp16", "bias_correction": True},
+            "A recipe of precision fp16 corrects biases. Only int8 has what that is for. Correct the recipe.",
+        ),
+        (
+            {"precision": "int8", "kept": ("a", "b", "a"), "calibration": Calibration()},
+            "The layers to keep are a, b, a. Each was expected once. Correct the recipe.",
+        ),
     ],
 )
 def test_a_bad_recipe_is_refused(fields: dict[str, Any], text: str) -> None:
@@ -53,7 +80,20 @@ def test_a_bad_recipe_is_refused(fields: dict[str, Any], text: str) -> None:
 def test_a_bad_calibration_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         Calibration("average")
-    assert str(refused.value) == ("There is no calibration method 'average'. Expected one of max, nncf. Choose one.")
+    assert str(refused.value) == (
+        "There is no calibration method 'average'. Expected one of max, percentile, entropy, mse, nncf. Choose one."
+    )
+    for fields in (
+        {"method": "percentile"},
+        {"method": "mse", "percentile": 99.9},
+        {"method": "percentile", "percentile": 9.9},
+    ):
+        with pytest.raises(UsageError) as refused:
+            Calibration(**fields)
+        assert str(refused.value) == (
+            f"Calibration by {fields['method']} was given the percentile {fields.get('percentile')}. Expected 50 to "
+            "100 for the method percentile and none for any other. Correct the recipe."
+        )
     with pytest.raises(UsageError) as refused:
         Calibration(count=31)
     assert str(refused.value) == (
@@ -67,6 +107,8 @@ def test_a_bad_calibration_is_refused() -> None:
         Recipe("fp32"),
         Recipe("fp16", opset=20, form="reduce"),
         Recipe("int8", calibration=Calibration("nncf", 32, 5), smoothing=0.5),
+        Recipe("int8", calibration=Calibration("percentile", percentile=99.9), kept=("stages.2.1.project",)),
+        Recipe("int8", calibration=Calibration("mse"), rest="fp16", opset=19, bias_correction=True),
     ],
 )
 def test_the_manifests_form_is_reversible(recipe: Recipe) -> None:
