@@ -21,7 +21,7 @@ from lc2fer.inputs import InputSpec
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.variants import variant
 
-from . import parity, tensorrt
+from . import lint, parity, tensorrt
 from .calibration import CalibrationSet, Validation
 from .recipes import ENGINES, PLANS, check_target
 
@@ -54,7 +54,8 @@ class Pipeline:
         """The artifact of that target, made or reused.
 
         Raises UsageError for an unknown target, ArtifactError and DataError for bad weights and images, ParityError
-        where the artifact disagrees with the trained network, TargetUnavailable for engines.
+        where the artifact disagrees with the trained network, LintError where its graph breaks a rule,
+        TargetUnavailable for engines.
         """
         check_target(target)
         if target == "torch":
@@ -89,6 +90,8 @@ class Pipeline:
             return there
         with artifacts.staged(self.out) as staging:
             paths = maker.make(parent, recipe, calibration, staging / wanted.path.name)
+            if plan.kind == "onnx":
+                lint.check(paths[0], recipe)
             made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
             proof = self._prove(made)
             made = artifacts.publish(replace(made, proof=proof.to_json()), self.out)

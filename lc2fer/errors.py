@@ -31,6 +31,12 @@ class ParityError(Lc2ferError):
     exit_code = 1
 
 
+class LintError(Lc2ferError):
+    """A graph that breaks a rule of the engines that are to run it; it was not kept."""
+
+    exit_code = 1
+
+
 class TargetUnavailable(Lc2ferError):
     """A target or an engine that this machine does not have."""
 
