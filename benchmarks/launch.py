@@ -1,36 +1,36 @@
-"""The parent's side of a row: start its process, read its memory from outside, and judge whether the numbers hold."""
+"""The parent's side of a launch: start the process, watch it from outside, and collect what it found."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lc2fer.artifact import Artifact
 
-from .machine import load_average, usable_cores
+from .answers import Outputs
+from .conditions import Meter, Neighbours, observe
 from .memory import Recorder
-from .report import Measurement, Outputs
+from .report import Launch
+from .validity import FEWEST_INPUTS
 from .worker import Message, Worker, WorkerError
-
-FEWEST_INPUTS = 64  # one image over and over again hides what depends on the data and the cache
-FEWEST_SAMPLES = 200
-DRIFT = 0.10  # relative difference of the first and last third's medians
-SPARE_LOAD = 0.5  # runnable processes of others, as a share of the cores, that are tolerated
 
 _SAMPLING_S = 0.05
 
 
 @dataclass(frozen=True)
 class Images:
-    """Prepared pictures of one size in a file, uint8 [count, size, size, 3]."""
+    """Prepared pictures of one size in a file, uint8 [count, size, size, 3], and what they were made from."""
 
     path: Path
     count: int
     size: int  # pixels a side
+    files: tuple[Path, ...] = ()  # the picture files, in the same order
+    perturbed: Mapping[str, Path] = field(default_factory=dict)  # factor -> the first of them under it
+    perturbed_count: int = 0
 
     @property
     def timed(self) -> list[int]:
@@ -41,117 +41,160 @@ class Images:
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how wide to measure."""
+    """How long and how wide to measure; runs and seconds are of each launch, and both are least."""
 
     threads: int
-    runs: int = 200
-    seconds: float = 2.0
+    launches: int = 3
+    runs: int = 224  # with three launches more than the 662 that a p99 needs
+    seconds: float = 1.0
     warm_up_limit_s: float = 5.0
+    cores: tuple[int, ...] = ()  # to pin to; empty: leave it to the system
 
 
-def measure(artifact: Artifact, images: Images, settings: Settings, work: Path) -> tuple[Measurement, Outputs]:
-    """Time and score a model in a fresh process; `work` is a folder for its files.
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A model's answers to all images, and its predictions on the disturbed ones."""
+
+    outputs: Outputs
+    perturbed: Mapping[str, tuple[int, ...]]
+
+
+def measure(artifact: Artifact, images: Images, settings: Settings, work: Path) -> Launch:
+    """Time a model in a fresh process; `work` is a folder for its files.
 
     Raises what the session raises (TargetUnavailable, ArtifactError, ...) and WorkerError where the process dies.
     """
-    before = load_average()
-    done, recorder, outputs = _run(artifact, images, settings, work, time=True)
-    return (
-        Measurement(
-            samples_ns=tuple(done["samples_ns"]),
-            warm_up_ns=tuple(done["warm_up_ns"]),
-            import_s=done["import_ns"] / 1e9,
-            load_s=done["load_ns"] / 1e9,
-            first_s=done["first_ns"] / 1e9,
-            memory=recorder.memory(),
-            threads=settings.threads,
-            inputs=len(images.timed),
-            executed=done["executed"],
-            load_average=before,
-            degraded=doubts(
-                done["samples_ns"],
-                settled=done["settled"],
-                inputs=len(images.timed),
-                threads=settings.threads,
-                cores=usable_cores(),
-                load=before,
-            ),
-        ),
-        outputs,
-    )
+    return _run(artifact, images, settings, work, time=True, score=False)[0]
 
 
-def evaluate(artifact: Artifact, images: Images, settings: Settings, work: Path) -> Outputs:
+def measure_and_score(artifact: Artifact, images: Images, settings: Settings, work: Path) -> tuple[Launch, Scored]:
+    """The same with the model's answers, given by the same session after it was timed."""
+    launch, scored = _run(artifact, images, settings, work, time=True, score=True)
+    assert scored is not None
+    return launch, scored
+
+
+def evaluate(artifact: Artifact, images: Images, settings: Settings, work: Path) -> Scored:
     """A model's answers alone, in a fresh process as well; raises as `measure` does."""
-    return _run(artifact, images, settings, work, time=False)[2]
-
-
-def doubts(
-    samples_ns: Sequence[int], *, settled: bool, inputs: int, threads: int, cores: int, load: float | None
-) -> tuple[str, ...]:
-    """Why a measurement is not to be taken at face value, a phrase each; empty for a valid one."""
-    found = []
-    if load is not None and load > SPARE_LOAD * cores + threads:  # the row before it may still count with its threads
-        found.append(f"the load average was {load:.1f} before it, on {cores} cores")
-    if threads > cores:
-        found.append(f"it had {threads} threads on {cores} cores")
-    if not settled:
-        found.append("the warm-up did not become steady")
-    if len(samples_ns) < FEWEST_SAMPLES:
-        found.append(f"it has {len(samples_ns)} samples, fewer than {FEWEST_SAMPLES}")
-    if inputs < FEWEST_INPUTS:
-        found.append(f"it rotated over {inputs} images, fewer than {FEWEST_INPUTS}")
-    third = len(samples_ns) // 3
-    if third > 0:
-        first, last = statistics.median(samples_ns[:third]), statistics.median(samples_ns[-third:])
-        if abs(last - first) > DRIFT * min(first, last):
-            found.append(f"its median drifted by {(last - first) / first:+.0%} from the first third to the last")
-    return tuple(found)
+    scored = _run(artifact, images, settings, work, time=False, score=True)[1]
+    assert scored is not None
+    return scored
 
 
 def _run(
-    artifact: Artifact, images: Images, settings: Settings, work: Path, *, time: bool
-) -> tuple[Message, Recorder, Outputs]:
-    logits = work / f"{artifact.name}.npy"
+    artifact: Artifact, images: Images, settings: Settings, work: Path, *, time: bool, score: bool
+) -> tuple[Launch, Scored | None]:
+    parts = {"clean": (images.path, images.count)} if score else {}
+    if score:
+        parts |= {factor: (path, images.perturbed_count) for factor, path in images.perturbed.items()}
+    answers = {name: work / f"{artifact.name}-{name}.npy" for name in parts}
     job = {
         "artifact": str(artifact.path.absolute()),
+        "kind": artifact.kind,
         "threads": settings.threads,
-        "pixels": str(images.path.absolute()),
-        "count": images.count,
+        "cores": settings.cores,
         "size": images.size,
         "inputs": images.timed,
+        "pixels": str(images.path.absolute()),
+        "files": [str(images.files[place].absolute()) for place in images.timed] if images.files and time else [],
         "time": time,
         "warm_up_limit_s": settings.warm_up_limit_s,
         "runs": settings.runs,
         "seconds": settings.seconds,
-        "logits": str(logits.absolute()),
+        "score": [
+            [str(path.absolute()), count, str(answers[name].absolute())] for name, (path, count) in parts.items()
+        ],
     }
+    watch = _watch(artifact, job, settings, work / f"{artifact.name}.log")
+    launch = _launch(watch, settings, len(images.timed))
+    if not score:
+        return launch, None
+    found = {name: _answers(path, artifact) for name, path in answers.items()}
+    clean = found.pop("clean")
+    return launch, Scored(clean, {factor: outputs.predictions for factor, outputs in found.items()})
+
+
+@dataclass
+class _Watch:
+    """What was seen from outside while a process ran, and its last message."""
+
+    recorder: Recorder
+    done: Message = field(default_factory=dict)
+    before: Any = None
+    after: Any = None
+    others_cores: float | None = None
+    joules: float | None = None
+
+
+def _watch(artifact: Artifact, job: Mapping[str, Any], settings: Settings, log: Path) -> _Watch:
     worker = Worker(
         "lc2fer.benchmarks.measure",
         job,
         purpose=f"measures {artifact.variant} {artifact.target}",
         environment={"OMP_NUM_THREADS": str(settings.threads)},
-        log=work / f"{artifact.name}.log",
+        log=log,
     )
-    recorder = Recorder(worker.pid)
+    seen = _Watch(Recorder(worker.pid), before=observe(settings.cores))
+    neighbours: Neighbours | None = None
+    meter: Meter | None = None
     sampling = False  # reading a process's memory stops it for a moment: never while it is timed
     with worker:
         while True:
-            message = worker.receive(_SAMPLING_S if sampling else None)
+            message = worker.receive(_SAMPLING_S if sampling or (meter is not None and meter.source) else None)
             if message is None:
-                recorder.record("steady")
+                if sampling:
+                    seen.recorder.record("steady")
+                elif meter is not None:
+                    meter.sample()
             elif message["event"] == "phase":
-                recorder.record(message["name"])
-                sampling = message["name"] == "steady"
+                phase = message["name"]
+                seen.recorder.record("steady" if phase == "scored" else phase)
+                if phase == "scored":
+                    sampling = False
+                elif phase == "first":
+                    neighbours = Neighbours(worker.pid)
+                elif phase == "timed":
+                    seen.others_cores = None if neighbours is None else neighbours.mean()
+                    meter = Meter()
+                elif phase == "steady":
+                    seen.joules = None if meter is None else meter.joules()
+                    seen.after, meter, sampling = observe(settings.cores), None, True
                 worker.send({"event": "go"})
             elif message["event"] == "done":
-                break
+                seen.done = message
+                return seen
+
+
+def _launch(seen: _Watch, settings: Settings, inputs: int) -> Launch:
+    done = seen.done
+    runs, elapsed_ns = done.get("throughput", (0, 0))
+    return Launch(
+        **{name: tuple(done.get(name, ())) for name in ("samples_ns", "compute_ns", "frame_ns", "warm_up_ns")},
+        settled=done.get("settled", True),
+        throughput=(runs, elapsed_ns),
+        import_s=done["import_ns"] / 1e9,
+        load_s=done["load_ns"] / 1e9,
+        compile_s=done["compile_ns"] / 1e9,
+        first_s=done["first_ns"] / 1e9,
+        memory=seen.recorder.memory(),
+        threads=settings.threads,
+        cores=settings.cores,
+        inputs=inputs,
+        executed=done["executed"],
+        before=seen.before,
+        after=seen.after,
+        others_cores=seen.others_cores,
+        energy_mj=seen.joules / runs * 1e3 if seen.joules is not None and runs else None,
+    )
+
+
+def _answers(path: Path, artifact: Artifact) -> Outputs:
     try:
-        outputs = Outputs.of(np.load(logits, allow_pickle=False))
-        logits.unlink()
+        outputs = Outputs.of(np.load(path, allow_pickle=False))
+        path.unlink()
     except (OSError, ValueError) as error:
         raise WorkerError(
             f"The process that measures {artifact.variant} {artifact.target} left no readable logits ({error}). "
             "Expected a whole .npy file. Free some space in the folder of temporary files and run it again."
         ) from None
-    return message, recorder, outputs
+    return outputs

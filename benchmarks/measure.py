@@ -1,29 +1,38 @@
-"""One row's measurement, in a process of its own: `python -m lc2fer.benchmarks.measure`, spoken to by `launch`.
+"""One launch of a row, in a process of its own: `python -m lc2fer.benchmarks.measure`, spoken to by `launch`.
 
 The same session, opened once, is timed and then scored: a fast model and an accurate one cannot be two models. Images
-are converted outside the clock, and the clock holds `Session.run` and nothing else.
+are converted outside the clock. Three things are timed apart: the engine on an input that is in its place (compute),
+`Session.run` from an array to an array (round trip), and everything from a picture file's bytes to a class (frame).
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import io
+import os
 import time
 from array import array
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import LABELS
 from lc2fer.session import Session, open_session, refuse_telemetry
 
 from .worker import Link, Message, serve
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Kind of artifact -> the package that its session runs on, imported by name before the session is opened, so that the
 # engine's own time and memory are told apart from the model's.
@@ -37,65 +46,88 @@ STEADY = 0.02  # relative difference of the medians
 WARM_UP_RUNS = 50
 WARM_UP_S = 1.0
 
+SIDE_SHARE = 0.25  # of the seconds and runs: how long compute, frames and throughput are each measured beside the rest
+_SIDE_RUNS = 30  # at least
+
 _SECOND_NS = 1_000_000_000
 
 
 def main(link: Link, job: Message) -> None:
     """Carry out one job.
 
-    The job: `artifact` (path), `threads`, `pixels` (file of uint8 [count, size, size, 3]), `count`, `size`, `inputs`
-    (places of the images to time), `time` (false: accuracy only), `warm_up_limit_s`, `runs`, `seconds` (at least both),
-    `logits` (file to write, float32 [count, 7], .npy). Messages: `phase` at the end of each phase, answered by a line
-    before the next begins; `alive` now and then while scoring; `done` with all durations in ns and, where the session
-    can tell, what it executed.
+    The job: `artifact` (path), `kind`, `threads`, `cores` (to be pinned to), `size`, `inputs` (places of the images to
+    time), `pixels` (file of uint8 [count, size, size, 3]), `files` (the same images as picture files, for frames),
+    `time` (false: no timing), `warm_up_limit_s`, `runs`, `seconds` (at least both), `score` (list of [pixels, count,
+    file to write: float32 [count, 7], .npy]). Messages: `phase` at the end of each phase, answered by a line before the
+    next begins; `alive` now and then while scoring; `done` with all durations in ns and, where the session can tell,
+    what it executed.
     """
-    artifact = artifacts.load(Path(job["artifact"]))
-    if artifact.input_spec.size != job["size"] or artifact.input_spec.labels != LABELS:
-        raise ArtifactError(
-            f"{artifact.path} takes images of {artifact.input_spec.size} pixels and the labels "
-            f"{', '.join(artifact.input_spec.labels)}. The images have {job['size']} pixels and the labels "
-            f"{', '.join(LABELS)}. Measure it on data that fits it."
-        )
-    pixels, size = Path(job["pixels"]), int(job["size"])
-    inputs = [batch_of(pixels, place, size) for place in job["inputs"]]
-    logits = np.empty((int(job["count"]), len(LABELS)), np.float32)
+    if job["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job["cores"])
+    size = int(job["size"])
+    inputs = [batch_of(Path(job["pixels"]), place, size) for place in job["inputs"]]
+    files = [Path(name).read_bytes() for name in job["files"]]
+    for content in files[:1]:
+        decoded(content)  # Pillow's own memory belongs to the baseline
 
     _announce(link, "baseline", "importing the engine")
     refuse_telemetry()
-    start_ns = time.perf_counter_ns()
-    with suppress(ImportError):  # open_session says which package is missing, and where it comes from
-        importlib.import_module(ENGINES[artifact.kind])
-    import_ns = time.perf_counter_ns() - start_ns
+    with suppress(ImportError), _stopwatch() as imported:  # open_session says which package is missing
+        if job["kind"] in ENGINES:
+            importlib.import_module(ENGINES[job["kind"]])
 
-    _announce(link, "import", "loading the model")
-    start_ns = time.perf_counter_ns()
-    session = open_session(artifact, threads=int(job["threads"]))
-    load_ns = time.perf_counter_ns() - start_ns
+    _announce(link, "import", "reading the model")
+    with _stopwatch() as loaded:
+        artifact = artifacts.load(Path(job["artifact"]))
+    _check(artifact, size, scored=bool(job["score"]))
+
+    _announce(link, "load", "opening the model")
+    with _stopwatch() as compiled:
+        session = open_session(artifact, threads=int(job["threads"]))
     with session:
-        # Not every engine tells: layers by the precision that they run in, which may not be the one asked for.
-        executed = getattr(session, "executed_precisions", lambda: None)()
-        _announce(link, "load", "running the first image")
-        first_ns = timed(session, inputs, runs=1, seconds=0.0)[0]
+        _announce(link, "compile", "running the first image")
+        first_ns = timed(session.run, inputs, runs=1, seconds=0.0)[0]
         _announce(link, "first", "timing")
-        warm_up_ns: list[int] = []
-        samples_ns: list[int] = []
-        settled = True
-        if job["time"]:
-            warm_up_ns, settled = warm_up(session, inputs, float(job["warm_up_limit_s"]))
-            samples_ns = timed(session, inputs, runs=int(job["runs"]), seconds=float(job["seconds"]))
+        times = _times(link, session, inputs, files, job) if job["time"] else {}
         _announce(link, "steady", "scoring the images")
-        score(link, session, pixels, logits, size)
-    np.save(job["logits"], logits)
+        for pixels, count, answers in job["score"]:
+            logits = np.empty((int(count), len(LABELS)), np.float32)
+            score(link, session, Path(pixels), logits, size)
+            np.save(answers, logits)
+        # Last, for an engine may have to open the model once more to tell. Layers by the precision that they ran in.
+        _announce(link, "scored", "reading back what ran")
+        executed = getattr(session, "executed_precisions", lambda: None)()
     link.send(
         event="done",
-        import_ns=import_ns,
-        load_ns=load_ns,
+        import_ns=imported(),
+        load_ns=loaded(),
+        compile_ns=compiled(),
         first_ns=first_ns,
-        warm_up_ns=warm_up_ns,
-        settled=settled,
-        samples_ns=samples_ns,
         executed=executed,
+        **times,
     )
+
+
+def _times(
+    link: Link, session: Session, inputs: list[NDArray[np.float32]], files: list[bytes], job: Message
+) -> dict[str, Any]:
+    """Warm-up, the three clocks, then the phase `timed` and the throughput."""
+    runs, seconds = int(job["runs"]), float(job["seconds"])
+    side_runs, side_s = min(runs, max(_SIDE_RUNS, int(SIDE_SHARE * runs))), SIDE_SHARE * seconds
+    warm_up_ns, settled = warm_up(session.run, inputs, float(job["warm_up_limit_s"]))
+    samples_ns = timed(session.run, inputs, runs=runs, seconds=seconds)
+    frame_ns = timed(framing(session), files, runs=side_runs, seconds=side_s) if files else []
+    bind = getattr(session, "bind", None)  # not every engine lets an input be put in place beforehand
+    compute_ns = timed(_call, inputs, runs=side_runs, seconds=side_s, prepare=bind) if bind is not None else []
+    _announce(link, "timed", "measuring the throughput")
+    return {
+        "warm_up_ns": warm_up_ns,
+        "settled": settled,
+        "samples_ns": samples_ns,
+        "frame_ns": frame_ns,
+        "compute_ns": compute_ns,
+        "throughput": throughput(session.run, inputs, runs=side_runs, seconds=side_s),
+    }
 
 
 def batch_of(pixels: Path, place: int, size: int) -> NDArray[np.float32]:
@@ -108,7 +140,22 @@ def batch_of(pixels: Path, place: int, size: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2), dtype=np.float32)  # NHWC -> NCHW
 
 
-def warm_up(session: Session, inputs: list[NDArray[np.float32]], limit_s: float) -> tuple[list[int], bool]:
+def decoded(content: bytes) -> Image:
+    """A picture file's bytes as an image."""
+    from PIL import Image as pil
+
+    with pil.open(io.BytesIO(content)) as image:
+        image.load()
+        return image.copy()
+
+
+def framing(session: Session) -> Callable[[bytes], int]:
+    """What an application does with a picture: decode its file, prepare it, run the model, take the best class."""
+    spec = session.artifact.input_spec
+    return lambda content: int(session.run(spec.apply(decoded(content))[np.newaxis])[0].argmax())
+
+
+def warm_up(run: Callable[[Any], object], inputs: Sequence[Any], limit_s: float) -> tuple[list[int], bool]:
     """Run until the latency is steady: (durations in ns, whether it became so within the limit).
 
     Steady: after at least 50 runs and one second, the medians of two consecutive windows differ by less than 2 %.
@@ -117,7 +164,7 @@ def warm_up(session: Session, inputs: list[NDArray[np.float32]], limit_s: float)
     medians: list[float] = []
     elapsed_s, start = 0.0, time.perf_counter()
     while True:
-        window = timed(session, inputs, runs=WINDOW_RUNS, seconds=WINDOW_S, limit_s=limit_s - elapsed_s)
+        window = timed(run, inputs, runs=WINDOW_RUNS, seconds=WINDOW_S, limit_s=limit_s - elapsed_s)
         durations += window
         medians.append(median(window))
         elapsed_s = time.perf_counter() - start
@@ -133,32 +180,48 @@ def is_steady(medians: list[float]) -> bool:
 
 
 def timed(
-    session: Session, inputs: list[NDArray[np.float32]], *, runs: int, seconds: float, limit_s: float | None = None
+    run: Callable[[Any], object],
+    inputs: Sequence[Any],
+    *,
+    runs: int,
+    seconds: float,
+    limit_s: float | None = None,
+    prepare: Callable[[Any], Any] | None = None,  # what it makes of an input, outside the clock, is run
 ) -> list[int]:
     """Durations in ns of single runs over the rotating inputs: at least `runs` and `seconds`, at most `limit_s`.
 
     Nothing is left out or clipped. The garbage collector rests meanwhile.
     """
-    clock, run, count = time.perf_counter_ns, session.run, len(inputs)
+    clock, count = time.perf_counter_ns, len(inputs)
     durations = array("q")
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
+    with _no_collection():
         begin = clock()
         end = begin + int(seconds * _SECOND_NS)
         limit = None if limit_s is None else begin + int(limit_s * _SECOND_NS)
         while True:
-            batch = inputs[len(durations) % count]
+            given = inputs[len(durations) % count]
+            if prepare is not None:
+                given = prepare(given)
             start = clock()
-            run(batch)
+            run(given)
             stop = clock()
             durations.append(stop - start)
             if (len(durations) >= runs and stop >= end) or (limit is not None and stop >= limit):
                 return durations.tolist()
-    finally:
-        if enabled:
-            gc.enable()
+
+
+def throughput(run: Callable[[Any], object], inputs: Sequence[Any], *, runs: int, seconds: float) -> tuple[int, int]:
+    """(runs, ns) of whole rounds over all inputs, back to back, with a look at the clock after each round."""
+    done, clock = 0, time.perf_counter_ns
+    with _no_collection():
+        begin = clock()
+        while True:
+            for given in inputs:
+                run(given)
+            done += len(inputs)
+            elapsed = clock() - begin
+            if done >= runs and elapsed >= seconds * _SECOND_NS:
+                return done, elapsed
 
 
 def score(link: Link, session: Session, pixels: Path, logits: NDArray[np.float32], size: int) -> None:
@@ -178,11 +241,47 @@ def score(link: Link, session: Session, pixels: Path, logits: NDArray[np.float32
             said = time.perf_counter()
 
 
+def _check(artifact: Artifact, size: int, *, scored: bool) -> None:
+    if artifact.input_spec.size != size or (scored and artifact.input_spec.labels != LABELS):
+        raise ArtifactError(
+            f"{artifact.path} takes images of {artifact.input_spec.size} pixels and the labels "
+            f"{', '.join(artifact.input_spec.labels)}. The images have {size} pixels and the labels "
+            f"{', '.join(LABELS)}. Measure it on data that fits it."
+        )
+
+
 def _announce(link: Link, phase: str, stage: str) -> None:
     """Say that a phase has ended and wait until the parent has read this process's memory."""
     gc.collect()
     link.send(event="phase", name=phase, stage=stage)
     link.receive()
+
+
+def _call(bound: Callable[[], object]) -> None:
+    bound()
+
+
+@contextmanager
+def _stopwatch() -> Iterator[Callable[[], int]]:
+    """Yields a function that tells the ns that the block took, once it is left."""
+    start = time.perf_counter_ns()
+    stop: list[int] = []
+    try:
+        yield lambda: stop[0]
+    finally:
+        stop.append(time.perf_counter_ns() - start)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PHASES = ("baseline", "import", "load", "first", "steady")
+PHASES = ("baseline", "import", "load", "compile", "first", "timed", "steady")
 _PROC = Path("/proc")
 
 

@@ -5,99 +5,77 @@ What people read (percentiles, shares, tables) is computed from it (`table`) and
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lc2fer import artifact as artifacts
-from lc2fer import metrics
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 
+from .answers import Outputs
+from .conditions import Conditions
+from .graph import operators
 from .machine import Machine
 from .memory import Memory
 
-VERSION = 1
+# 1: one launch a row, no conditions around it. 2: several launches, three clock scopes, conditions, operators.
+VERSION = 2
 PARENT = "torch"  # the target that the others of its configuration are compared with
 
 _SIZE_LIMIT = 1 << 30  # bytes
 
 
-@dataclass(frozen=True, eq=False)
-class Outputs:
-    """A model's answers to all images of D^e, in the report's order."""
-
-    predictions: tuple[int, ...]  # class ids
-    logits: NDArray[np.float32]  # [N, 7]
-
-    @classmethod
-    def of(cls, logits: NDArray[np.float32]) -> Outputs:
-        """Raises ValueError for anything but finite float32 [N, classes]."""
-        if logits.dtype != np.float32 or logits.ndim != 2 or not np.isfinite(logits).all():
-            raise ValueError(f"logits of {logits.dtype} {list(logits.shape)}")
-        return cls(tuple(metrics.predictions(logits).tolist()), logits)
-
-    def to_json(self) -> dict[str, Any]:
-        """Logits bit by bit: base64 of their little-endian bytes, row by row."""
-        data = base64.b64encode(self.logits.astype("<f4").tobytes()).decode("ascii")
-        return {
-            "predictions": list(self.predictions),
-            "logits": {"dtype": "float32", "shape": list(self.logits.shape), "base64": data},
-        }
-
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Outputs:
-        """Raises ValueError where predictions and logits do not belong together."""
-        data = np.frombuffer(base64.b64decode(fields["logits"]["base64"], validate=True), "<f4")
-        outputs = cls.of(data.reshape(fields["logits"]["shape"]).astype(np.float32))
-        if outputs.predictions != tuple(fields["predictions"]):
-            raise ValueError("predictions that are not the largest logits")
-        return outputs
-
-
 @dataclass(frozen=True)
-class Measurement:
-    """One process's timing of one model at batch 1, as it was taken."""
+class Launch:
+    """One fresh process's timing of one model at batch 1, as it was taken. Every sample is kept, in order."""
 
-    samples_ns: tuple[int, ...]  # each run of the session, in order, none left out
+    samples_ns: tuple[int, ...]  # round trip: Session.run, from an array to an array
+    compute_ns: tuple[int, ...]  # the engine alone, its input in place; empty where the session cannot tell it apart
+    frame_ns: tuple[int, ...]  # decode, prepare, run, decide: from a picture file's bytes to a class
     warm_up_ns: tuple[int, ...]
+    settled: bool  # whether the warm-up became steady
+    throughput: tuple[int, int]  # (runs, ns) back to back with no clock between them
     import_s: float  # the engine's own code
-    load_s: float  # opening the session: reading, compiling
+    load_s: float  # reading the files and checking their hashes
+    compile_s: float  # opening the session
     first_s: float  # the first run
     memory: Memory
     threads: int
+    cores: tuple[int, ...]  # that it was pinned to; empty: it was not
     inputs: int  # images that it rotated over
     executed: Mapping[str, int] | None  # layers by the precision that they ran in; None: the engine does not tell
-    load_average: float | None  # before it
-    degraded: tuple[str, ...]  # why it is not to be taken at face value
-
-    @property
-    def state(self) -> str:
-        return "DEGRADED" if self.degraded else "VALID"
+    before: Conditions
+    after: Conditions
+    others_cores: float | None  # mean number of cores that other work kept busy meanwhile; None: not readable
+    energy_mj: float | None  # of the whole package or board, an inference, while `throughput` was measured
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""
         return {
-            **{name: value for name, value in vars(self).items() if name != "memory"},
-            "memory_bytes": self.memory.to_json(),
-            "state": self.state,
+            **vars(self),
+            "memory": self.memory.to_json(),
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Measurement:
+    def from_json(cls, fields: Mapping[str, Any]) -> Launch:
         """The inverse of `to_json`."""
-        kept = {name: value for name, value in fields.items() if name not in ("state", "memory_bytes")}
-        for name in ("samples_ns", "warm_up_ns", "degraded"):
-            kept[name] = tuple(fields[name])
-        memory = fields["memory_bytes"]
-        return cls(**{**kept, "memory": Memory(memory["kind"], dict(memory["phases"]))})
+        lists = ("samples_ns", "compute_ns", "frame_ns", "warm_up_ns", "throughput", "cores")
+        memory = fields["memory"]
+        return cls(
+            **{
+                **fields,
+                **{name: tuple(fields[name]) for name in lists},
+                "memory": Memory(memory["kind"], dict(memory["phases"])),
+                "before": Conditions.from_json(fields["before"]),
+                "after": Conditions.from_json(fields["after"]),
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +88,23 @@ class Row:
     sha256: str
     parent_sha256: str | None
     size_bytes: int
+    input_size: int  # pixels a side
     precision: str  # as asked for when it was made
     weights: str  # trained | random | unknown
-    measurement: Measurement
+    graph: Mapping[str, int] | None  # operators of the file by type; None: it is no graph
+    launches: tuple[Launch, ...]
     outputs: Outputs
+    perturbed: Mapping[str, tuple[int, ...]]  # factor -> predictions on the first images of D^e under it
 
     @classmethod
-    def of(cls, artifact: Artifact, weights: str, measurement: Measurement, outputs: Outputs) -> Row:
+    def of(
+        cls,
+        artifact: Artifact,
+        weights: str,
+        launches: Sequence[Launch],
+        outputs: Outputs,
+        perturbed: Mapping[str, tuple[int, ...]],
+    ) -> Row:
         """The row of an artifact; `weights` are those that the configuration's checkpoint says it has."""
         return cls(
             name=artifact.name,
@@ -125,16 +113,22 @@ class Row:
             sha256=artifact.sha256,
             parent_sha256=artifact.parent_sha256,
             size_bytes=artifact.size_bytes,
+            input_size=artifact.input_spec.size,
             precision="fp32" if artifact.recipe is None else artifact.recipe.precision,
             weights=weights,
-            measurement=measurement,
+            graph=operators(artifact.path),
+            launches=tuple(launches),
             outputs=outputs,
+            perturbed=perturbed,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""
-        kept = {name: value for name, value in vars(self).items() if name not in ("measurement", "outputs")}
-        return {**kept, "measurement": self.measurement.to_json(), "outputs": self.outputs.to_json()}
+        return {
+            **vars(self),
+            "launches": [launch.to_json() for launch in self.launches],
+            "outputs": self.outputs.to_json(),
+        }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Row:
@@ -142,10 +136,28 @@ class Row:
         return cls(
             **{
                 **fields,
-                "measurement": Measurement.from_json(fields["measurement"]),
+                "launches": tuple(Launch.from_json(launch) for launch in fields["launches"]),
                 "outputs": Outputs.from_json(fields["outputs"]),
+                "perturbed": {factor: tuple(found) for factor, found in fields["perturbed"].items()},
             }
         )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The machine's own 8-bit matrix product, timed as a row is: what a row's speed is a fraction of."""
+
+    macs: int  # multiply-accumulates a run
+    launches: tuple[Launch, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's form."""
+        return {"macs": self.macs, "launches": [launch.to_json() for launch in self.launches]}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Rate:
+        """The inverse of `to_json`."""
+        return cls(fields["macs"], tuple(Launch.from_json(launch) for launch in fields["launches"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +167,17 @@ class Parent:
     variant: str
     sha256: str
     outputs: Outputs
+    perturbed: Mapping[str, tuple[int, ...]]  # as a row's
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's form."""
+        return {**vars(self), "outputs": self.outputs.to_json()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Parent:
+        """The inverse of `to_json`."""
+        perturbed = {factor: tuple(found) for factor, found in fields["perturbed"].items()}
+        return cls(**{**fields, "outputs": Outputs.from_json(fields["outputs"]), "perturbed": perturbed})
 
 
 @dataclass(frozen=True)
@@ -177,6 +200,7 @@ class Data:
     images: tuple[str, ...]
     labels: tuple[int, ...]  # class ids
     label_names: tuple[str, ...]
+    thumbnails: Mapping[str, str] = field(default_factory=dict)  # place in `images` -> JPEG in base64
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +212,8 @@ class Report:
     rows: tuple[Row, ...]
     parents: tuple[Parent, ...] = ()
     failures: tuple[Failure, ...] = ()
+    rate: Rate | None = None
+    command: tuple[str, ...] = ()  # the arguments that made it
 
     def to_json(self) -> dict[str, Any]:
         """The file's content."""
@@ -196,8 +222,10 @@ class Report:
             "machine": {**self.machine.to_json(), "identity": self.machine.identity},
             "data": asdict(self.data),
             "rows": [row.to_json() for row in self.rows],
-            "parents": [{**vars(parent), "outputs": parent.outputs.to_json()} for parent in self.parents],
+            "parents": [parent.to_json() for parent in self.parents],
             "failures": [asdict(failure) for failure in self.failures],
+            "rate": None if self.rate is None else self.rate.to_json(),
+            "command": list(self.command),
         }
 
     @classmethod
@@ -208,7 +236,7 @@ class Report:
             if version != VERSION:
                 raise ArtifactError(
                     f"The report has version {version!r}. This version of lc2fer reads {VERSION}. "
-                    "Read it with the version that wrote it."
+                    "Read it with the version that wrote it, or run lc2fer-bench again."
                 )
             machine = {name: value for name, value in document["machine"].items() if name != "identity"}
             data = document["data"]
@@ -216,11 +244,10 @@ class Report:
                 machine=Machine.from_json(machine),
                 data=Data(**{**data, **{name: tuple(data[name]) for name in ("images", "labels", "label_names")}}),
                 rows=tuple(Row.from_json(row) for row in document["rows"]),
-                parents=tuple(
-                    Parent(**{**parent, "outputs": Outputs.from_json(parent["outputs"])})
-                    for parent in document["parents"]
-                ),
+                parents=tuple(Parent.from_json(parent) for parent in document["parents"]),
                 failures=tuple(Failure(**failure) for failure in document["failures"]),
+                rate=None if document["rate"] is None else Rate.from_json(document["rate"]),
+                command=tuple(document["command"]),
             )
             outputs = [row.outputs for row in report.rows] + [parent.outputs for parent in report.parents]
             counts = {len(answers.predictions) for answers in outputs}

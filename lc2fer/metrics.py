@@ -102,6 +102,33 @@ def max_abs(reference: ArrayLike, logits: ArrayLike) -> float:
     return float(np.max(np.abs(first - second)))
 
 
+def nll(targets: ArrayLike, logits: ArrayLike) -> float:
+    """Mean negative log-likelihood of the right classes, in nats, of logits [N, classes] with ids [N]."""
+    expected, values = _labelled(targets, logits)
+    shifted = values - values.max(axis=1, keepdims=True)
+    right = shifted[np.arange(len(expected)), expected]
+    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - right))
+
+
+def calibration_error(targets: ArrayLike, logits: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: mean |confidence - accuracy| over equal bins of confidence, weighted by their images.
+
+    Guo, Pleiss, Sun, Weinberger, ICML 2017, equation 5, with its 15 bins.
+    """
+    expected, values = _labelled(targets, logits)
+    probabilities = softmax(values)
+    confidence, found = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    places = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = np.bincount(places, weights=confidence - (found == expected), minlength=bins)
+    return float(np.abs(gaps).sum() / len(expected))
+
+
+def recalls(targets: ArrayLike, predicted: ArrayLike, classes: int = LABEL_COUNT) -> list[float | None]:
+    """Share of each class's images that were found; None for a class without images."""
+    table = confusion(targets, predicted, classes)
+    return [float(table[label, label] / count) if count else None for label, count in enumerate(table.sum(axis=1))]
+
+
 def wilson_interval(correct: int, count: int) -> Interval:
     """95 % score interval of a share, `correct` of `count` (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927).
 
@@ -160,7 +187,14 @@ def _logits(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float64], N
     return a, b
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _labelled(targets: ArrayLike, logits: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    ids, values = np.asarray(targets, dtype=np.int64), np.asarray(logits, dtype=np.float64)
+    if ids.ndim != 1 or values.ndim != 2 or len(ids) != len(values) or len(ids) == 0:
+        raise ValueError(f"class ids {list(ids.shape)} and logits {list(values.shape)}: [N] and [N, classes] expected")
+    return ids, values
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
     """Probabilities [N, classes] of logits [N, classes]; each row sums to 1."""
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -112,3 +112,30 @@ def test_six_samples_bound_a_median_and_five_do_not():
     assert metrics.percentile([1, 2, 3, 4, 5], 50) == metrics.Percentile(3.0, None, None)
     with pytest.raises(ValueError, match="a percentile of no samples"):
         metrics.percentile([], 50)
+
+
+def test_nll_is_scikit_learns() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (200, 7)).astype(np.float32)
+    targets = rng.integers(0, 7, 200)
+    expected = sklearn.log_loss(targets, metrics.softmax(logits.astype(np.float64)), labels=list(range(7)))
+    assert metrics.nll(targets, logits) == pytest.approx(expected, rel=1e-5)
+
+
+def test_calibration_error_by_hand() -> None:
+    sure, unsure = np.log([0.9, 0.1]), np.log([0.6, 0.4])
+    logits = np.array([sure] * 10 + [unsure] * 10)
+    targets = [0] * 7 + [1] * 3 + [0] * 6 + [1] * 4  # 90 % sure and 70 % right, 60 % sure and 60 % right
+    assert metrics.calibration_error(targets, logits) == pytest.approx(0.1, abs=1e-6)
+    assert metrics.calibration_error([0, 0], np.array([[50.0, 0], [50.0, 0]])) == pytest.approx(0, abs=1e-6)
+
+
+def test_recalls_tell_a_class_without_images() -> None:
+    assert metrics.recalls([0, 0, 1], [0, 1, 1], 3) == [0.5, 1.0, None]
+
+
+@pytest.mark.parametrize("function", [metrics.nll, metrics.calibration_error])
+def test_labels_and_logits_belong_together(function) -> None:
+    with pytest.raises(ValueError, match=r"class ids \[2\] and logits \[1, 7\]"):
+        function([0, 1], np.zeros((1, 7)))

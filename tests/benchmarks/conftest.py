@@ -1,9 +1,15 @@
 """Tiny models, images and engines for the harness."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from lc2fer.benchmarks.conditions import Conditions
+from lc2fer.benchmarks.machine import Machine
+from lc2fer.benchmarks.memory import Memory
+from lc2fer.benchmarks.report import Launch, Outputs, Row
 from PIL import Image
 
 from lc2fer.artifact import Artifact, publish, record_of, staged
@@ -15,7 +21,7 @@ SPEC = InputSpec(size=SIZE)
 
 # An engine with the names of ONNX Runtime's that a session needs. The model file holds what it does when it runs.
 ENGINE = """
-import os, signal
+import json, os, signal
 import numpy as np
 
 __version__ = "0.0"
@@ -30,6 +36,13 @@ class SessionOptions:
 class _Input:
     name = "input"
 
+class _Binding(dict):
+    def bind_cpu_input(self, name, array):
+        self[name] = array
+
+    def bind_output(self, name):
+        pass
+
 class InferenceSession:
     def __init__(self, path, options, providers):
         print("chatter", flush=True)
@@ -39,8 +52,27 @@ class InferenceSession:
         if self._behaviour == "memory":
             self._kept = np.ones(50_000_000, np.uint8)
 
+        self._profile = getattr(options, "profile_file_prefix", None)
+
     def get_inputs(self):
         return [_Input()]
+
+    get_outputs = get_inputs
+
+    def io_binding(self):
+        return _Binding()
+
+    def run_with_iobinding(self, binding):
+        return self.run(None, binding)
+
+    def end_profiling(self):
+        nodes = [("Conv", "int8"), ("Conv", "int8"), ("Gemm", "float"), ("DequantizeLinear", "int8")]
+        events = [
+            {"name": "n_kernel_time", "args": {"op_name": kind, "input_type_shape": [{dtype: [1]}]}}
+            for kind, dtype in nodes
+        ]
+        open(self._profile, "w").write(json.dumps([{"name": "session"}, *events]))
+        return self._profile
 
     def run(self, names, feeds):
         self._runs += 1
@@ -58,6 +90,69 @@ class InferenceSession:
             logits = np.roll(logits, 1, axis=1)
         return [logits]
 """
+
+
+MACHINE = Machine(
+    "Some CPU", ("avx2",), 2, 4, 2, 8 << 30, "Linux x86_64", "6.1", "3.12.0", {"torch": "2.9"}, None, 0.25
+)
+LABEL_IDS = (0, 1, 2, 3, 4, 5, 6, 0, 1, 2)
+
+
+def outputs(predictions, scale=1.0):
+    logits = np.full((len(predictions), 7), np.float32(-0.1))
+    logits[np.arange(len(predictions)), predictions] = scale / 3
+    return Outputs.of(logits)
+
+
+def launch(p50_ns=2_000_000, **changes):
+    """300 samples of that and 100 of 3 ms."""
+    made = Launch(
+        samples_ns=tuple([p50_ns] * 100 + [3_000_000] * 50 + [p50_ns] * 100 + [3_000_000] * 50 + [p50_ns] * 100),
+        compute_ns=(p50_ns // 2,) * 30,
+        frame_ns=(4_000_000,) * 30,
+        warm_up_ns=(9_000_000,) * 50,
+        settled=True,
+        throughput=(64, 64 * p50_ns),
+        import_s=0.5,
+        load_s=0.25,
+        compile_s=0.125,
+        first_s=0.01,
+        memory=Memory("pss", {"baseline": 30_000_000, "import": 40_000_000, "steady": 75_500_000}),
+        threads=2,
+        cores=(0, 1),
+        inputs=64,
+        executed={"bf16": 12, "f32": 3, "i32": 1},
+        before=Conditions(0.5, 3000.0, 7),
+        after=Conditions(0.6, 3000.0, 7),
+        others_cores=0.1,
+        energy_mj=None,
+    )
+    return replace(made, **changes)
+
+
+def row(target, outputs, p50_ns=2_000_000, **changes):
+    made = Row(
+        name=f"C6-{target}",
+        target=target,
+        variant="C6",
+        sha256="a" * 64,
+        parent_sha256=None,
+        size_bytes=1_234_567,
+        input_size=100,
+        precision="fp32",
+        weights="trained",
+        graph={"Conv": 12, "QuantizeLinear": 3},
+        launches=tuple(launch(p50_ns + 1_000 * number) for number in range(3)),
+        outputs=outputs,
+        perturbed={},
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture(scope="session")
+def samples() -> SimpleNamespace:
+    """Parts of a report that were never measured."""
+    return SimpleNamespace(MACHINE=MACHINE, LABEL_IDS=LABEL_IDS, launch=launch, row=row, outputs=outputs)
 
 
 @pytest.fixture

@@ -7,15 +7,15 @@ import time
 from functools import partial
 
 import pytest
-from lc2fer.benchmarks import command
+from lc2fer.benchmarks import command, launch, run, table
 from lc2fer.benchmarks import report as reports
 from lc2fer.benchmarks.launch import Settings
 from lc2fer.benchmarks.worker import WorkerError
 
-from lc2fer.cli import run
+from lc2fer import cli, exporting
 from lc2fer.errors import DataError, TargetUnavailable, UsageError
 
-QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1"]
+QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1", "--launches", "1"]
 
 
 @pytest.fixture
@@ -32,8 +32,9 @@ def models(tiny, tmp_path, monkeypatch):
                 )
             return results
 
-        monkeypatch.setattr(command, "make", make)
-        monkeypatch.setattr(command, "Settings", partial(Settings, warm_up_limit_s=0.3))
+        monkeypatch.setattr(run, "make", make)
+        monkeypatch.setattr(reports, "operators", lambda path: {"Conv": len(path.read_bytes())})
+        monkeypatch.setattr(run, "Settings", partial(Settings, warm_up_limit_s=0.3))
 
     return prepare
 
@@ -56,7 +57,8 @@ def test_a_run(engine, models, faces, tmp_path, capsys):
     assert second["agreement"] == pytest.approx(6 / 7)
     assert 0 < second["p50_ms"] <= second["p90_ms"]
     assert second["size_bytes"] == 3
-    assert second["state"] == "DEGRADED"  # 60 samples
+    assert second["state"] in ("DEGRADED", "INVALID")  # 60 samples
+    assert second["ran_in"] == "int8 2, float 1"
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 
     printed = capsys.readouterr()
@@ -66,14 +68,20 @@ def test_a_run(engine, models, faces, tmp_path, capsys):
         "C6 onnx-fp16 failed: WorkerError: The process that measures C6 onnx-fp16 was killed by SIGSEGV" in printed.out
     )
     progress = printed.err.splitlines()
-    assert progress[0].startswith("C6 torch: p50 ")
-    assert progress[1].startswith("C6 onnx-int8: p50 ")
-    assert progress[2:] == ["C6 onnx-fp16: WorkerError", "C6 trt-fp16: TargetUnavailable"]
+    assert progress[0] == "C6 trt-fp16: TargetUnavailable"
+    assert progress[1].startswith("C6 torch: launch 1 of 1, p50 ")
+    assert progress[2].startswith("C6 onnx-int8: launch 1 of 1, p50 ")
+    assert progress[3] == "C6 onnx-fp16: WorkerError"
+    assert progress[4].startswith("C6: torch DEGRADED, onnx-int8 ") or "INVALID" in progress[4]
 
     report = reports.read(out / "report.json")
     assert [row.target for row in report.rows] == ["torch", "onnx-int8"]
+    assert report.rows[1].graph == {"Conv": 3}
     assert report.rows[1].outputs.predictions.count(1) == 20  # class 0 went to class 1
     assert report.data.available == 70
+    assert report.data.thumbnails == {}
+    assert report.command[:2] == ("--data", str(faces))
+    assert not (out / ".lc2fer-bench.jsonl").exists()
     assert all(f"test/{label + 1}/" in image for label, image in zip(report.data.labels, report.data.images))
 
 
@@ -115,18 +123,18 @@ def test_without_any_row_the_first_error_is_raised(models, faces, tmp_path):
     with pytest.raises(TargetUnavailable, match=r"^No torch\.$"):
         command.main(arguments)
     assert not (tmp_path / "out").exists()
-    assert run("bench", arguments) == 3
+    assert cli.run("bench", arguments) == 3
 
 
 def test_the_fingerprint_is_of_images_and_labels_not_of_their_order(faces):
     from lc2fer.data import open_dataset
 
     dataset = open_dataset(faces)
-    samples, data = command._test_set(dataset, "x", None)
+    samples, data = run.test_set(dataset, "x", None)
     turned = type(dataset)(dataset.root, dataset.layout, dataset.train, dataset.test[::-1])
-    assert command._test_set(turned, "x", None)[1] == data
-    assert command._test_set(dataset, "x", 10)[1].fingerprint != data.fingerprint
-    assert command._test_set(dataset, "x", 10)[0] == samples[:10]
+    assert run.test_set(turned, "x", None)[1] == data
+    assert run.test_set(dataset, "x", 10)[1].fingerprint != data.fingerprint
+    assert run.test_set(dataset, "x", 10)[0] == samples[:10]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +143,8 @@ def test_the_fingerprint_is_of_images_and_labels_not_of_their_order(faces):
         (["--threads", "0"], r"^--threads is 0\. Expected 1 or more\. Pass a positive number as --threads\.$"),
         (["--runs", "-1"], r"^--runs is -1\."),
         (["--limit", "0"], r"^--limit is 0\."),
+        (["--launches", "0"], r"^--launches is 0\."),
+        (["--robustness", "-1"], r"^--robustness is -1\. Expected 0 or more\. Pass a number of images\.$"),
         (["--seconds", "-1"], r"^--seconds is -1\.0\. Expected 0 or more\."),
         (["--seconds", "nan"], r"^--seconds is nan\."),
         (
@@ -156,11 +166,14 @@ def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):
 def test_names_may_be_small_and_come_twice():
     chosen = command._parse(["--configs", "c6", "C6", "c1", "--targets", "torch", "torch"])
     assert (chosen.configs, chosen.targets) == (["C6", "C1"], ["torch"])
+    chosen = command._parse(["--configs", "all", "--targets", "all"])
+    assert chosen.configs == [f"C{number}" for number in range(1, 9)]
+    assert len(chosen.targets) == 10
 
 
 @pytest.mark.parametrize("arguments", [["--targets", "tflite"], ["--configs", "C9"]])
 def test_unknown_names_are_a_usage_error(arguments, capsys):
-    assert run("bench", arguments) == 2
+    assert cli.run("bench", arguments) == 2
     assert "invalid choice" in capsys.readouterr().err
 
 
@@ -168,11 +181,11 @@ INTERRUPTED = """
 import sys
 from lc2fer.artifact import load
 from pathlib import Path
-from lc2fer.benchmarks import command
-from lc2fer.cli import run
+from lc2fer.benchmarks import run as running
+from lc2fer import cli
 
-command.make = lambda config, targets, *, out, **rest: {target: load(out / "C6-torch.onnx") for target in targets}
-sys.exit(run("bench", sys.argv[1:]))
+running.make = lambda config, targets, *, out, **rest: {target: load(out / "C6-torch.onnx") for target in targets}
+sys.exit(cli.run("bench", sys.argv[1:]))
 """
 
 
@@ -199,3 +212,72 @@ def test_ctrl_c_leaves_no_process_and_no_report(engine, tiny, faces, tmp_path):
     assert error == "Interrupted. Finished files are kept; nothing half-written is left.\n"
     assert list(temporary.iterdir()) == []
     assert sorted(path.name for path in out.iterdir()) == ["C6-torch.json", "C6-torch.onnx"]
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(engine, models, faces, tmp_path, capsys, monkeypatch):
+    models(torch=b"", onnx_int8=b"off")
+    out = tmp_path / "out"
+    arguments = ["--data", str(faces), "--out", str(out), "--targets", "torch", "onnx-int8", *QUICK]
+    measured = []
+
+    def killed(artifact, *rest):
+        measured.append(artifact.target)
+        if artifact.target == "onnx-int8":
+            raise KeyboardInterrupt
+        return launch.measure_and_score(artifact, *rest)
+
+    monkeypatch.setattr(run, "measure_and_score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(arguments)
+    assert not (out / "report.json").exists()
+
+    def counted(artifact, *rest):
+        measured.append(artifact.target)
+        return launch.measure_and_score(artifact, *rest)
+
+    monkeypatch.setattr(run, "measure_and_score", counted)
+    document = command.main(arguments)
+    assert measured == ["torch", "onnx-int8", "onnx-int8"]
+    assert [row["target"] for row in document["rows"]] == ["torch", "onnx-int8"]
+    assert "1 launches of a run that was stopped are taken over" in capsys.readouterr().err
+    command.main(arguments)
+    assert measured[3:] == ["torch", "onnx-int8"]  # a run that ended is not taken over
+
+
+def test_disturbed_images_and_thumbnails(engine, models, faces, tmp_path, capsys):
+    models(torch=b"", onnx_fp32=b"off")
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "torch", "onnx-fp32"]
+    command.main([*arguments, "--robustness", "30", "--thumbnails", *QUICK])
+    report = reports.read(tmp_path / "out" / "report.json")
+    assert [len(found) for found in report.rows[1].perturbed.values()] == [30] * 4
+    assert list(report.parents[0].perturbed) == ["occlusion", "blur", "brightness", "rotation"]
+    flipped = [place for place, label in enumerate(report.data.labels) if label == 0]
+    assert list(report.data.thumbnails) == [str(place) for place in flipped]
+    assert all(picture.startswith("/9j/") for picture in report.data.thumbnails.values())  # JPEG
+
+
+def test_the_machines_rate_is_timed_and_not_scored(engine, tiny, models, faces, tmp_path, capsys):
+    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in exporting.PEERS}
+    models(torch=b"", onnx_fp32=b"", **{**names, "stock_onnx_fp32": b"", "matrix_rate": b""})
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "--peers", *QUICK]
+    assert "says None for device.macs. Expected the multiply-accumulates of a run." in str(
+        command.main(arguments)["failures"][-1]["error"]
+    )
+
+
+def test_ours_against_stock_is_said(engine, models, faces, tmp_path, capsys, monkeypatch):
+    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in exporting.PEERS}
+    models(torch=b"", onnx_fp32=b"", **{**names, "stock_onnx_fp32": b"", "matrix_rate": b""})
+    monkeypatch.setattr(run, "_macs", lambda artifact: 1000)
+    monkeypatch.setattr(table, "fraction_of_rate", lambda row, rate: 0.25)  # no network takes 8x8 images
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "--peers", *QUICK]
+    document = command.main(arguments)
+    assert [row["target"] for row in document["rows"]] == ["onnx-fp32", "stock-onnx-fp32"]
+    ((pair,), rate) = document["against_stock"], document["rate_gmacs"]
+    assert (pair["ours"], pair["stock"]) == ("onnx-fp32", "stock-onnx-fp32")
+    assert pair["ratio"] > 0
+    assert rate > 0
+    printed = capsys.readouterr().out
+    assert "of rate %" in printed
+    assert " 25.0 " in printed
+    assert "Machine rate: " in printed

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
-from lc2fer.benchmarks.launch import Images, Settings, evaluate, measure
+from lc2fer.benchmarks.launch import Images, Settings, evaluate, measure, measure_and_score
+from lc2fer.benchmarks.perturb import perturb
 from lc2fer.benchmarks.worker import WorkerError
+from PIL import Image
 
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError
@@ -15,33 +17,47 @@ def images(tmp_path) -> Images:
     pixels = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), dtype=np.uint8)
     pixels[:, :, :, 0] = (np.arange(70) % 7 * 32 + 16)[:, None, None]
     pixels.tofile(tmp_path / "images.bin")
-    return Images(tmp_path / "images.bin", 70, 8)
+    perturb("occlusion", pixels[:20]).tofile(tmp_path / "covered.bin")
+    files = []
+    for place, picture in enumerate(pixels):
+        files.append(tmp_path / f"{place}.png")
+        Image.fromarray(picture).save(files[-1])
+    return Images(tmp_path / "images.bin", 70, 8, tuple(files), {"occlusion": tmp_path / "covered.bin"}, 20)
 
 
 def test_a_chattering_engine_is_measured_in_a_process_of_its_own(engine, tiny, images, tmp_path):
     artifact = tiny(tmp_path / "out", "C6-onnx-fp32", b"memory")
-    measurement, outputs = measure(artifact, images, SHORT, tmp_path)
-    assert outputs.predictions == tuple(np.arange(70) % 7)
-    assert len(measurement.samples_ns) >= 50
-    assert len(measurement.warm_up_ns) >= 25
-    assert min(measurement.samples_ns) > 0
-    assert sum(measurement.warm_up_ns) < 1e9
-    assert measurement.inputs == 64
-    assert "it has" in " ".join(measurement.degraded)
-    if measurement.memory.kind is not None:
-        assert list(measurement.memory.phases) == ["baseline", "import", "load", "first", "steady"]
-        assert 50e6 < measurement.memory.growth_bytes("load") < 70e6
-        assert 50e6 < measurement.memory.growth_bytes("steady") < 70e6
+    launch, scored = measure_and_score(artifact, images, SHORT, tmp_path)
+    assert scored.outputs.predictions == tuple(np.arange(70) % 7)
+    assert len(launch.samples_ns) >= 50
+    assert len(launch.compute_ns) >= 30
+    assert len(launch.frame_ns) >= 30
+    assert len(launch.warm_up_ns) >= 25
+    assert min(launch.samples_ns) > 0
+    assert sum(launch.warm_up_ns) < 1e9
+    assert launch.inputs == 64
+    runs, elapsed_ns = launch.throughput
+    assert runs == 64
+    assert elapsed_ns > 0
+    assert launch.executed == {"int8": 2, "float": 1}
+    assert min(launch.import_s, launch.load_s, launch.compile_s, launch.first_s) > 0
+    if launch.memory.kind is not None:
+        assert list(launch.memory.phases) == ["baseline", "import", "load", "compile", "first", "timed", "steady"]
+        assert launch.memory.growth_bytes("load") < 30e6
+        assert 50e6 < launch.memory.growth_bytes("compile") < 80e6
+        assert 50e6 < launch.memory.growth_bytes("steady") < 80e6
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".npy") == []
 
 
 def test_a_real_model_is_scored_as_it_is(real_model, tiny, images, tmp_path):
     pytest.importorskip("onnxruntime")
     artifact = tiny(tmp_path / "out", "C6-onnx-fp32", real_model)
-    outputs = evaluate(artifact, images, SHORT, tmp_path)
+    scored = evaluate(artifact, images, SHORT, tmp_path)
     pixels = np.fromfile(images.path, np.uint8).reshape(70, 64, 3).astype(np.float32)
     weights = np.arange(21, dtype=np.float32).reshape(3, 7) / 100
-    assert np.allclose(outputs.logits, pixels.mean(axis=1) @ weights, rtol=1e-5)
+    assert np.allclose(scored.outputs.logits, pixels.mean(axis=1) @ weights, rtol=1e-5)
+    covered = np.fromfile(images.perturbed["occlusion"], np.uint8).reshape(20, 64, 3).astype(np.float32)
+    assert scored.perturbed == {"occlusion": tuple((covered.mean(axis=1) @ weights).argmax(axis=1))}
 
 
 def test_a_crash_is_told_with_its_signal_stage_and_last_line(engine, tiny, images, tmp_path):

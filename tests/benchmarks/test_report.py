@@ -4,57 +4,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lc2fer.benchmarks import report as reports
-from lc2fer.benchmarks.machine import Machine
 from lc2fer.benchmarks.memory import Memory
-from lc2fer.benchmarks.report import Data, Failure, Measurement, Outputs, Parent, Report, Row
+from lc2fer.benchmarks.peers import pairs
+from lc2fer.benchmarks.report import Data, Failure, Outputs, Parent, Rate, Report
 from lc2fer.benchmarks.table import figures, table
 
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import LABELS
 
-MACHINE = Machine(
-    "Some CPU", ("avx2",), 2, 4, 2, 8 << 30, "Linux x86_64", "6.1", "3.12.0", {"torch": "2.9"}, None, 0.25
-)
-LABEL_IDS = (0, 1, 2, 3, 4, 5, 6, 0, 1, 2)
-
-
-def _outputs(predictions, scale=1.0):
-    logits = np.full((len(predictions), 7), np.float32(-0.1))
-    logits[np.arange(len(predictions)), predictions] = scale / 3
-    return Outputs.of(logits)
-
-
-def _row(target, outputs, p50_ns=2_000_000, **changes):
-    measurement = Measurement(
-        samples_ns=tuple([p50_ns] * 300 + [3_000_000] * 100),
-        warm_up_ns=(9_000_000,) * 50,
-        import_s=0.5,
-        load_s=0.25,
-        first_s=0.01,
-        memory=Memory("pss", {"baseline": 30_000_000, "import": 40_000_000, "steady": 75_500_000}),
-        threads=2,
-        inputs=64,
-        executed={"bf16": 12, "f32": 3},
-        load_average=0.5,
-        degraded=(),
-    )
-    return replace(
-        Row(f"C6-{target}", target, "C6", "a" * 64, None, 1_234_567, "fp32", "trained", measurement, outputs), **changes
-    )
-
 
 @pytest.fixture
-def report():
-    parent = _outputs((0, 1, 2, 3, 4, 5, 6, 0, 1, 3))  # 9 of 10
-    child = _outputs((0, 1, 2, 3, 4, 5, 0, 1, 1, 2), 1.1)  # 8 of 10: two became wrong, one right
-    data = Data("faces", "f" * 64, 20, tuple(f"{place}.png" for place in range(10)), LABEL_IDS, LABELS)
+def report(samples):
+    parent = samples.outputs((0, 1, 2, 3, 4, 5, 6, 0, 1, 3))  # 9 of 10
+    child = samples.outputs((0, 1, 2, 3, 4, 5, 0, 1, 1, 2), 1.1)  # 8 of 10: two became wrong, one right
+    data = Data("faces", "f" * 64, 20, tuple(f"{place}.png" for place in range(10)), samples.LABEL_IDS, LABELS)
     failures = (
         Failure("C6", "openvino-fp32", "TargetUnavailable", "No OpenVINO."),
         Failure("C6", "openvino-int8", "TargetUnavailable", "No OpenVINO."),
         Failure("C6", "onnx-fp16", "WorkerError", "It died."),
     )
-    rows = (_row("torch", parent), _row("onnx-int8", child, 1_000_000))
-    return Report(MACHINE, data, rows, (Parent("C6", "a" * 64, parent),), failures)
+    rows = (samples.row("torch", parent), samples.row("onnx-int8", child, 1_000_000))
+    return Report(samples.MACHINE, data, rows, (Parent("C6", "a" * 64, parent, {}),), failures)
 
 
 def test_the_figures_by_hand(report):
@@ -62,8 +32,13 @@ def test_the_figures_by_hand(report):
     assert found.accuracy == 0.8
     assert found.agreement == 0.7
     assert found.flips == (2, 1)
-    assert (found.p50_ms.value, found.p90_ms.value) == (1.0, 3.0)
-    assert (found.p50_ms.low, found.p50_ms.high) == (1.0, 1.0)
+    assert found.p50_ms.launches == (1.0, 1.001, 1.002)
+    assert found.p50_ms.value == pytest.approx(1.001, abs=1e-6)
+    assert (found.p50_ms.low, found.p50_ms.high) == pytest.approx((1.001 - 0.002482, 1.001 + 0.002482), abs=2e-5)
+    assert (found.p90_ms.value, found.p99_ms.value) == (3.0, 3.0)
+    assert (found.compute_ms, found.frame_ms) == (0.5005, 4.0)
+    assert found.throughput_hz == pytest.approx(1000 / 1.001)
+    assert found.validity.state == "VALID"
     assert found.memory_bytes == 45_500_000
     assert found.size_bytes == 1_234_567
     assert found.mean_class_accuracy == pytest.approx((0.5 + 1 + 1 + 1 + 1 + 1 + 0) / 7)
@@ -72,39 +47,74 @@ def test_the_figures_by_hand(report):
 
 def test_the_table(report):
     lines = table(report).splitlines()
-    assert lines[0] == ("Some CPU, 2 of 4 cores, Linux x86_64; 2 threads, batch 1; 10 of 20 test images of faces")
-    heading = "model target accuracy % agreement % flips -/+ SQNR dB p50 ms p90 ms size MB memory MB state"
-    assert lines[2].split() == heading.split()
-    assert lines[4].split() == ["C6", "torch", "90.00", "±19.31", "parent", "2.000", "3.000", "1.23", "45.5", "VALID"]
+    assert lines[0] == (
+        "Some CPU, 2 of 4 cores, Linux x86_64; 2 threads, batch 1, 3 launches; 10 of 20 test images of faces"
+    )
+    heading = "model target ran in accuracy % agreement % flips -/+ SQNR dB p50 ms p90 ms p99 ms frame ms images/s"
+    assert lines[2].split() == [*heading.split(), *["size", "MB", "memory", "MB", "state"]]
+    parent = "C6 torch bf16 12, f32 3 90.00 ±19.31 parent 2.001 ±0.002 3.000 3.000 4.000 500 1.23 45.5 VALID"
+    assert lines[4].split() == parent.split()
     child = lines[5].split()
-    assert child[:6] == ["C6", "onnx-int8", "80.00", "±22.66", "70.00", "2/1"]
-    assert child[7:] == ["1.000", "3.000", "1.23", "45.5", "VALID"]
-    assert lines[7:] == [
+    assert child[6:10] == ["80.00", "±22.66", "70.00", "2/1"]
+    assert child[11:] == ["1.001", "±0.002", "3.000", "3.000", "4.000", "999", "1.23", "45.5", "VALID"]
+    assert [line.split() for line in lines[6:9]] == [
+        ["C6", target, *["-"] * 12, *state.split()]
+        for target, state in (
+            ("openvino-fp32", "not available here"),
+            ("openvino-int8", "not available here"),
+            ("onnx-fp16", "failed"),
+        )
+    ]
+    assert lines[10:] == [
         "C6 openvino-fp32, openvino-int8 not available here: No OpenVINO.",
         "C6 onnx-fp16 failed: WorkerError: It died.",
     ]
 
 
-def test_the_table_says_what_must_be_known(report):
+def test_the_table_says_what_must_be_known(report, samples):
     first, second = report.rows
-    doubtful = replace(second.measurement, degraded=("it was late", "it drifted"), memory=Memory(None, {}))
-    rows = (replace(first, weights="random"), replace(second, weights="random", measurement=doubtful))
+    doubtful = (
+        samples.launch(1_000_000, settled=False, memory=Memory(None, {})),
+        samples.launch(1_200_000, executed=None),
+    )
+    rows = (replace(first, weights="random"), replace(second, weights="random", launches=doubtful))
     text = table(replace(report, rows=rows, parents=(), failures=()))
     assert "C6*" in text
     assert "* random weights: times, sizes and memory hold;" in text
-    assert "C6 onnx-int8 is DEGRADED: it was late; it drifted." in text
+    assert (
+        "C6 onnx-int8 is DEGRADED: it has 2 launches, fewer than 3; a warm-up did not become steady; the medians of "
+        "its launches differ by 20%. Raise --launches. Stop other work and run it again."
+    ) in text
     assert "Memory could not be read on this system." in text
     line = next(line for line in text.splitlines() if "onnx-int8" in line)
-    assert line.split()[4:7] == ["-", "-", "-"]
-    assert line.split()[-2:] == ["-", "DEGRADED"]
+    assert line.split()[8:11] == ["-", "-", "-"]
+    assert line.split()[-2:] == ["45.5", "DEGRADED"]
 
 
-def test_an_agreement_is_not_rounded_to_all(report):
+def test_ours_against_stock_and_against_the_machine(report, samples):
+    rows = (
+        *report.rows,
+        samples.row("stock-torch", report.rows[0].outputs, 4_000_000),
+        samples.row("stock-onnx-fp32", report.rows[0].outputs, 2_000_000),
+    )
+    rate = Rate(380_000_000, tuple(samples.launch(1_000_000) for _ in range(3)))
+    text = table(replace(report, rows=rows, rate=rate))
+    found = pairs(replace(report, rows=rows))
+    assert [(pair.ours, pair.stock) for pair in found] == [("torch", "stock-torch"), ("onnx-int8", "stock-onnx-fp32")]
+    assert found[0].ratio.launches == pytest.approx((0.5, 2.001 / 4.001, 2.002 / 4.002))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "C6 torch stock-torch 0.500 0.500 to 0.500 0.500 to 0.500" in lines
+    assert "Machine rate: 380 GMAC/s, an 8-bit matrix product." in lines
+    child = next(line for line in lines if line.startswith("C6 onnx-int8 "))
+    assert child.split()[-2] == "50.0"  # 190,363,456 MACs in 1.001 ms
+
+
+def test_an_agreement_is_not_rounded_to_all(report, samples):
     many = 30_000
-    same = _outputs((0,) * many)
-    other = _outputs((1,) + (0,) * (many - 1))
+    same = samples.outputs((0,) * many)
+    other = samples.outputs((1,) + (0,) * (many - 1))
     data = replace(report.data, images=("x",) * many, labels=(0,) * many)
-    text = table(Report(MACHINE, data, (_row("onnx-int8", other),), (Parent("C6", "a" * 64, same),)))
+    text = table(Report(samples.MACHINE, data, (samples.row("onnx-int8", other),), (Parent("C6", "a" * 64, same, {}),)))
     assert "<100.00" in text
 
 
@@ -119,20 +129,21 @@ def test_a_report_survives_its_file(report, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["report.json"]
 
 
-def test_a_report_stores_raw_data_and_no_percentages(report):
+def test_a_report_stores_raw_data_and_no_percentages(report, samples):
     document = json.loads(json.dumps(report.to_json()))
     row = document["rows"][1]
-    assert row["measurement"]["samples_ns"] == [1_000_000] * 300 + [3_000_000] * 100
+    assert len(row["launches"]) == 3
+    assert sorted(row["launches"][0]["samples_ns"]) == [1_000_000] * 300 + [3_000_000] * 100
     assert row["outputs"]["predictions"] == [0, 1, 2, 3, 4, 5, 0, 1, 1, 2]
-    assert document["data"]["labels"] == list(LABEL_IDS)
-    assert document["machine"]["identity"] == MACHINE.identity
+    assert document["data"]["labels"] == list(samples.LABEL_IDS)
+    assert document["machine"]["identity"] == samples.MACHINE.identity
     assert "accuracy" not in json.dumps(document)
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda d: d.update(version=2), r"The report has version 2\. This version of lc2fer reads 1\."),
+        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2\."),
         (lambda d: d.pop("rows"), r"The report is damaged \(KeyError: 'rows'\)\."),
         (lambda d: d["rows"][0]["outputs"].update(predictions=[0] * 10), "predictions that are not the largest logits"),
         (lambda d: d["data"].update(labels=[0], images=["x"]), r"answers to \[10\] images for 1 labels"),

@@ -1,0 +1,176 @@
+"""What the machine was doing while a row was timed: clocks, throttling, other work, and energy where it has a meter.
+
+Everything is read from outside the timed process, and what a system does not tell is None, never a guess.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .machine import load_average
+
+_CPUINFO = Path("/proc/cpuinfo")
+_CPUS = Path("/sys/devices/system/cpu")
+_HWMON = Path("/sys/class/hwmon")
+_POWERCAP = Path("/sys/class/powercap")
+_INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")  # a Jetson's whole board, by model
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The machine at one moment."""
+
+    load_average: float | None  # runnable processes, mean of the last minute
+    clock_mhz: float | None  # mean of the cores that the row runs on
+    throttles: int | None  # events that lowered a clock since the machine started: heat, current
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's form."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Conditions:
+        """The inverse of `to_json`."""
+        return cls(**fields)
+
+
+def observe(cores: Sequence[int]) -> Conditions:
+    """The machine now, with the clock of those cores."""
+    return Conditions(load_average(), _clock(cores), _throttles())
+
+
+def pinned(threads: int) -> tuple[int, ...]:
+    """The cores for a row of that many threads, ascending: whole physical ones first, the first core last.
+
+    All that this process may use where there are no more than that; empty where the system does not pin. The kernel
+    likes to serve interrupts on the first core.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    groups: dict[str, list[int]] = {}
+    for core in sorted(os.sched_getaffinity(0), reverse=True):
+        siblings = _read(_CPUS / f"cpu{core}" / "topology" / "thread_siblings_list") or str(core)
+        groups.setdefault(siblings, []).append(core)
+    depth = max(len(group) for group in groups.values())
+    order = [group[level] for level in range(depth) for group in groups.values() if level < len(group)]
+    return tuple(sorted(order[:threads]))
+
+
+class Neighbours:
+    """How many cores' worth of work others do, the kernel's and a hypervisor's theft included, from here to `mean`."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._start = self._read()
+
+    def mean(self) -> float | None:
+        """Cores that others than the process kept busy; None where the system does not tell."""
+        end = self._read()
+        if self._start is None or end is None or end[0] <= self._start[0]:
+            return None
+        elapsed, busy, own = (after - before for before, after in zip(self._start, end))
+        return max(0.0, (busy - own) / elapsed)
+
+    def _read(self) -> tuple[float, float, float] | None:
+        import psutil  # type: ignore[import-untyped]
+
+        try:
+            mine = psutil.Process(self._pid).cpu_times()
+            whole = psutil.cpu_times()
+        except (psutil.Error, OSError):
+            return None
+        # Linux counts a guest's time in `user` as well.
+        idle = ("idle", "iowait", "guest", "guest_nice")
+        busy = sum(seconds for name, seconds in whole._asdict().items() if name not in idle)
+        return time.monotonic(), busy, mine.user + mine.system
+
+
+class Meter:
+    """Energy from here to `joules`: RAPL's counters of the packages, or a Jetson's input rail, sampled.
+
+    What is measured is the whole package or board, other work and idling included.
+    """
+
+    def __init__(self) -> None:
+        self.source = "rapl" if _packages() else "ina3221" if _rail() else None
+        self._counters = _packages()
+        self._powers: list[tuple[float, float]] = []  # (seconds, watts)
+        self.sample()
+
+    def sample(self) -> None:
+        """Take a rail's power now; to be called every 50 ms or so. Counters need no samples."""
+        watts = _rail() if self.source == "ina3221" else None
+        if watts is not None:
+            self._powers.append((time.monotonic(), watts))
+
+    def joules(self) -> float | None:
+        """Since the start; None where there is no meter."""
+        if self.source == "rapl":
+            after = _packages()
+            if after.keys() != self._counters.keys():
+                return None
+            gone = [(after[zone][0] - self._counters[zone][0]) % (after[zone][1] + 1) for zone in after]
+            return sum(gone) / 1e6
+        self.sample()
+        if len(self._powers) < 2:
+            return None
+        pairs = zip(self._powers, self._powers[1:])
+        return sum((later - sooner) * (first + second) / 2 for (sooner, first), (later, second) in pairs)
+
+
+def _clock(cores: Sequence[int]) -> float | None:
+    kilohertz = [_number(_CPUS / f"cpu{core}" / "cpufreq" / "scaling_cur_freq") for core in cores]
+    known = [value / 1000 for value in kilohertz if value is not None]
+    if not known:
+        lines = re.findall(r"^cpu MHz\s*:\s*([0-9.]+)$", _read(_CPUINFO) or "", re.MULTILINE)
+        known = [float(lines[core]) for core in cores if core < len(lines)]
+    return sum(known) / len(known) if known else None
+
+
+def _throttles() -> int | None:
+    counters = [
+        *_CPUS.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"),
+        *_HWMON.glob("hwmon*/oc*_event_cnt"),  # a Jetson's over-current events
+    ]
+    counts = [count for count in map(_number, counters) if count is not None]
+    return sum(counts) if counts else None
+
+
+def _packages() -> dict[str, tuple[int, int]]:
+    """RAPL packages: name -> (energy in uJ, where the counter wraps)."""
+    found = {}
+    for zone in sorted(_POWERCAP.glob("intel-rapl:[0-9]*")):
+        energy, wrap = _number(zone / "energy_uj"), _number(zone / "max_energy_range_uj")
+        if zone.name.count(":") == 1 and energy is not None and wrap is not None:
+            found[zone.name] = energy, wrap
+    return found
+
+
+def _rail() -> float | None:
+    """Watts that a Jetson's board takes in, now."""
+    for label in _HWMON.glob("hwmon*/in[0-9]*_label"):
+        if _read(label) in _INPUT_RAILS:
+            number = label.name.removeprefix("in").removesuffix("_label")
+            millivolts = _number(label.with_name(f"in{number}_input"))
+            milliamperes = _number(label.with_name(f"curr{number}_input"))
+            if millivolts is not None and milliamperes is not None:
+                return millivolts * milliamperes / 1e6
+    return None
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\n\0 ")
+    except OSError:
+        return None

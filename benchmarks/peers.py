@@ -1,0 +1,61 @@
+"""Our rows against stock routes from the same weights, and against what the machine could do at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lc2fer.exporting import PEERS
+from lc2fer.variants import variant
+
+from . import spread
+from .report import Rate, Report, Row
+from .spread import Spread
+
+_STOCK = "stock-"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of our rows and the stock row that it stands against."""
+
+    model: str
+    ours: str  # targets
+    stock: str
+    ratio: Spread  # of round trips, ours over stock; below 1 ours is faster
+
+
+def pairs(report: Report) -> list[Pair]:
+    """For each engine: the same precision against the same, and the fastest of ours against the fastest stock."""
+    found = []
+    for model in dict.fromkeys(row.variant for row in report.rows):
+        rows = {row.target: row for row in report.rows if row.variant == model}
+        chosen = [(ours, stock) for stock in PEERS if (ours := _counterpart(stock)) in rows and stock in rows]
+        for engine in ("torch", "onnx", "openvino"):
+            fastest = [_fastest(rows, prefix) for prefix in (engine, _STOCK + engine)]
+            if None not in fastest and tuple(fastest) not in chosen:
+                chosen.append((str(fastest[0]), str(fastest[1])))
+        for ours, stock in chosen:
+            found.append(Pair(model, ours, stock, spread.ratio(rows[ours].launches, rows[stock].launches)))
+    return found
+
+
+def fraction_of_rate(row: Row, rate: Rate) -> float:
+    """Share of the machine's 8-bit matrix rate that a row's multiply-accumulates reach over its whole round trip."""
+    macs = variant(row.variant).mac_count(row.input_size)
+    return macs / spread.latency_ms(row.launches).value / macs_per_ms(rate)
+
+
+def macs_per_ms(rate: Rate) -> float:
+    """The machine's own rate."""
+    return rate.macs / spread.latency_ms(rate.launches).value
+
+
+def _counterpart(stock: str) -> str:
+    name = stock.removeprefix(_STOCK)
+    return "torch" if name.startswith("torch") else name
+
+
+def _fastest(rows: dict[str, Row], prefix: str) -> str | None:
+    candidates: Sequence[str] = [target for target in rows if target.startswith(prefix)]
+    return min(candidates, key=lambda target: spread.latency_ms(rows[target].launches).value, default=None)

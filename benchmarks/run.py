@@ -1,0 +1,240 @@
+"""A run: each configuration's models made, then launched in turn, round after round, into a report.
+
+A round launches every row of a configuration once, alternately forwards and backwards, so that whatever the machine
+does meanwhile it does to all rows, and rows can be compared launch by launch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from lc2fer.artifact import Artifact, hash_file
+from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
+from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.errors import ArtifactError, Lc2ferError
+from lc2fer.exporting import PEERS, RATE
+from lc2fer.inputs import LABELS, InputSpec
+
+from . import machine
+from .conditions import pinned
+from .journal import Journal
+from .launch import Images, Scored, Settings, evaluate, measure, measure_and_score
+from .making import make
+from .perturb import FACTORS, perturb
+from .report import PARENT, VERSION, Data, Failure, Launch, Parent, Rate, Report, Row
+from .thumbnails import thumbnails
+from .validity import judge
+
+
+def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tuple[Report, Journal]:
+    """The report of the command's arguments, and the journal to remove once it is written; `work` holds its files.
+
+    Raises the first row's error where there is no row at all, and DataError for images that cannot be used.
+    """
+    found = machine.detect()
+    dataset = open_dataset(chosen.data, chosen.images)
+    samples, data = test_set(dataset, chosen.data, chosen.limit)
+    settings = Settings(chosen.threads, chosen.launches, chosen.runs, chosen.seconds, cores=pinned(chosen.threads))
+    identity = {
+        "version": VERSION,
+        "machine": found.identity,
+        "data": data.fingerprint,
+        "settings": asdict(settings),
+        "robustness": chosen.robustness,
+    }
+    journal = Journal(chosen.out, identity)
+    rows = _Run(chosen, found, settings, _preparer(samples, chosen.robustness, work), journal, work)
+    for config in chosen.configs:
+        rows.configuration(config, chosen.targets)
+    if not rows.rows and rows.first_error is not None:
+        raise rows.first_error
+    if chosen.thumbnails or chosen.data == SYNTHETIC:
+        data = replace(data, thumbnails=thumbnails(samples, rows.rows, rows.parents))
+    report = Report(
+        machine=found,
+        data=data,
+        rows=tuple(rows.rows),
+        parents=tuple(rows.parents),
+        failures=tuple(rows.failures),
+        rate=rows.rate,
+        command=tuple(arguments),
+    )
+    return report, journal
+
+
+def test_set(dataset: Dataset, name: str, limit: int | None) -> tuple[list[Sample], Data]:
+    """D^e in the order of its files' hashes, at most `limit` of it: so a part of it is a fair sample of all classes."""
+    hashed = sorted((hash_file(sample.path), str(sample.path), sample) for sample in dataset.test)[:limit]
+    digest = hashlib.sha256()
+    for sha256, _, sample in hashed:
+        digest.update(bytes.fromhex(sha256) + bytes([sample.label]))
+    samples = [sample for _, _, sample in hashed]
+    return samples, Data(
+        name=name,
+        fingerprint=digest.hexdigest(),
+        available=len(dataset.test),
+        images=tuple(sample.path.relative_to(dataset.root).as_posix() for sample in samples),
+        labels=tuple(sample.label for sample in samples),
+        label_names=LABELS,
+    )
+
+
+class _Run:
+    """The rows so far."""
+
+    def __init__(
+        self,
+        chosen: argparse.Namespace,
+        found: machine.Machine,
+        settings: Settings,
+        images: Callable[[InputSpec], Images],
+        journal: Journal,
+        work: Path,
+    ) -> None:
+        from rich.console import Console
+
+        self.rows: list[Row] = []
+        self.parents: list[Parent] = []
+        self.failures: list[Failure] = []
+        self.rate: Rate | None = None
+        self.first_error: Lc2ferError | None = None
+        self._chosen = chosen
+        self._machine = found
+        self._settings = settings
+        self._images = images
+        self._journal = journal
+        self._work = work
+        self._console = Console(stderr=True)
+        if len(journal):
+            self._say(f"{len(journal)} launches of a run that was stopped are taken over from {chosen.out}.")
+
+    def configuration(self, config: str, targets: list[str]) -> None:
+        """Make and measure one configuration's targets; the others are compared with the parent's answers."""
+        chosen = self._chosen
+        wanted = [PARENT, *(target for target in targets if target != PARENT)]
+        if chosen.peers:
+            wanted += [*PEERS, *([RATE] if self.rate is None else [])]
+        made = make(config, wanted, weights=chosen.weights, data=chosen.data, images=chosen.images, out=chosen.out)
+        checkpoint = made[PARENT]
+        weights = _weights(checkpoint) if isinstance(checkpoint, Artifact) else "unknown"
+        artifacts = {}
+        for target in wanted:
+            artifact = made[target]
+            if isinstance(artifact, Artifact):
+                artifacts[target] = artifact
+            else:
+                self._failed(config, target, artifact)
+        if PARENT in artifacts and PARENT not in targets:
+            self._parent_alone(config, artifacts.pop(PARENT))
+        launches = self._rounds(config, artifacts)
+        for target, (found, scored) in launches.items():
+            if target == RATE:
+                self.rate = Rate(_macs(artifacts[target]), tuple(found))
+            elif scored is not None:
+                self._row(artifacts[target], weights, found, scored)
+        self._tell(config)
+
+    def _rounds(self, config: str, artifacts: dict[str, Artifact]) -> dict[str, tuple[list[Launch], Scored | None]]:
+        """Launches and answers by target; a target that fails leaves the rounds and has no entry."""
+        found: dict[str, tuple[list[Launch], Scored | None]] = {target: ([], None) for target in artifacts}
+        for number in range(self._settings.launches):
+            for target in list(found) if number % 2 == 0 else list(found)[::-1]:
+                try:
+                    launch, scored = self._launch(artifacts[target], number)
+                except Lc2ferError as error:
+                    self._failed(config, target, error)
+                    del found[target]
+                    continue
+                launches, first = found[target]
+                launches.append(launch)
+                found[target] = launches, first or scored
+                p50_ms = float(np.median(launch.samples_ns)) / 1e6
+                self._say(f"{config} {target}: launch {number + 1} of {self._settings.launches}, p50 {p50_ms:.3f} ms")
+        return found
+
+    def _launch(self, artifact: Artifact, number: int) -> tuple[Launch, Scored | None]:
+        known = self._journal.launch(artifact.target, artifact.sha256, number)
+        if known is not None:
+            return known
+        images = self._images(artifact.input_spec)
+        if artifact.target == RATE:
+            _macs(artifact)
+        if number == 0 and artifact.target != RATE:
+            launch, scored = measure_and_score(artifact, images, self._settings, self._work)
+        else:
+            launch, scored = measure(artifact, images, self._settings, self._work), None
+        self._journal.add(artifact.target, artifact.sha256, number, launch, scored)
+        return launch, scored
+
+    def _row(self, artifact: Artifact, weights: str, found: Sequence[Launch], scored: Scored) -> None:
+        try:
+            row = Row.of(artifact, weights, found, scored.outputs, scored.perturbed)
+        except Lc2ferError as error:
+            self._failed(artifact.variant, artifact.target, error)
+            return
+        self.rows.append(row)
+        if row.target == PARENT:
+            self.parents.append(Parent(row.variant, row.sha256, scored.outputs, scored.perturbed))
+
+    def _parent_alone(self, config: str, artifact: Artifact) -> None:
+        try:
+            scored = evaluate(artifact, self._images(artifact.input_spec), self._settings, self._work)
+        except Lc2ferError as error:
+            self._failed(config, PARENT, error)
+            return
+        self.parents.append(Parent(config, artifact.sha256, scored.outputs, scored.perturbed))
+        self._say(f"{config} {PARENT}: scored, to compare the others with it")
+
+    def _failed(self, config: str, target: str, error: Lc2ferError) -> None:
+        self.first_error = self.first_error or error
+        self.failures.append(Failure(config, target, type(error).__name__, str(error)))
+        self._say(f"{config} {target}: {type(error).__name__}")
+
+    def _tell(self, config: str) -> None:
+        states = [
+            f"{row.target} {judge(row.launches, self._machine).state}" for row in self.rows if row.variant == config
+        ]
+        self._say(f"{config}: {', '.join(states) or 'no row'}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _preparer(samples: Sequence[Sample], perturbed: int, work: Path) -> Callable[[InputSpec], Images]:
+    """What makes the images of a spec, once for each size: the rest of a spec is fixed in this version."""
+    prepared: dict[int, Images] = {}
+
+    def images(spec: InputSpec) -> Images:
+        if spec.size not in prepared:
+            pixels = read_pixels(samples, replace(spec, labels=LABELS))
+            path = work / f"images-{spec.size}.bin"
+            pixels.tofile(path)
+            paths = {}
+            for factor in FACTORS if perturbed else ():
+                paths[factor] = work / f"images-{spec.size}-{factor}.bin"
+                perturb(factor, pixels[:perturbed]).tofile(paths[factor])
+            files = tuple(sample.path for sample in samples)
+            prepared[spec.size] = Images(path, len(samples), spec.size, files, paths, len(pixels[:perturbed]))
+        return prepared[spec.size]
+
+    return images
+
+
+def _weights(checkpoint: Artifact) -> str:
+    return "random" if (checkpoint.training or {}).get("weights") == "random" else "trained"
+
+
+def _macs(artifact: Artifact) -> int:
+    macs = (artifact.device or {}).get("macs")
+    if not isinstance(macs, int) or macs < 1:
+        raise ArtifactError(
+            f"{artifact.manifest_path} says {macs!r} for device.macs. Expected the multiply-accumulates of a run. "
+            "Export it again."
+        )
+    return macs
