@@ -1,0 +1,202 @@
+"""TensorRT engines on the GPU that they were built for: pinned memory, one stream, a CUDA graph where there can be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer import engine as engines
+from lc2fer.artifact import Artifact
+from lc2fer.engine import LIBRARIES, Unusable
+from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
+from lc2fer.session import check_batch
+
+from .cuda import Buffer, Cuda, open_cuda
+
+if TYPE_CHECKING:
+    from tensorrt import ICudaEngine, Runtime, _Module
+
+
+class TensorRtSession:
+    """An engine with a static batch of 1, or an open one that runs 1; longer batches run piece by piece.
+
+    One thread at a time. `replays` tells whether a run is one launch of a captured CUDA graph.
+    """
+
+    def __init__(self, artifact: Artifact, trt: _Module, cuda: Cuda) -> None:
+        self.artifact = artifact
+        self._cuda = cuda
+        self._trt = trt
+        runtime, engine = _deserialised(artifact, trt)
+        self._runtime: Any = runtime  # has to outlive the engine
+        self._engine: Any = engine
+        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
+        shape = (1, *artifact.input_spec.shape)
+        labels = (1, len(artifact.input_spec.labels))
+        found = [_described(engine, name, trt) for name in (*inputs, *outputs)]
+        if len(inputs) != 1 or len(outputs) != 1 or found != [list(shape), list(labels)]:
+            raise ArtifactError(
+                f"{artifact.path} takes and gives {found}. One float32 input {list(shape)} and one output "
+                f"{list(labels)} were expected. {_rebuild(artifact)}"
+            )
+        context = engine.create_execution_context()
+        if context is None:
+            raise Lc2ferError(
+                f"{artifact.path} could not get its memory on {cuda.device.name}. A context of some megabytes was "
+                "expected to fit. End what else uses the GPU and open it again."
+            )
+        self._context: Any = context
+        if not context.set_input_shape(inputs[0], shape):
+            raise ArtifactError(f"{artifact.path} refuses {list(shape)}. It was built for it. {_rebuild(artifact)}")
+        self._input, self._output = cuda.buffer(shape), cuda.buffer(labels)
+        for name, buffer in ((inputs[0], self._input), (outputs[0], self._output)):
+            if not context.set_tensor_address(name, buffer.address):
+                raise Lc2ferError(
+                    f"{artifact.path} refuses the address of {name}. Memory of the engine's own device was expected. "
+                    "Report it, with the output of nvidia-smi or tegrastats."
+                )
+        self._enqueue()  # once before a capture: the first run may still allocate
+        cuda.synchronize()
+        replay = cuda.capture(self._enqueue)
+        self.replays = replay is not None
+        self._launch = replay or self._enqueue
+
+    def _enqueue(self) -> None:
+        self._cuda.upload(self._input)
+        self._execute()
+        self._cuda.download(self._output)
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise Lc2ferError(
+                f"TensorRT {self._trt.__version__} did not start {self.artifact.path}. A run was expected after a "
+                "successful load. Look at the messages of TensorRT and at the GPU's memory."
+            )
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_batch(batch, self.artifact)
+        logits = np.empty((len(batch), self._output.array.shape[1]), np.float32)
+        for place in range(len(batch)):
+            self._input.array[0] = batch[place]
+            self._launch()
+            self._cuda.synchronize()
+            logits[place] = self._output.array[0]
+        return logits
+
+    def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
+        """What runs the engine alone on a batch of one: the image is on the device, the logits stay there."""
+        check_batch(batch, self.artifact)
+        self._input.array[0] = batch[0]
+        self._cuda.upload(self._input)
+        self._cuda.synchronize()
+        launch = self._cuda.capture(self._execute) or self._execute
+
+        def compute() -> None:
+            launch()
+            self._cuda.synchronize()
+
+        return compute
+
+    def executed_precisions(self) -> dict[str, int] | None:
+        """Number of computing layers by the precision that they run in, read back from the engine; None if not told."""
+        inspector = self._engine.create_engine_inspector()
+        try:
+            found = engines.layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+        except ValueError:
+            return None
+        return engines.executed(found)
+
+    def close(self) -> None:
+        # TensorRT's objects go before the memory and the stream that they use.
+        self._launch = self._closed
+        self._context = None
+        self._engine = None
+        self._runtime = None
+        empty = np.zeros((1, 0), np.float32)
+        self._input = self._output = Buffer(empty, 0, True)
+        self._cuda.close()
+
+    def _closed(self) -> None:
+        raise Lc2ferError(f"{self.artifact.path} was closed. An open session was expected. Open it again.")
+
+    def __enter__(self) -> TensorRtSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load(artifact: Artifact, *, threads: int | None = None) -> TensorRtSession:
+    """Open an engine; `threads` is the other engines' option and means nothing to a GPU.
+
+    Raises TargetUnavailable where there is no GPU, no TensorRT or another one, before TensorRT is touched: it crashes
+    without a driver. Raises ArtifactError for an engine of another device or version, and for a damaged file.
+    """
+    built = artifact.device
+    if built is None or built.get("library") not in LIBRARIES:
+        raise ArtifactError(
+            f"{artifact.path} does not say which device it was built for. Expected an engine of lc2fer-export. "
+            f"{_rebuild(artifact)}"
+        )
+    library = LIBRARIES[built["library"]]
+    with ExitStack() as cleanup:
+        try:
+            cuda = open_cuda()
+            cleanup.callback(cuda.close)
+            trt = library.load()
+        except Unusable as reason:
+            raise TargetUnavailable(
+                f"{artifact.path.name} cannot be opened here: {reason}. It runs with {library.name} on "
+                f"{built['name'] or 'an RTX GPU'}. Open it there."
+            ) from None
+        wrong = engines.disagreements(built, cuda.device, trt.__version__)
+        if wrong:
+            raise ArtifactError(
+                f"{artifact.path} was built for {', '.join(wrong)}. An engine runs where it was built. "
+                f"{_rebuild(artifact)}"
+            )
+        session = TensorRtSession(artifact, trt, cuda)
+        cleanup.pop_all()
+        return session
+
+
+def _deserialised(artifact: Artifact, trt: _Module) -> tuple[Runtime, ICudaEngine]:
+    data = artifact.path.read_bytes()
+    # The very bytes that TensorRT gets are compared: what it does with half an engine is not defined.
+    if artifact.files and hashlib.sha256(data).hexdigest() != artifact.files[0].sha256:
+        raise ArtifactError(
+            f"{artifact.path} is not the file that its manifest describes ({len(data):,} bytes, expected "
+            f"{artifact.files[0].size_bytes:,}). It was truncated or changed. {_rebuild(artifact)}"
+        )
+    with engines.logged(trt) as (logger, log):
+        runtime = trt.Runtime(logger)
+        engine = runtime.deserialize_cuda_engine(data)
+        if engine is None:
+            raise ArtifactError(
+                f"TensorRT {trt.__version__} refuses {artifact.path}: {engines.errors_in(log).rstrip('.')}. "
+                f"A model that it can run was expected. {_rebuild(artifact)}"
+            )
+        return runtime, engine
+
+
+def _described(engine: ICudaEngine, name: str, trt: _Module) -> list[int] | str:
+    """A tensor's shape with an open batch taken as 1; its type where it is not float32."""
+    if engine.get_tensor_dtype(name) != trt.DataType.FLOAT:
+        return engine.get_tensor_dtype(name).name
+    shape = engine.get_tensor_shape(name)
+    sides = [shape[axis] for axis in range(len(shape))]
+    return [1 if sides[0] == -1 else sides[0], *sides[1:]]
+
+
+def _rebuild(artifact: Artifact) -> str:
+    return f"Build it here: lc2fer-export --config {artifact.variant} --target {artifact.target}"
