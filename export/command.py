@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lc2fer-export",
         description="Make a model for a target, prove that it agrees with the trained network, and write its manifest.",
-        epilog="Engines (trt-*) are built on the device that runs them; their ONNX is made and proven here (exit 3).",
+        epilog="Engines (trt-*) are built on the GPU that runs them; elsewhere their ONNX is made and proven (exit 3).",
     )
     parser.add_argument("--config", required=True, metavar="NAME", help=f"one of {', '.join(VARIANTS)}")
     parser.add_argument("--target", required=True, metavar="NAME", help=f"one of {', '.join(TARGETS)}")

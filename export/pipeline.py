@@ -21,7 +21,7 @@ from lc2fer.inputs import InputSpec
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.variants import variant
 
-from . import lint, parity, tensorrt
+from . import engines, lint, parity
 from .calibration import CalibrationSet, Validation
 from .recipes import ENGINES, PLANS, check_target
 
@@ -55,13 +55,14 @@ class Pipeline:
 
         Raises UsageError for an unknown target, ArtifactError and DataError for bad weights and images, ParityError
         where the artifact disagrees with the trained network, LintError where its graph breaks a rule,
-        TargetUnavailable for engines.
+        TargetUnavailable for engines that cannot be built here.
         """
         check_target(target)
         if target == "torch":
             return self.checkpoint
         if target in ENGINES:
-            raise tensorrt.refuse(target, self.export(ENGINES[target]))
+            sources = [self.export(source) for source in ENGINES[target]]
+            return engines.make(target, sources, self.out, self._prove, self.say)
         plan = PLANS[target]
         parent = self.export(plan.parent)
         recipe = plan.recipe

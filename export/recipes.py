@@ -48,8 +48,17 @@ PLANS = MappingProxyType(
     }
 )
 
-# Engines are built on the device, from the ONNX file of the same precision.
-ENGINES = MappingProxyType({"trt-fp32": "onnx-fp32", "trt-fp16": "onnx-fp16", "trt-int8": "onnx-int8"})
+# Engines are built from the ONNX file of the same precision; INT8 from the first of its forms that builds.
+_INT8_FORMS = ("onnx-int8-fp16", "onnx-int8")
+ENGINES = MappingProxyType(
+    {
+        "trt-fp32": ("onnx-fp32",),
+        "trt-fp16": ("onnx-fp16",),
+        "trt-int8": _INT8_FORMS,
+        "rtx-fp16": ("onnx-fp16",),
+        "rtx-int8": _INT8_FORMS,
+    }
+)
 
 TARGETS = ("torch", *PLANS, *ENGINES)
 

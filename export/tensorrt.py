@@ -1,46 +1,137 @@
-"""TensorRT engines are built on the device that runs them, from the ONNX file of the same precision.
+"""The one builder of TensorRT engines: strongly typed, so that every precision is what the ONNX file says.
 
-This version prepares and proves that file and leaves the building to trtexec, which comes with TensorRT.
+TensorRT is a parameter: `tensorrt` 10.3 to 11.x, `tensorrt_rtx`, or the tests' own. There is no switch for a precision
+and no calibrator here because TensorRT 11 has none; only names of stubs/tensorrt are used, which all versions have.
 """
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-from importlib.util import find_spec
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from lc2fer.artifact import Artifact
-from lc2fer.errors import TargetUnavailable
+from lc2fer import engine as engines
+from lc2fer.engine import Unusable
 
+if TYPE_CHECKING:
+    from tensorrt import IBuilderConfig, INetworkDefinition, OnnxParser, _Module
 
-def refuse(target: str, source: Artifact) -> TargetUnavailable:
-    """The error of a trt-* target, with the command that builds the engine from `source` on its device."""
-    engine = f"{source.variant}-{target}.engine"
-    return TargetUnavailable(
-        f"TensorRT cannot be used here: {_reason()}. Engines are built on the device that runs them. "
-        f"{source.path} is made and proven: copy it there and run: "
-        f"/usr/src/tensorrt/bin/trtexec --stronglyTyped --onnx={source.path.name} --saveEngine={engine}"
-    )
+WORKSPACE_BYTES = 512 << 20  # a layer's scratch memory; the largest tensor, of C7 at 100x100, has 4.9 MB
+BATCHES = (1, 1, 8)  # smallest, tuned for, largest: only for graphs with a dynamic batch
+
+Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
 
-def _reason() -> str:
-    if find_spec("tensorrt") is None:
-        return "the package tensorrt is not installed"
-    count = _cuda_device_count()
-    if isinstance(count, str):
-        return f"no NVIDIA driver ({count})"
-    return f"this version does not build engines itself ({count} CUDA devices were found)"
+class Refused(Exception):
+    """The parser or the builder refuses a graph; the text is TensorRT's own."""
 
 
-def _cuda_device_count() -> int | str:
-    """Devices, or why they cannot be counted; asked of the driver before TensorRT is touched, which would crash."""
-    library = ctypes.util.find_library("cuda")
-    if library is None:
-        return "libcuda is missing"
-    driver = ctypes.CDLL(library)
-    status = driver.cuInit(0)
-    if status:
-        return f"cuInit: {status}"
-    count = ctypes.c_int()
-    status = driver.cuDeviceGetCount(ctypes.byref(count))
-    return f"cuDeviceGetCount: {status}" if status else count.value
+@dataclass(frozen=True)
+class Built:
+    """A serialised engine and what its building left."""
+
+    engine: bytes
+    timing: bytes | None  # timing cache: what was measured of each kernel on this device
+    log: tuple[str, ...]
+
+
+def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progress) -> Built:
+    """Build an ONNX graph; raises Refused with TensorRT's message where it cannot.
+
+    `timing` is an earlier cache of the same device and version, empty for none. With None no cache is touched:
+    TensorRT-RTX would look for a GPU. Ctrl-C ends the build at its next step.
+    """
+    with engines.logged(trt) as (logger, log):
+        builder = trt.Builder(logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, logger)
+        if not parser.parse(model):
+            raise Refused(_parser_errors(parser))
+        config = builder.create_builder_config()
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector tells precisions
+        config.clear_flag(trt.BuilderFlag.TF32)  # fp32 is fp32
+        for shape in _dynamic_inputs(network):
+            profile = builder.create_optimization_profile()
+            profile.set_shape(shape.name, *((batch, *shape.rest) for batch in BATCHES))
+            config.add_optimization_profile(profile)
+        if timing is not None:
+            _set_timing_cache(config, timing)
+        monitor = _monitor(trt, progress)
+        config.progress_monitor = monitor
+        serialised = builder.build_serialized_network(network, config)
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        if serialised is None:
+            raise Refused(engines.errors_in(log))
+        kept = None if timing is None else bytes(config.get_timing_cache().serialize())
+        return Built(bytes(serialised), kept, tuple(log))
+
+
+def inspect(trt: _Module, engine: bytes) -> list[dict[str, str]]:
+    """The engine's layers, read back from it on its device; raises Unusable where it cannot be read."""
+    with engines.logged(trt) as (logger, log):
+        opened = trt.Runtime(logger).deserialize_cuda_engine(engine)
+        if opened is None:
+            raise Unusable(f"the engine that was just built cannot be opened ({engines.errors_in(log)})")
+        return engines.layers(opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _parser_errors(parser: OnnxParser) -> str:
+    errors = [parser.get_error(place) for place in range(parser.num_errors)]
+    told = (f"{error.node_operator()} {error.node_name()}: {error.desc()}".strip(": ") for error in errors)
+    return "; ".join(dict.fromkeys(told)) or "the parser gave no reason"
+
+
+@dataclass(frozen=True)
+class _DynamicInput:
+    name: str
+    rest: tuple[int, ...]  # its shape without the batch
+
+
+def _dynamic_inputs(network: INetworkDefinition) -> list[_DynamicInput]:
+    """Inputs whose batch is open; a static graph needs no profile and TensorRT takes only an equal one."""
+    found = []
+    for place in range(network.num_inputs):
+        tensor = network.get_input(place)
+        shape = [tensor.shape[axis] for axis in range(len(tensor.shape))]
+        if -1 in shape[1:]:
+            raise Refused(f"input {tensor.name} has the shape {shape}; only its batch may be open")
+        if shape[0] == -1:
+            found.append(_DynamicInput(tensor.name, tuple(shape[1:])))
+    return found
+
+
+def _set_timing_cache(config: IBuilderConfig, timing: bytes) -> None:
+    # A cache of another device or version is refused here, and an empty one is always taken.
+    if not config.set_timing_cache(config.create_timing_cache(timing), ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+
+
+def _monitor(trt: _Module, progress: Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        """Tells `progress` of each step; an exception may not pass through TensorRT, so Ctrl-C is kept for later."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+            self._tell(phase_name, 0)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._tell(phase_name, step + 1)
+            return not self.interrupted  # False ends the build
+
+        def phase_finish(self, phase_name: str) -> None:
+            self._tell(phase_name, self.steps[phase_name])
+
+        def _tell(self, phase: str, done: int) -> None:
+            try:
+                progress(phase, done, self.steps[phase])
+            except KeyboardInterrupt:
+                self.interrupted = True
+
+    return Monitor()

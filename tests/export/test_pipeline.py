@@ -140,8 +140,9 @@ def test_engines_are_for_their_device(exported: Exported) -> None:
     text = str(refusal.value)
     assert text.startswith("TensorRT cannot be used here: ")
     assert "Engines are built on the device that runs them." in text
-    assert text.endswith("trtexec --stronglyTyped --onnx=C8-onnx-int8.onnx --saveEngine=C8-trt-int8.engine")
+    assert text.endswith("trtexec --stronglyTyped --onnx=C8-onnx-int8-fp16.onnx --saveEngine=C8-trt-int8.engine")
     assert exported("onnx-int8").path.is_file()
+    assert exported("onnx-int8-fp16").path.is_file()
 
 
 def test_calibration_refuses_test_images(
