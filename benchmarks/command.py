@@ -1,11 +1,17 @@
-"""lc2fer-bench: configurations x targets, each row in processes of its own, into a table and report.json."""
+"""lc2fer-bench: configurations x targets, each row in processes of its own, into a table and report.json.
+
+Its other verbs, `compare`, `gate` and `choose`, read reports and measure nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lc2fer.data import SYNTHETIC
@@ -23,6 +29,14 @@ TARGETS = (PARENT, *(f"{engine}-{precision}" for engine in ENGINES for precision
 DEFAULT_TARGETS = (PARENT, "onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-fp16", "openvino-int8")
 ALL = "all"
 REPORT = "report.json"
+# First argument -> the module whose main takes the rest.
+VERBS = MappingProxyType(
+    {
+        "compare": "lc2fer.benchmarks.compare",
+        "gate": "lc2fer.benchmarks.gate_command",
+        "choose": "lc2fer.benchmarks.choose",
+    }
+)
 PERTURBED = 512  # images a factor, if no other number is given
 
 
@@ -32,6 +46,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     A row that cannot be made is told below the table. Raises the first such error where there is no row at all, and
     UsageError or DataError for arguments or images that cannot be used.
     """
+    if arguments and arguments[0] in VERBS:
+        verb: Callable[[list[str]], dict[str, Any]] = importlib.import_module(VERBS[arguments[0]]).main
+        return verb(arguments[1:])
     chosen = _parse(arguments)
     with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
@@ -82,6 +99,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="lc2fer-bench",
         description="Measure models: accuracy and agreement with the parent on the test images, latency at batch 1, "
         "file size, memory. Models that are missing are made first.",
+        epilog="Other verbs: lc2fer-bench compare | gate | choose, each with its own --help.",
     )
     parser.add_argument(
         "--configs",

@@ -49,10 +49,18 @@ class Machine:
     @property
     def identity(self) -> str:
         """Hash of what must be equal for latencies to be comparable: all but the load, memory in whole GiB."""
+        return hashlib.sha256(json.dumps(self._identifying(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: Machine) -> list[str]:
+        """Names of the fields that make two identities differ."""
+        mine, theirs = self._identifying(), other._identifying()
+        return [name for name in mine if mine[name] != theirs[name]]
+
+    def _identifying(self) -> dict[str, Any]:
         fields = self.to_json()
         del fields["load_average"]
         fields["memory_bytes"] = None if self.memory_bytes is None else round(self.memory_bytes / _GIB)
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+        return fields
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""

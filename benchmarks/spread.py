@@ -65,6 +65,20 @@ def ratio(ours: Sequence[Launch], theirs: Sequence[Launch]) -> Spread:
     return of([mine / other for mine, other in zip(_medians_ms(ours), _medians_ms(theirs))])
 
 
+def quotient(first: Spread, second: Spread) -> Spread:
+    """The ratio of two spreads that were taken at different times, with Welch's interval on the logarithms."""
+    value = first.value / second.value
+    if first.low is None or second.low is None:
+        return Spread(value, None, None, ())
+    from scipy import stats
+
+    logs = [np.log(np.asarray(found.launches, dtype=np.float64)) for found in (first, second)]
+    if max(float(np.ptp(values)) for values in logs) == 0:
+        return Spread(value, value, value, ())
+    interval = stats.ttest_ind(*logs, equal_var=False).confidence_interval(_CONFIDENCE)
+    return Spread(value, math.exp(interval.low), math.exp(interval.high), ())
+
+
 def percentile_ms(launches: Sequence[Launch], percent: float) -> metrics.Percentile | None:
     """A tail of all launches' round trips together; None for a p99 of fewer than 662 samples."""
     samples = [sample for launch in launches for sample in launch.samples_ns]

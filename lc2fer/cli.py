@@ -1,6 +1,6 @@
 """The commands: each runs one module's `main` and prints, last, one line of compact JSON.
 
-Exit codes: 0 done, 1 a gate failed, 2 usage or bad input, 3 target unavailable here, 130 interrupted.
+Exit codes: 0 done (or what the document says as `exit_code`), 1 a gate failed, 2 usage or bad input, 3 target unavailable here, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
         text, code = _explain(error, extras)
         print(text, file=sys.stderr, flush=True)
         return code
-    return 0
+    return int(document.get("exit_code", 0))
 
 
 def _explain(error: BaseException, extras: str) -> tuple[str, int]:

@@ -9,11 +9,11 @@ import pytest
 from lc2fer.benchmarks.conditions import Conditions
 from lc2fer.benchmarks.machine import Machine
 from lc2fer.benchmarks.memory import Memory
-from lc2fer.benchmarks.report import Launch, Outputs, Row
+from lc2fer.benchmarks.report import Data, Launch, Outputs, Parent, Report, Row
 from PIL import Image
 
 from lc2fer.artifact import Artifact, publish, record_of, staged
-from lc2fer.inputs import InputSpec
+from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.recipe import Recipe
 
 SIZE = 8
@@ -224,3 +224,28 @@ def faces(tmp_path_factory) -> Path:
                 pixels[:, :, 0] = 32 * label + 16
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     return root
+
+
+@pytest.fixture
+def planted(samples):
+    """Makes a report of C6: its parent right on all of `images`, and rows with the given flips, latency and changes."""
+
+    def make(images=3068, machine=MACHINE, **rows) -> Report:
+        labels = np.arange(images) % 7
+        data = Data("faces", f"f{images}", images, tuple(f"{place}.png" for place in range(images)), (), LABELS)
+        parent_wrong = max(better for _, better, *_ in rows.values())
+
+        def answers(worse, better):
+            predicted = labels.copy()
+            predicted[better:parent_wrong] += 1  # what the parent finds wrong and the row too
+            predicted[parent_wrong : parent_wrong + worse] += 1
+            return outputs((predicted % 7).tolist())
+
+        made = [row("torch", answers(0, 0))]
+        for name, (worse, better, *rest) in rows.items():
+            latency_ns, changes = (*rest, *(2_000_000, {})[len(rest) :])
+            made.append(row(name.replace("_", "-"), answers(worse, better), latency_ns, **changes))
+        data = replace(data, labels=tuple(labels.tolist()))
+        return Report(machine, data, tuple(made), (Parent("C6", "a" * 64, made[0].outputs, {}),))
+
+    return make

@@ -1,0 +1,91 @@
+"""lc2fer-bench gate: a report against rules, and against a baseline; exit code 1 where a rule fails."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import report as reports
+from . import rules
+from .gate import SKIPPED, Verdict, judge
+from .paired import FAIL, INCONCLUSIVE, PASS
+from .table import cells_of, heading, notes
+
+_ORDER = (FAIL, INCONCLUSIVE, SKIPPED, PASS)
+_HEADINGS = ("state", "model", "target", "rule", "found")
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run the command: the verdicts go to standard output, worst first; the returned document has the exit code.
+
+    Raises UsageError and ArtifactError for rules and reports that cannot be read.
+    """
+    chosen = _parse(arguments)
+    report = reports.read(chosen.report)
+    baseline = None if chosen.baseline is None else reports.read(chosen.baseline)
+    verdicts = judge(report, rules.read(chosen.rules), baseline)
+    print(text(verdicts))
+    if chosen.summary is not None:
+        with chosen.summary.open("a", encoding="utf-8") as file:
+            file.write(markdown(report, verdicts))
+    failed = sum(verdict.counts for verdict in verdicts)
+    return {
+        "report": str(chosen.report),
+        "rules": str(chosen.rules),
+        **{state: sum(verdict.state == state for verdict in verdicts) for state in _ORDER},
+        "exit_code": 1 if failed else 0,
+    }
+
+
+def text(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as a table, worst first, and the sum."""
+    from tabulate import tabulate  # type: ignore[import-untyped]
+
+    cells = [[one.state, one.model, one.target, one.rule, one.text] for one in _sorted(verdicts)]
+    return f"{tabulate(cells, _HEADINGS, disable_numparse=True)}\n\n{_sum(verdicts)}"
+
+
+def markdown(report: reports.Report, verdicts: Sequence[Verdict]) -> str:
+    """Verdicts and rows for a job's summary page."""
+    from tabulate import tabulate
+
+    cells = [[f"**{one.state}**", one.model, one.target, one.rule, one.text] for one in _sorted(verdicts)]
+    headings, rows = cells_of(report)
+    parts = [
+        f"### lc2fer-bench: {_sum(verdicts)}",
+        tabulate(_escaped(cells), _HEADINGS, tablefmt="github", disable_numparse=True),
+        heading(report),
+        tabulate(_escaped(rows), headings, tablefmt="github", disable_numparse=True),
+        *(line for line in notes(report) if line),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sorted(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    return sorted(verdicts, key=lambda one: (not one.counts, _ORDER.index(one.state)))
+
+
+def _sum(verdicts: Sequence[Verdict]) -> str:
+    counts = [f"{sum(one.state == state for one in verdicts)} {state}" for state in _ORDER]
+    word = "FAILED" if any(one.counts for one in verdicts) else "passed"
+    return f"The gate {word}: {', '.join(counts)}."
+
+
+def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Cells that end no cell of a Markdown table early."""
+    return [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="lc2fer-bench gate", description="Judge a report by rules. Exit code 1 where one fails."
+    )
+    parser.add_argument("report", type=Path, metavar="REPORT", help="report.json of lc2fer-bench")
+    parser.add_argument(
+        "--rules", type=Path, default=rules.DEFAULT, metavar="FILE", help="TOML (default: the ones that come with this)"
+    )
+    parser.add_argument("--baseline", type=Path, metavar="REPORT", help="an earlier report to compare with")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="append the verdicts and the table as Markdown")
+    return parser.parse_args(arguments)

@@ -1,0 +1,89 @@
+import pytest
+from lc2fer.benchmarks import report as reports
+from lc2fer.benchmarks.choose import Limits, NoChoice, choose, quantity
+from lc2fer.benchmarks.command import main
+from lc2fer.benchmarks.memory import Memory
+
+from lc2fer import cli
+from lc2fer.errors import UsageError
+
+
+@pytest.fixture
+def report(planted, samples):
+    big = tuple(
+        samples.launch(1_000_000 + n, memory=Memory("pss", {"baseline": 0, "steady": 300_000_000})) for n in range(3)
+    )
+    return planted(
+        1000,
+        onnx_int8=(5, 0, 1_000_000),
+        openvino_int8=(4, 0, 1_000_000, {"launches": big}),
+        onnx_fp32=(0, 0, 2_500_000),
+        openvino_fp32=(200, 0, 500_000),
+        stock_onnx_fp32=(0, 0, 1_000),
+    )
+
+
+def names(candidates):
+    return [one.row.target for one in candidates]
+
+
+def test_the_fastest_of_those_that_are_as_accurate(report):
+    found = choose(report, Limits())
+    assert found.best.row.target == "onnx-int8"  # 4 or 5 flips of 1000 tell nothing, and it takes less memory
+    assert names(found.ties) == ["openvino-int8"]
+    assert names(found.front) == ["openvino-fp32", "openvino-int8", "onnx-int8", "torch"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "best"),
+    [
+        (Limits(accuracy=0.999), "torch"),
+        (Limits(latency_ms=0.9), "openvino-fp32"),
+        (Limits(memory_bytes=200e6, latency_ms=1.9), "onnx-int8"),
+    ],
+)
+def test_limits_are_kept(report, limits, best):
+    assert choose(report, limits).best.row.target == best
+
+
+def test_nothing_fits(report, tmp_path):
+    with pytest.raises(NoChoice) as raised:
+        choose(report, Limits(0.7, 0.95, 1e9))
+    assert str(raised.value) == (
+        "No model of the report keeps all limits. C6 openvino-fp32 is nearest: its accuracy is 0.8000, 0.95 at least. "
+        "Relax a limit, or measure other variants and targets."
+    )
+    reports.write(tmp_path / "report.json", report)
+    assert cli.run("bench", ["choose", "--max-latency", "1us", "--report", str(tmp_path / "report.json")]) == 1
+
+
+def test_the_command_says_what_to_run_next(report, tmp_path, capsys):
+    reports.write(tmp_path / "report.json", report)
+    document = main(
+        ["choose", "--max-latency", "5ms", "--min-accuracy", "0.8", "--report", str(tmp_path / "report.json")]
+    )
+    assert document["command"] == f"lc2fer-export --config C6 --target onnx-int8 --out {tmp_path}"
+    assert document["ties"] == ["C6 openvino-int8"]
+    printed = capsys.readouterr().out
+    assert "->  C6       onnx-int8" in printed
+    assert "Ship C6 onnx-int8. Its command: lc2fer-export" in printed
+
+
+@pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])
+def test_quantities(text, value):
+    assert quantity(text, {"us": 1e-3, "ms": 1, "s": 1e3}, "max-latency") == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--max-latency", "5"], r"^--max-latency is '5'\. Expected a number with a unit of us, ms, s\. Correct it\.$"),
+        (["--max-memory", "-1MB"], r"^--max-memory is '-1MB'\."),
+        (["--max-memory", "5 parsecs"], r"^--max-memory is '5 parsecs'\."),
+        (["--min-accuracy", "80"], r"^--min-accuracy is 80\.0\. Expected a share, 0 to 1\. Pass 0\.8 for 80 %\.$"),
+    ],
+)
+def test_limits_that_are_none(arguments, text):
+    name, value = arguments
+    with pytest.raises(UsageError, match=text):
+        main(["choose", f"{name}={value}"])
