@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file
-from lc2fer.data import read_pixels
+from lc2fer.data import labels_of, read_pixels
 from lc2fer.data.rafdb import Dataset, Sample
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import DataError
@@ -28,6 +28,7 @@ class CalibrationSet:
     """Prepared images of D^v; iterating gives float32 [1,3,H,W] again and again."""
 
     pixels: NDArray[np.uint8]  # [N,H,W,3]
+    labels: NDArray[np.int64]  # [N]; what policy is chosen by, and nothing that calibrates looks at
     sha256: tuple[str, ...]  # of each image's file
     spec: InputSpec
     seed: int
@@ -41,6 +42,10 @@ class CalibrationSet:
         for image in sorted(self.sha256):
             digest.update(bytes.fromhex(image))
         return digest.hexdigest()
+
+    def first(self, count: int) -> CalibrationSet:
+        """The first `count` of these images, or all where there are fewer."""
+        return replace(self, pixels=self.pixels[:count], labels=self.labels[:count], sha256=self.sha256[:count])
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -113,7 +118,15 @@ class Validation:
                     f"{sample.path} is the same picture as the test image {twin.path.name}. Calibration and policy may "
                     "not see D^e. Remove the copy among the training images."
                 )
-        return CalibrationSet(pixels, chosen_sha256, self.spec, seed, self.split.fingerprint, len(self.dataset.test))
+        return CalibrationSet(
+            pixels=pixels,
+            labels=labels_of(chosen),
+            sha256=chosen_sha256,
+            spec=self.spec,
+            seed=seed,
+            split=self.split.fingerprint,
+            scored=len(self.dataset.test),
+        )
 
     def calibration(self, wanted: Calibration) -> CalibrationSet:
         """The images that a recipe asks for."""
@@ -122,9 +135,13 @@ class Validation:
     @cached_property
     def proof(self) -> CalibrationSet:
         """Images to prove an artifact on, none of which any recipe's calibration saw where D^v is large enough."""
+        return self.policy(PROOF_IMAGES)
+
+    def policy(self, count: int) -> CalibrationSet:
+        """`count` images to decide by, or all there are; those that calibration sees come in last."""
         seen = Calibration().count
         available = len(self.split.validation)
-        count = min(PROOF_IMAGES, available)
+        count = min(count, available)
         return self.draw(count, Calibration().seed, skip=min(seen, available - count))
 
 

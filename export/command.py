@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
+from lc2fer.errors import UsageError
 from lc2fer.variants import VARIANTS
 
-from .recipes import TARGETS, check_target
+from .recipes import MIN_SPEEDUP, TARGETS, Budget, check_budget_target, check_target
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -22,7 +23,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Engines (trt-*) are built on the GPU that runs them; elsewhere their ONNX is made and proven (exit 3).",
     )
     parser.add_argument("--config", required=True, metavar="NAME", help=f"one of {', '.join(VARIANTS)}")
-    parser.add_argument("--target", required=True, metavar="NAME", help=f"one of {', '.join(TARGETS)}")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--target", metavar="NAME", help=f"one of {', '.join(TARGETS)}")
+    what.add_argument(
+        "--sensitivity", action="store_true", help="rank the layers by what INT8 does to each, as table, JSON and SVG"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
     parser.add_argument("--data", default="synthetic", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
     parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
@@ -30,13 +35,32 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )
+    parser.add_argument(
+        "--sensitivity-images", type=int, metavar="N", help="images of D^v to rank the layers on; default: 300"
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        help="INT8 may lose so many percentage points of accuracy on D^v; layers are kept in float until it does, and "
+        "where it then is not faster than fp32 and fp16 it is refused and the best of these delivered",
+    )
+    parser.add_argument(
+        "--min-speedup", type=float, metavar="TIMES", help="what INT8 needs over them, with --max-drop; default: 1.05"
+    )
     return parser
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = _parser().parse_args(arguments)
-    check_target(given.target)
+    budget = _budget(given)
+    if given.sensitivity_images is not None and (not given.sensitivity or given.sensitivity_images < 1):
+        raise UsageError(
+            f"--sensitivity-images {given.sensitivity_images} was given "
+            f"{'with' if given.sensitivity else 'without'} --sensitivity. Expected 1 or more, with it. "
+            "Correct or leave out --sensitivity-images."
+        )
     console = Console(stderr=True)
     from .pipeline import Pipeline  # imports torch
 
@@ -50,7 +74,19 @@ def main(arguments: list[str]) -> dict[str, Any]:
         say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
     )
     with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours
-        artifact = pipeline.export(given.target)
+        if given.sensitivity:
+            from . import sensitivity
+
+            table, document = sensitivity.report(pipeline, given.sensitivity_images or sensitivity.IMAGES)
+        elif budget is not None:
+            from .budget import deliver
+
+            artifact = deliver(pipeline, given.target, budget)
+        else:
+            artifact = pipeline.export(given.target)
+    if given.sensitivity:
+        print(table)
+        return document
     return {
         "artifact": str(artifact.path),
         "manifest": str(artifact.manifest_path),
@@ -59,4 +95,21 @@ def main(arguments: list[str]) -> dict[str, Any]:
         "sha256": artifact.sha256,
         "size_bytes": artifact.size_bytes,
         "proof": artifact.proof,
+        "budget": artifact.budget if budget is not None else None,
     }
+
+
+def _budget(given: argparse.Namespace) -> Budget | None:
+    """What the flags ask of INT8; raises UsageError for a wrong target, or flags that do not go together."""
+    if given.target is not None:
+        check_target(given.target)
+    if given.max_drop is None:
+        if given.min_speedup is not None:
+            raise UsageError(
+                f"--min-speedup {given.min_speedup:g} was given without --max-drop. Expected both, or --max-drop "
+                "alone. Add --max-drop, for example 0.3."
+            )
+        return None
+    check_budget_target(given.target or "--sensitivity")
+    speedup = MIN_SPEEDUP if given.min_speedup is None else given.min_speedup
+    return Budget(given.max_drop / 100, speedup)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
 from lc2fer.inputs import InputSpec
+from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.variants import variant
 
@@ -49,6 +51,7 @@ class Pipeline:
         self.images = images
         self.calibration_images = calibration_images
         self.say = say
+        self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
     def export(self, target: str) -> Artifact:
         """The artifact of that target, made or reused.
@@ -63,18 +66,32 @@ class Pipeline:
         if target in ENGINES:
             sources = [self.export(source) for source in ENGINES[target]]
             return engines.make(target, sources, self.out, self._prove, self.say)
+        wanted = self.wanted(target)
+        there = _reusable(wanted)
+        if there is not None:
+            self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
+            return there
+        with artifacts.staged(self.out) as staging:
+            made = artifacts.publish(self.build(wanted, staging), self.out)
+        proof = made.proof
+        assert proof is not None
+        self.say(
+            f"{made.path.name}: made, {proof['sqnr_db']:.1f} dB and {proof['agreement']:.1%} agreement with the "
+            f"trained network on {proof['decided']} decided of {proof['images']} validation images"
+        )
+        return made
+
+    def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
+        """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""
         plan = PLANS[target]
         parent = self.export(plan.parent)
         recipe = plan.recipe
-        calibration = None
         if recipe.calibration is not None:
-            if self.calibration_images is not None:
-                recipe = replace(recipe, calibration=replace(recipe.calibration, count=self.calibration_images))
-            assert recipe.calibration is not None
-            calibration = self.validation.calibration(recipe.calibration)
+            count = recipe.calibration.count if self.calibration_images is None else self.calibration_images
+            recipe = replace(recipe, calibration=replace(recipe.calibration, count=count), kept=recipe.kept + kept)
+        calibration = self.calibration(recipe)
         refuse_telemetry()
-        maker = importlib.import_module(f"lc2fer.export.{plan.module}")
-        wanted = Artifact(
+        return Artifact(
             path=self.out / f"{self.variant.name}-{target}{plan.suffix}",
             kind=plan.kind,
             target=target,
@@ -83,24 +100,27 @@ class Pipeline:
             recipe=recipe,
             parent_sha256=parent.sha256,
             calibration=None if calibration is None else calibration.to_json(),
-            tools=artifacts.tool_versions(*maker.TOOLS),
+            tools=artifacts.tool_versions(*_maker(target).TOOLS),
         )
-        there = _reusable(wanted)
-        if there is not None:
-            self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
-            return there
-        with artifacts.staged(self.out) as staging:
-            paths = maker.make(parent, recipe, calibration, staging / wanted.path.name)
-            if plan.kind == "onnx":
-                lint.check(paths[0], recipe)
-            made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
-            proof = self._prove(made)
-            made = artifacts.publish(replace(made, proof=proof.to_json()), self.out)
-        self.say(
-            f"{made.path.name}: made, {proof.sqnr_db:.1f} dB and {proof.agreement:.1%} agreement with the trained "
-            f"network on {proof.decided} decided of {proof.images} validation images"
-        )
-        return made
+
+    def build(self, wanted: Artifact, staging: Path) -> Artifact:
+        """Make it in a temporary folder, check its graph and prove it; raises LintError and ParityError."""
+        assert wanted.recipe is not None
+        maker, parent = _maker(wanted.target), self.export(PLANS[wanted.target].parent)
+        paths = maker.make(parent, wanted.recipe, self.calibration(wanted.recipe), staging / wanted.path.name)
+        if wanted.kind == "onnx":
+            lint.check(paths[0], wanted.recipe)
+        made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
+        return replace(made, proof=self._prove(made).to_json())
+
+    def calibration(self, recipe: Recipe) -> CalibrationSet | None:
+        """The images that an INT8 recipe takes its ranges from, read once."""
+        if recipe.calibration is None:
+            return None
+        key = (recipe.calibration.count, recipe.calibration.seed)
+        if key not in self._calibrations:
+            self._calibrations[key] = self.validation.calibration(recipe.calibration)
+        return self._calibrations[key]
 
     @cached_property
     def checkpoint(self) -> Artifact:
@@ -176,6 +196,11 @@ class Pipeline:
             reference_sha256=self.checkpoint.sha256,
             name=made.path.name,
         )
+
+
+def _maker(target: str) -> Any:
+    """The module that makes a target."""
+    return importlib.import_module(f"lc2fer.export.{PLANS[target].module}")
 
 
 def _present(path: Path) -> Artifact | None:

@@ -74,3 +74,31 @@ def check_target(target: str) -> str:
         f"There is no target {target!r}. Expected one of {', '.join(TARGETS)}. "
         + (f"Did you mean {near[0]}?" if near else "Choose one of them.")
     )
+
+
+MIN_SPEEDUP = 1.05
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What INT8 may cost and has to bring."""
+
+    max_drop: float  # share of D^v, 0.003 for 0.3 percentage points
+    min_speedup: float = MIN_SPEEDUP  # over the fastest higher precision of the same engine
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < 1 or not self.min_speedup > 0:
+            raise UsageError(
+                f"A budget of {100 * self.max_drop:g} percentage points and a speedup of {self.min_speedup:g} were "
+                "asked for. Expected 0 to 100 points and a speedup above 0. Correct --max-drop or --min-speedup."
+            )
+
+
+def check_budget_target(target: str) -> None:
+    """Raise UsageError unless a budget can decide about that target here."""
+    able = [name for name, plan in PLANS.items() if plan.recipe.precision == "int8"]
+    if target not in able:
+        raise UsageError(
+            f"A budget was given for {target}. Expected one of {', '.join(able)}: only INT8 has to earn its place. "
+            "Leave --max-drop and --min-speedup out, or export one of these."
+        )

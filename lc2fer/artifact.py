@@ -52,6 +52,7 @@ class Artifact:
     parent_sha256: str | None = None
     calibration: Mapping[str, Any] | None = None
     proof: Mapping[str, Any] | None = None  # how it agreed with its parent
+    budget: Mapping[str, Any] | None = None  # what was found where INT8 had to earn its place: export/budget.py
     training: Mapping[str, Any] | None = None  # checkpoints only
     device: Mapping[str, Any] | None = None  # engines only
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +91,7 @@ class Artifact:
             "parent_sha256": self.parent_sha256,
             "calibration": self.calibration,
             "proof": self.proof,
+            "budget": self.budget,
             "training": self.training,
             "device": self.device,
             "tools": dict(self.tools),
@@ -133,6 +135,7 @@ def load(path: Path) -> Artifact:
             parent_sha256=fields["parent_sha256"],
             calibration=fields["calibration"],
             proof=fields["proof"],
+            budget=fields.get("budget"),
             training=fields["training"],
             device=fields["device"],
             tools=fields["tools"],
