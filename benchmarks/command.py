@@ -1,4 +1,4 @@
-"""lc2fer-bench: configurations x targets, each row in processes of its own, into a table and report.json.
+"""lc2fer-bench: configurations x targets, each row in processes of its own, into report.json and what is read off it.
 
 Its other verbs, `compare`, `gate` and `choose`, read reports and measure nothing.
 """
@@ -20,7 +20,9 @@ from lc2fer.recipe import PRECISIONS
 from lc2fer.variants import VARIANTS
 
 from . import machine, peers
-from .report import PARENT, Report, Row, write
+from .markdown import markdown
+from .page import page
+from .report import PARENT, Report, Row, read, write
 from .run import run
 from .table import figures, ran_in, table
 
@@ -50,11 +52,20 @@ def main(arguments: list[str]) -> dict[str, Any]:
         verb: Callable[[list[str]], dict[str, Any]] = importlib.import_module(VERBS[arguments[0]]).main
         return verb(arguments[1:])
     chosen = _parse(arguments)
+    path = chosen.out / REPORT
+    if chosen.report_only:
+        return _publish(path, read(path))
     with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
-    path = chosen.out / REPORT
     write(path, report)
     journal.remove()
+    return _publish(path, report)
+
+
+def _publish(path: Path, report: Report) -> dict[str, Any]:
+    """Everything that people read, beside the JSON that it is computed from."""
+    for suffix, text in ((".md", markdown(report)), (".html", page(report))):
+        path.with_suffix(suffix).write_text(text, encoding="utf-8")
     print(table(report))
     return summary(path, report)
 
@@ -156,6 +167,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         default=0,
         metavar="N",
         help=f"also score N test images (if not told, {PERTURBED}) covered, blurred, too dark or bright, and tilted",
+    )
+    parser.add_argument(
+        "--report-only", action="store_true", help="measure nothing: write table, Markdown and page of --out anew"
     )
     parser.add_argument(
         "--thumbnails",

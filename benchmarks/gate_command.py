@@ -10,8 +10,9 @@ from typing import Any
 from . import report as reports
 from . import rules
 from .gate import SKIPPED, Verdict, judge
+from .markdown import markdown as rows_of
+from .markdown import tabulated
 from .paired import FAIL, INCONCLUSIVE, PASS
-from .table import cells_of, heading, notes
 
 _ORDER = (FAIL, INCONCLUSIVE, SKIPPED, PASS)
 _HEADINGS = ("state", "model", "target", "rule", "found")
@@ -49,18 +50,8 @@ def text(verdicts: Sequence[Verdict]) -> str:
 
 def markdown(report: reports.Report, verdicts: Sequence[Verdict]) -> str:
     """Verdicts and rows for a job's summary page."""
-    from tabulate import tabulate
-
     cells = [[f"**{one.state}**", one.model, one.target, one.rule, one.text] for one in _sorted(verdicts)]
-    headings, rows = cells_of(report)
-    parts = [
-        f"### lc2fer-bench: {_sum(verdicts)}",
-        tabulate(_escaped(cells), _HEADINGS, tablefmt="github", disable_numparse=True),
-        heading(report),
-        tabulate(_escaped(rows), headings, tablefmt="github", disable_numparse=True),
-        *(line for line in notes(report) if line),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return f"### lc2fer-bench: {_sum(verdicts)}\n\n{tabulated(_HEADINGS, cells)}\n\n{rows_of(report)}"
 
 
 def _sorted(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -71,11 +62,6 @@ def _sum(verdicts: Sequence[Verdict]) -> str:
     counts = [f"{sum(one.state == state for one in verdicts)} {state}" for state in _ORDER]
     word = "FAILED" if any(one.counts for one in verdicts) else "passed"
     return f"The gate {word}: {', '.join(counts)}."
-
-
-def _escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Cells that end no cell of a Markdown table early."""
-    return [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

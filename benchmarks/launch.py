@@ -49,6 +49,7 @@ class Settings:
     seconds: float = 1.0
     warm_up_limit_s: float = 5.0
     cores: tuple[int, ...] = ()  # to pin to; empty: leave it to the system
+    slowdown: float = 1.0  # artificial, to try the harness itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ def _run(
         "warm_up_limit_s": settings.warm_up_limit_s,
         "runs": settings.runs,
         "seconds": settings.seconds,
+        "slowdown": settings.slowdown,
         "score": [
             [str(path.absolute()), count, str(answers[name].absolute())] for name, (path, count) in parts.items()
         ],

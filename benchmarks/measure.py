@@ -57,10 +57,11 @@ def main(link: Link, job: Message) -> None:
 
     The job: `artifact` (path), `kind`, `threads`, `cores` (to be pinned to), `size`, `inputs` (places of the images to
     time), `pixels` (file of uint8 [count, size, size, 3]), `files` (the same images as picture files, for frames),
-    `time` (false: no timing), `warm_up_limit_s`, `runs`, `seconds` (at least both), `score` (list of [pixels, count,
-    file to write: float32 [count, 7], .npy]). Messages: `phase` at the end of each phase, answered by a line before the
-    next begins; `alive` now and then while scoring; `done` with all durations in ns and, where the session can tell,
-    what it executed.
+    `time` (false: no timing), `warm_up_limit_s`, `runs`, `seconds` (at least both), `slowdown`, `score` (list of
+    [pixels, count, file to write: float32 [count, 7], .npy]).
+
+    Messages: `phase` at the end of each phase, answered by a line before the next begins; `alive` now and then while
+    scoring; `done` with all durations in ns and, where the session can tell, what it executed.
     """
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
@@ -114,8 +115,9 @@ def _times(
     """Warm-up, the three clocks, then the phase `timed` and the throughput."""
     runs, seconds = int(job["runs"]), float(job["seconds"])
     side_runs, side_s = min(runs, max(_SIDE_RUNS, int(SIDE_SHARE * runs))), SIDE_SHARE * seconds
-    warm_up_ns, settled = warm_up(session.run, inputs, float(job["warm_up_limit_s"]))
-    samples_ns = timed(session.run, inputs, runs=runs, seconds=seconds)
+    run = session.run if job["slowdown"] == 1 else slowed(session.run, float(job["slowdown"]))
+    warm_up_ns, settled = warm_up(run, inputs, float(job["warm_up_limit_s"]))
+    samples_ns = timed(run, inputs, runs=runs, seconds=seconds)
     frame_ns = timed(framing(session), files, runs=side_runs, seconds=side_s) if files else []
     bind = getattr(session, "bind", None)  # not every engine lets an input be put in place beforehand
     compute_ns = timed(_call, inputs, runs=side_runs, seconds=side_s, prepare=bind) if bind is not None else []
@@ -126,7 +128,7 @@ def _times(
         "samples_ns": samples_ns,
         "frame_ns": frame_ns,
         "compute_ns": compute_ns,
-        "throughput": throughput(session.run, inputs, runs=side_runs, seconds=side_s),
+        "throughput": throughput(run, inputs, runs=side_runs, seconds=side_s),
     }
 
 
@@ -153,6 +155,21 @@ def framing(session: Session) -> Callable[[bytes], int]:
     """What an application does with a picture: decode its file, prepare it, run the model, take the best class."""
     spec = session.artifact.input_spec
     return lambda content: int(session.run(spec.apply(decoded(content))[np.newaxis])[0].argmax())
+
+
+def slowed(run: Callable[[Any], object], factor: float) -> Callable[[Any], object]:
+    """A run that takes `factor` times as long, kept busy for the rest: what a trial of the harness has to find."""
+    clock = time.perf_counter_ns
+
+    def slow(given: Any) -> object:
+        start = clock()
+        answer = run(given)
+        end = start + int(factor * (clock() - start))
+        while clock() < end:
+            pass
+        return answer
+
+    return slow
 
 
 def warm_up(run: Callable[[Any], object], inputs: Sequence[Any], limit_s: float) -> tuple[list[int], bool]:

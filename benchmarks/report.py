@@ -16,6 +16,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 
+from . import schema
 from .answers import Outputs
 from .conditions import Conditions
 from .graph import operators
@@ -253,6 +254,7 @@ class Report:
             counts = {len(answers.predictions) for answers in outputs}
             if not counts <= {len(report.data.labels)} or len(report.data.images) != len(report.data.labels):
                 raise ValueError(f"answers to {sorted(counts)} images for {len(report.data.labels)} labels")
+            schema.check(report, "report")
             return report
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
             raise ArtifactError(

@@ -190,35 +190,43 @@ def _share(share: float) -> str:
     return "<100.00" if text == "100.00" and share < 1 else text
 
 
+def stock_headings() -> tuple[str, ...]:
+    """Of the ratios against stock routes."""
+    return ("model", "ours", "stock", "ours/stock", "95 %", "over launches")
+
+
+def stock_cells(report: Report) -> list[list[str]]:
+    """For each of our rows and its stock counterpart, the ratio of medians and how it spreads."""
+    return [
+        [
+            pair.model,
+            pair.ours,
+            pair.stock,
+            f"{pair.ratio.value:.3f}",
+            "-" if pair.ratio.low is None else f"{pair.ratio.low:.3f} to {pair.ratio.high:.3f}",
+            f"{min(pair.ratio.launches):.3f} to {max(pair.ratio.launches):.3f}",
+        ]
+        for pair in pairs(report)
+    ]
+
+
 def _against_stock(report: Report) -> list[str]:
     """A line for each of our rows and its stock counterpart, and the machine's own rate."""
     from tabulate import tabulate
 
     lines = []
-    found = pairs(report)
-    if found:
-        cells = [
-            [
-                pair.model,
-                pair.ours,
-                pair.stock,
-                f"{pair.ratio.value:.3f}",
-                "-" if pair.ratio.low is None else f"{pair.ratio.low:.3f} to {pair.ratio.high:.3f}",
-                f"{min(pair.ratio.launches):.3f} to {max(pair.ratio.launches):.3f}",
-            ]
-            for pair in found
-        ]
-        headings = ("model", "ours", "stock", "ours/stock", "95 %", "over launches")
+    cells = stock_cells(report)
+    if cells:
         sides = ("left", "left", "left", "right", "right", "right")
-        lines += ["", tabulate(cells, headings, disable_numparse=True, colalign=sides)]
-    if report.rate is not None:
-        lines += ["", f"Machine rate: {macs_per_ms(report.rate) / 1e6:,.0f} GMAC/s, an 8-bit matrix product."]
+        lines += ["", tabulate(cells, stock_headings(), disable_numparse=True, colalign=sides)]
     return lines
 
 
 def _notes(report: Report) -> list[str]:
     rows = report.rows
     notes = []
+    if report.rate is not None:
+        notes.append(f"Machine rate: {macs_per_ms(report.rate) / 1e6:,.0f} GMAC/s, an 8-bit matrix product.")
     for row in rows:
         validity = judge(row.launches, report.machine)
         if validity.doubts:

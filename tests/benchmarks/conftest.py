@@ -44,7 +44,7 @@ class _Binding(dict):
         pass
 
 class InferenceSession:
-    def __init__(self, path, options, providers):
+    def __init__(self, path, options, providers, **rest):
         print("chatter", flush=True)
         os.write(1, b'{"event": "done"}\\n')
         self._behaviour = open(path).read()

@@ -1,0 +1,159 @@
+"""The page's pictures as inline SVG: nothing to load, nothing to run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from .report import Row
+from .table import Figures
+
+ENGINES = ("torch", "onnx", "openvino", "trt", "stock")
+
+_WIDTH, _HEIGHT = 900, 460
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50
+_LARGEST = 26.0  # radius of the largest model's circle
+
+
+def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
+    """Accuracy against latency, the area of a circle its model's size: the paper's figure, with the front drawn in."""
+    if not rows:
+        return ""
+    latencies = [found.p50_ms.value for _, found in rows]
+    across = _Scale(min(latencies) / 1.2, max(latencies) * 1.2, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
+    shares = [100 * found.accuracy for _, found in rows]
+    margin = max(0.5, 0.1 * (max(shares) - min(shares)))
+    up = _Scale(min(shares) - margin, max(shares) + margin, _HEIGHT - _BOTTOM, _TOP)
+    largest = max(1, *(row.size_bytes for row, _ in rows))
+    parts = [*_axis_x(across, _HEIGHT, "median round trip, ms"), *_axis_y(up, "accuracy on D^e, %")]
+    front = sorted(_front(rows), key=lambda one: one[1].p50_ms.value)
+    points = " ".join(f"{across(one.p50_ms.value):.1f},{up(100 * one.accuracy):.1f}" for _, one in front)
+    parts.append(f'<polyline class="front" points="{points}"/>')
+    for row, found in sorted(rows, key=lambda one: -one[0].size_bytes):
+        x, y = across(found.p50_ms.value), up(100 * found.accuracy)
+        radius = max(3.0, _LARGEST * math.sqrt(row.size_bytes / largest))
+        title = (
+            f"{row.variant} {row.target}: {100 * found.accuracy:.2f} %, {found.p50_ms.value:.3f} ms, "
+            f"{row.size_bytes / 1e6:.2f} MB"
+        )
+        parts.append(
+            f'<circle class="row e{engine(row.target)}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
+            f"<title>{escape(title)}</title></circle>"
+            f'<text x="{x:.1f}" y="{y - radius - 3:.1f}" text-anchor="middle">{escape(row.variant)}</text>'
+        )
+    return _svg(_HEIGHT, "Accuracy against latency", [*parts, *_legend([row.target for row, _ in rows])])
+
+
+def distributions(rows: Sequence[Row]) -> str:
+    """Every row's round trips: a line from 1st to 99th percentile, a box of the middle half, the launches' medians."""
+    if not rows:
+        return ""
+    samples = [np.concatenate([launch.samples_ns for launch in row.launches]) / 1e6 for row in rows]
+    ends = [np.percentile(one, [1, 25, 75, 99]) for one in samples]
+    left, pitch = 190, 24
+    height = _TOP + pitch * len(rows) + _BOTTOM
+    scale = _Scale(
+        min(e[0] for e in ends) / 1.1, max(e[3] for e in ends) * 1.1, left, _WIDTH - _RIGHT, logarithmic=True
+    )
+    parts = _axis_x(scale, height, "round trip, ms: 1 % to 99 %, middle half, and the median of each launch")
+    for number, (row, end) in enumerate(zip(rows, ends)):
+        y = _TOP + pitch * number + pitch / 2
+        first, quarter, three, last = (scale(float(value)) for value in end)
+        name = f"e{engine(row.target)}"
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(f"{row.variant} {row.target}")}</text>'
+            f'<line class="{name}" x1="{first:.1f}" x2="{last:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<rect class="{name}" fill-opacity=".35" x="{quarter:.1f}" width="{max(1.0, three - quarter):.1f}" '
+            f'y="{y - 6:.1f}" height="12"/>'
+        )
+        for launch in row.launches:
+            x = scale(float(np.median(launch.samples_ns)) / 1e6)
+            parts.append(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+    return _svg(height, "Distributions of latency", parts)
+
+
+def engine(target: str) -> int:
+    """The place of a target's engine in ENGINES."""
+    return next((place for place, name in enumerate(ENGINES) if target.startswith(name)), len(ENGINES) - 1)
+
+
+class _Scale:
+    """From values to pixels."""
+
+    def __init__(self, low: float, high: float, start: float, end: float, *, logarithmic: bool = False) -> None:
+        self.low, self.high, self._start, self._end = low, high, start, end
+        self._map = math.log if logarithmic else float
+        self._logarithmic = logarithmic
+
+    def __call__(self, value: float) -> float:
+        low, high = self._map(self.low), self._map(self.high)
+        return self._start + (self._map(value) - low) / (high - low) * (self._end - self._start)
+
+    def ticks(self) -> list[float]:
+        """Round values within the scale: 1, 2, 5 of each decade, or about six even steps."""
+        if self._logarithmic:
+            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+            return [value for value in values if self.low <= value <= self.high]
+        rough = (self.high - self.low) / 6
+        unit = 10.0 ** math.floor(math.log10(rough))
+        step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
+        count = math.floor(self.high / step) - math.ceil(self.low / step) + 1
+        return [(math.ceil(self.low / step) + place) * step for place in range(count)]
+
+
+def _front(rows: Sequence[tuple[Row, Figures]]) -> list[tuple[Row, Figures]]:
+    def beaten(found: Figures) -> bool:
+        return any(
+            (other.p50_ms.value, -other.accuracy) != (found.p50_ms.value, -found.accuracy)
+            and other.p50_ms.value <= found.p50_ms.value
+            and other.accuracy >= found.accuracy
+            for _, other in rows
+        )
+
+    return [(row, found) for row, found in rows if not beaten(found)]
+
+
+def _axis_x(scale: _Scale, height: float, name: str) -> list[str]:
+    base = height - _BOTTOM
+    parts = [
+        f'<line class="axis" x1="{scale(tick):.1f}" x2="{scale(tick):.1f}" y1="{_TOP}" y2="{base}"/>'
+        f'<text x="{scale(tick):.1f}" y="{base + 16}" text-anchor="middle">{tick:g}</text>'
+        for tick in scale.ticks()
+    ]
+    return [
+        *parts,
+        f'<text class="quiet" x="{_WIDTH / 2}" y="{height - 12}" text-anchor="middle">{escape(name)}</text>',
+    ]
+
+
+def _axis_y(scale: _Scale, name: str) -> list[str]:
+    parts = [
+        f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{scale(tick):.1f}" y2="{scale(tick):.1f}"/>'
+        f'<text x="{_LEFT - 6}" y="{scale(tick) + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
+        for tick in scale.ticks()
+    ]
+    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
+    turned = f'transform="rotate(-90 14 {middle})"'
+    return [*parts, f'<text class="quiet" x="14" y="{middle}" text-anchor="middle" {turned}>{escape(name)}</text>']
+
+
+def _legend(targets: Sequence[str]) -> list[str]:
+    parts = []
+    for number, place in enumerate(sorted({engine(target) for target in targets})):
+        x = _LEFT + 10 + 95 * number
+        parts.append(
+            f'<circle class="e{place}" cx="{x}" cy="{_TOP + 10}" r="5"/>'
+            f'<text x="{x + 10}" y="{_TOP + 14}">{ENGINES[place]}</text>'
+        )
+    return parts
+
+
+def _svg(height: float, title: str, parts: Sequence[str]) -> str:
+    return (
+        f'<div class="scroll"><svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(parts)}</svg></div>"
+    )

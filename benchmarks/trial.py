@@ -1,0 +1,101 @@
+"""Whether the harness can be believed here: `python -m lc2fer.benchmarks.trial MODEL`.
+
+A/A: one model as two rows has to differ by less than its own interval, nearly always. A/B: one of the rows is slowed
+artificially, and has to be found slower, nearly always. Both as a run does it: launches in turn, ratios by launch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
+from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
+
+from . import machine, spread
+from .conditions import pinned
+from .launch import Images, Settings, measure
+from .report import Launch
+from .run import test_set
+from .spread import Spread
+
+FEWEST = 0.9  # share of the repeats that have to come out right
+
+
+def trial(first: Callable[[], Launch], second: Callable[[], Launch], launches: int) -> Spread:
+    """The second's latency over the first's, in turn and every other time the other way round."""
+    ours: list[Launch] = []
+    theirs: list[Launch] = []
+    for number in range(launches):
+        pair = [(first, theirs), (second, ours)]
+        for start, kept in pair if number % 2 == 0 else pair[::-1]:
+            kept.append(start())
+    return spread.ratio(ours, theirs)
+
+
+def alike(found: Spread) -> bool:
+    """Whether a ratio is 1 as far as its interval tells."""
+    return found.low is not None and found.high is not None and found.low <= 1 <= found.high
+
+
+def slower(found: Spread) -> bool:
+    """Whether a ratio is above 1 beyond its interval."""
+    return found.low is not None and found.low > 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run both kinds of repeats, say each, and return 0 where at least nine of ten came out right."""
+    chosen = _parse(arguments)
+    artifact = artifacts.load(chosen.model)
+    settings = Settings(chosen.threads, chosen.launches, chosen.runs, chosen.seconds, cores=pinned(chosen.threads))
+    slowed = replace(settings, slowdown=chosen.slowdown)
+    right = {"A/A": 0, "A/B": 0}
+    with tempfile.TemporaryDirectory(prefix="lc2fer-trial-") as folder:
+        work = Path(folder)
+        images = _images(artifact, chosen.data, work)
+
+        def plain() -> Launch:
+            return measure(artifact, images, settings, work)
+
+        for number in range(chosen.repeats):
+            for kind, other, verdict in (
+                ("A/A", plain, alike),
+                ("A/B", lambda: measure(artifact, images, slowed, work), slower),
+            ):
+                found = trial(plain, other, chosen.launches)
+                right[kind] += verdict(found)
+                state = "right" if verdict(found) else "wrong"
+                interval = "one launch" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
+                print(f"{kind} {number + 1}: {found.value:.3f} ({interval}), {state}", flush=True)
+    for kind, count in right.items():
+        print(f"{kind}: {count} of {chosen.repeats} right")
+    return 0 if min(right.values()) >= FEWEST * chosen.repeats else 1
+
+
+def _images(artifact: Artifact, data: str, work: Path) -> Images:
+    samples, _ = test_set(open_dataset(data), data, 256)
+    path = work / "images.bin"
+    read_pixels(samples, artifact.input_spec).tofile(path)
+    return Images(path, len(samples), artifact.input_spec.size)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lc2fer.benchmarks.trial", description=__doc__)
+    parser.add_argument("model", type=Path, help="a model file with its manifest")
+    parser.add_argument("--data", default=SYNTHETIC, metavar="DIR")
+    parser.add_argument("--repeats", type=int, default=10, metavar="N")
+    parser.add_argument("--launches", type=int, default=5, metavar="N", help="of each row in a repeat (default: 5)")
+    parser.add_argument("--slowdown", type=float, default=1.1, metavar="X", help="of the slowed row (default: 1.1)")
+    parser.add_argument("--threads", type=int, default=machine.usable_cores(), metavar="N")
+    parser.add_argument("--runs", type=int, default=224, metavar="N")
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
