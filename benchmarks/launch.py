@@ -151,6 +151,7 @@ def _watch(artifact: Artifact, job: Mapping[str, Any], settings: Settings, log: 
             elif message["event"] == "phase":
                 phase = message["name"]
                 seen.recorder.record("steady" if phase == "scored" else phase)
+                seen.recorder.record_device("steady" if phase == "scored" else phase)
                 if phase == "scored":
                     sampling = False
                 elif phase == "first":

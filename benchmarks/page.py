@@ -148,6 +148,7 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
             "memory grown by, MB",
             ", ".join(f"{name} {max(one) / 1e6:.1f}" for name, one in growth.items() if one) or _DASH,
         ),
+        ("memory of the GPU grown by, MB", _device(row)),
         ("energy an inference, mJ", _number(found.energy_mj)),
         ("threads, pinned to cores", f"{launches[0].threads}, {' '.join(map(str, launches[0].cores)) or 'none'}"),
         ("mean class accuracy", f"{found.mean_class_accuracy:.4f}"),
@@ -161,6 +162,12 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
     if found.validity.doubts:
         facts.append((found.validity.state, found.validity.text))
     return facts
+
+
+def _device(row: Row) -> str:
+    grown = [one for launch in row.launches if (one := launch.memory.device_growth_bytes("steady")) is not None]
+    kind = next((launch.memory.device_kind for launch in row.launches if launch.memory.device_kind), None)
+    return f"{max(grown) / 1e6:.1f} ({kind})" if grown else _DASH
 
 
 def _percentile(found: Figures, name: str) -> str:

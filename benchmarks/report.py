@@ -67,12 +67,11 @@ class Launch:
     def from_json(cls, fields: Mapping[str, Any]) -> Launch:
         """The inverse of `to_json`."""
         lists = ("samples_ns", "compute_ns", "frame_ns", "warm_up_ns", "throughput", "cores")
-        memory = fields["memory"]
         return cls(
             **{
                 **fields,
                 **{name: tuple(fields[name]) for name in lists},
-                "memory": Memory(memory["kind"], dict(memory["phases"])),
+                "memory": Memory.from_json(fields["memory"]),
                 "before": Conditions.from_json(fields["before"]),
                 "after": Conditions.from_json(fields["after"]),
             }

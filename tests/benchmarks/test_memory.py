@@ -44,3 +44,53 @@ def test_a_phase_keeps_its_peak_and_kinds_are_not_mixed(tmp_path, monkeypatch):
     recorder.record("steady")
     assert recorder.memory() == Memory("pss", {"steady": 30 * 1024})
     assert recorder.memory().growth_bytes("steady") is None  # no baseline
+
+
+@pytest.fixture
+def no_jetson(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_JETSON", tmp_path / "none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def _smi(tmp_path, text, code=0):
+    path = tmp_path / "nvidia-smi"
+    path.write_text(f"#!/bin/sh\necho '{text}'\nexit {code}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("listed", "code", "found"),
+    [
+        ("7, 300\n8, 999\n7, 12", 0, ("gpu", 312 * 2**20)),
+        ("8, 999", 0, ("gpu", 0)),
+        ("", 0, ("gpu", 0)),
+        ("7, [N/A]", 0, None),
+        ("no devices were found", 6, None),
+    ],
+)
+def test_a_cards_memory_is_told_by_its_driver(no_jetson, tmp_path, listed, code, found):
+    _smi(tmp_path, listed, code)
+    assert memory.read_device(7) == found
+
+
+def test_without_a_gpu_there_is_none(no_jetson, tmp_path):
+    assert memory.read_device(7) is None
+    recorder = Recorder(7)
+    recorder.record_device("load")
+    assert recorder.memory().device_growth_bytes("load") is None
+
+
+def test_a_jetsons_memory_is_the_boards(tmp_path, monkeypatch):
+    (tmp_path / "nv_tegra_release").write_text("# R36\n")
+    monkeypatch.setattr(memory, "_JETSON", tmp_path / "nv_tegra_release")
+    monkeypatch.setattr(memory, "_PROC", tmp_path)
+    recorder = Recorder(7)
+    for phase, available in (("baseline", 5000), ("steady", 4000), ("steady", 4500)):
+        (tmp_path / "meminfo").write_text(f"MemTotal:  8000 kB\nMemAvailable: {available} kB\n")
+        recorder.record_device(phase)
+    found = recorder.memory()
+    assert found.device_kind == "unified"
+    assert found.device_growth_bytes("steady") == 1000 * 1024
+    assert Memory.from_json(found.to_json()) == found
+    (tmp_path / "meminfo").write_text("nonsense\n")
+    assert memory.read_device(7) is None
