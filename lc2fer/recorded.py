@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tabulate import tabulate
-
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, UsageError
@@ -167,4 +165,5 @@ def table(runs: Sequence[Run]) -> str:
             for run in found
         ] or [[target, "", "not measured", *[""] * 5]]
     heads = ["target", "variant", "device", "TensorRT", "p50 ms", "p90 ms", "layers", "ONNX sha256"]
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
