@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from lc2fer.benchmarks import command
 from lc2fer.benchmarks import report as reports
-from lc2fer.benchmarks.charts import engine
+from lc2fer.benchmarks.charts import ENGINES, engine
 from lc2fer.benchmarks.markdown import markdown
 from lc2fer.benchmarks.page import page
 from lc2fer.benchmarks.report import Failure, Rate
@@ -92,10 +92,12 @@ def test_an_empty_report_has_a_page(report):
     assert "<svg" not in text
 
 
-def test_engines_have_their_colours():
-    assert [engine(target) for target in ("torch", "onnx-fp16", "openvino-int8", "trt-fp16", "stock-torch", "x")] == [
-        0, 1, 2, 3, 4, 4,
-    ]  # fmt: skip
+def test_engines_have_their_colours(checkout):
+    targets = ("torch", "onnx-fp16", "openvino-int8", "trt-fp16", "stock-torch", "x")
+    names = [ENGINES[engine(target)] for target in targets]
+    assert names == ["torch", "onnx", "openvino", "trt", "stock", "stock"]
+    style = (checkout / "benchmarks" / "page.css").read_text()
+    assert all(f".e{place} {{" in style for place in range(len(ENGINES)))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to open the page in")
