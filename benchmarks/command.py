@@ -27,8 +27,8 @@ from .run import run
 from .table import figures, ran_in, table
 
 ENGINES = ("onnx", "openvino", "trt")
-TARGETS = (PARENT, *(f"{engine}-{precision}" for engine in ENGINES for precision in PRECISIONS))
-DEFAULT_TARGETS = (PARENT, "onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-fp16", "openvino-int8")
+TARGETS = (PARENT, *(f"{engine}-{precision}" for engine in ENGINES for precision in PRECISIONS), "ort-int8")
+DEFAULT_TARGETS = (PARENT, "onnx-fp32", "onnx-int8", "ort-int8", "openvino-fp32", "openvino-fp16", "openvino-int8")
 ALL = "all"
 REPORT = "report.json"
 # First argument -> the module whose main takes the rest.

@@ -13,6 +13,7 @@ from .report import Rate, Report, Row
 from .spread import Spread
 
 _STOCK = "stock-"
+_OURS = {"onnx": ("onnx", "ort")}  # targets that run on an engine, where they are not named after it alone
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def pairs(report: Report) -> list[Pair]:
         rows = {row.target: row for row in report.rows if row.variant == model}
         chosen = [(ours, stock) for stock in PEERS if (ours := _counterpart(stock)) in rows and stock in rows]
         for engine in ("torch", "onnx", "openvino"):
-            fastest = [_fastest(rows, prefix) for prefix in (engine, _STOCK + engine)]
+            fastest = [_fastest(rows, prefix) for prefix in (_OURS.get(engine, engine), _STOCK + engine)]
             if None not in fastest and tuple(fastest) not in chosen:
                 chosen.append((str(fastest[0]), str(fastest[1])))
         for ours, stock in chosen:
@@ -53,9 +54,9 @@ def macs_per_ms(rate: Rate) -> float:
 
 def _counterpart(stock: str) -> str:
     name = stock.removeprefix(_STOCK)
-    return "torch" if name.startswith("torch") else name
+    return "torch" if name.startswith("torch") else "ort-int8" if name == "onnx-int8" else name
 
 
-def _fastest(rows: dict[str, Row], prefix: str) -> str | None:
+def _fastest(rows: dict[str, Row], prefix: str | tuple[str, ...]) -> str | None:
     candidates: Sequence[str] = [target for target in rows if target.startswith(prefix)]
     return min(candidates, key=lambda target: spread.latency_ms(rows[target].launches).value, default=None)

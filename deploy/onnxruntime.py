@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -33,10 +34,17 @@ class OnnxRuntimeSession:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
+        rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == ("rows", "int8")
+        self._open = partial(
+            onnxruntime.InferenceSession,
+            str(artifact.path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["MatMulAddFusion"] if rows else None,
+        )
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(artifact.path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = self._open()
         except Exception as error:  # the bindings raise a class of their own for each status
             raise ArtifactError(
                 f"ONNX Runtime {onnxruntime.__version__} refuses {artifact.path}: {str(error).splitlines()[0]}. "
@@ -67,9 +75,7 @@ class OnnxRuntimeSession:
         with tempfile.TemporaryDirectory() as folder:
             self._options.enable_profiling = True
             self._options.profile_file_prefix = str(Path(folder) / "profile")
-            session = onnxruntime.InferenceSession(
-                str(self.artifact.path), self._options, providers=["CPUExecutionProvider"]
-            )
+            session = self._open()
             session.run(None, {self._input.name: np.zeros((1, *self.artifact.input_spec.shape), np.float32)})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         counts: dict[str, int] = {}

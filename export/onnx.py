@@ -11,8 +11,9 @@ import torch
 
 from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
-from lc2fer.fuse import deploy_form
-from lc2fer.recipe import Recipe
+from lc2fer.fuse import Rows, deploy_form
+from lc2fer.model import normalize
+from lc2fer.recipe import PLAIN, Recipe
 
 from . import smooth
 from .calibration import CalibrationSet
@@ -23,11 +24,17 @@ TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "pixels", "logits"
 
 
+class _Normalize(torch.nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return normalize(pixels)
+
+
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
 
     An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.
-    Convolutions have the names that their layers have in the module tree of the deploy form: "stages.2.1.project".
+    Convolutions, and products of rows, have the names that their layers have in the module tree of the deploy form:
+    "stages.2.1.project".
     """
     dtype = torch.float16 if "fp16" in (recipe.precision, recipe.rest) else torch.float32
     trained = checkpoint.load(parent.path, parent.variant)
@@ -35,7 +42,11 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     if recipe.smoothing is not None:
         assert calibration is not None
         smoothing = smooth.factors(trained, calibration, recipe.smoothing)
-    network = deploy_form(trained, recipe.form, dtype, smoothing)
+    network: torch.nn.Module
+    if recipe.form == PLAIN:
+        network = torch.nn.Sequential(_Normalize(), trained)
+    else:
+        network = deploy_form(trained, recipe.form, dtype, smoothing)
     pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
     with errors_only(exporter), warnings.catch_warnings():
@@ -51,9 +62,20 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         )
     assert program is not None
     model = program.model_proto
-    layers = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)]
-    for layer, node in zip(layers, (node for node in model.graph.node if node.op_type == "Conv")):
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" or (node.op_type == "MatMul" and node.input[1] in constants)
+    ]
+    layers = [name for name, module in network.named_modules() if isinstance(module, (torch.nn.Conv2d, Rows))]
+    for layer, node in zip(layers, nodes):
         node.name = layer  # modules are registered in the order of the forward pass
+        if node.op_type == "Conv" and len(node.input) == 2:  # the exporter leaves out biases of nothing but zeros
+            weight = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
+            bias = torch.zeros(weight.dims[0], dtype=dtype).numpy()
+            model.graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{layer}.bias"))
+            node.input.append(f"{layer}.bias")
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces of this machine
     del model.graph.metadata_props[:]

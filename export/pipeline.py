@@ -18,6 +18,7 @@ from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
+from lc2fer.exporting import RATE
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
@@ -25,7 +26,7 @@ from lc2fer.variants import variant
 
 from . import engines, lint, parity
 from .calibration import CalibrationSet, Validation
-from .recipes import ENGINES, PLANS, check_target
+from .recipes import ENGINES, PLANS, STOCK, Plan, check_target
 
 Say = Callable[[str], None]
 
@@ -60,7 +61,10 @@ class Pipeline:
         where the artifact disagrees with the trained network, LintError where its graph breaks a rule,
         TargetUnavailable for engines that cannot be built here.
         """
-        check_target(target)
+        if target == RATE:
+            return self._rate()
+        if target not in STOCK:
+            check_target(target)
         if target == "torch":
             return self.checkpoint
         if target in ENGINES:
@@ -74,16 +78,16 @@ class Pipeline:
         with artifacts.staged(self.out) as staging:
             made = artifacts.publish(self.build(wanted, staging), self.out)
         proof = made.proof
-        assert proof is not None
-        self.say(
-            f"{made.path.name}: made, {proof['sqnr_db']:.1f} dB and {proof['agreement']:.1%} agreement with the "
-            f"trained network on {proof['decided']} decided of {proof['images']} validation images"
-        )
+        if proof is not None:
+            self.say(
+                f"{made.path.name}: made, {proof['sqnr_db']:.1f} dB and {proof['agreement']:.1%} agreement with the "
+                f"trained network on {proof['decided']} decided of {proof['images']} validation images"
+            )
         return made
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""
-        plan = PLANS[target]
+        plan = _plan(target)
         parent = self.export(plan.parent)
         recipe = plan.recipe
         if recipe.calibration is not None:
@@ -106,12 +110,33 @@ class Pipeline:
     def build(self, wanted: Artifact, staging: Path) -> Artifact:
         """Make it in a temporary folder, check its graph and prove it; raises LintError and ParityError."""
         assert wanted.recipe is not None
-        maker, parent = _maker(wanted.target), self.export(PLANS[wanted.target].parent)
+        maker, parent = _maker(wanted.target), self.export(_plan(wanted.target).parent)
         paths = maker.make(parent, wanted.recipe, self.calibration(wanted.recipe), staging / wanted.path.name)
-        if wanted.kind == "onnx":
+        if wanted.kind == "onnx" and wanted.target not in STOCK:
             lint.check(paths[0], wanted.recipe)
         made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
-        return replace(made, proof=self._prove(made).to_json())
+        return made if made.kind == "checkpoint" else replace(made, proof=self._prove(made).to_json())
+
+    def _rate(self) -> Artifact:
+        """An 8-bit matrix product, to measure how fast the machine is; it has nothing to do with the weights."""
+        from . import stock
+
+        refuse_telemetry()
+        with artifacts.staged(self.out) as staging:
+            path = staging / f"{RATE}.xml"
+            macs = stock.rate(path)
+            made = Artifact(
+                path=path,
+                kind="openvino",
+                target=RATE,
+                variant=self.variant.name,
+                input_spec=InputSpec(),
+                files=tuple(artifacts.record_of(each) for each in (path, path.with_suffix(".bin"))),
+                recipe=STOCK["stock-openvino-int8"].recipe,
+                device={"macs": macs},
+                tools=artifacts.tool_versions(*stock.TOOLS),
+            )
+            return artifacts.publish(made, self.out)
 
     def calibration(self, recipe: Recipe) -> CalibrationSet | None:
         """The images that an INT8 recipe takes its ranges from, read once."""
@@ -195,12 +220,17 @@ class Pipeline:
             images,
             reference_sha256=self.checkpoint.sha256,
             name=made.path.name,
+            refuse=made.target not in STOCK,
         )
 
 
 def _maker(target: str) -> Any:
     """The module that makes a target."""
-    return importlib.import_module(f"lc2fer.export.{PLANS[target].module}")
+    return importlib.import_module(f"lc2fer.export.{_plan(target).module}")
+
+
+def _plan(target: str) -> Plan:
+    return STOCK[target] if target in STOCK else PLANS[target]
 
 
 def _present(path: Path) -> Artifact | None:

@@ -49,11 +49,15 @@ class QuantizedLayer:
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
     assert calibration is not None
-    model, layers = quantized(parent, recipe, calibration, path.with_suffix(".float.onnx"))
-    if recipe.rest == "fp16":
+    source = replace(recipe, form="transpose") if recipe.form == "rows" else recipe  # rows have the same numbers
+    model, layers = quantized(parent, source, calibration, path.with_suffix(".float.onnx"))
+    if recipe.rest == "fp16" or recipe.form == "rows":
         float_onnx.make(parent, recipe, calibration, path)
         model = onnx.load_model(path)
-    insert(model, layers, recipe)
+    if recipe.form == "rows":
+        insert_rows(model.graph, layers, recipe)
+    else:
+        insert(model, layers, recipe)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]
@@ -141,15 +145,10 @@ def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe:
     The layers that the recipe keeps are left as they are. Raises UsageError where there is no layer of such a name.
     """
     graph = model.graph
-    unknown = sorted(set(recipe.kept) - set(layers))
-    if unknown:
-        raise UsageError(
-            f"There is no layer {unknown[0]!r} to keep in float. Expected one of {', '.join(layers)}. "
-            "Correct the recipe."
-        )
+    _check_kept(layers, recipe)
     stem = next(iter(layers))
     dtype = np.dtype(np.float16 if recipe.rest == "fp16" else np.float32)
-    chosen = {layer: numbers for layer, numbers in layers.items() if layer not in recipe.kept}
+    chosen = {layer: numbers for layer, numbers in layers.items() if not recipe.keeps(layer)}
     if recipe.rest == "fp16" and stem in chosen:
         _step_pixels(graph)
         chosen[stem] = replace(
@@ -160,6 +159,40 @@ def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe:
         if node.op_type == "Conv" and node.name in chosen:
             nodes += _pairs(graph, node, chosen[node.name], dtype)
         nodes.append(node)
+    _replace_nodes(graph, nodes)
+
+
+def insert_rows(graph: onnx.GraphProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:
+    """Put Q/DQ pairs before the products of rows of a float32 graph; convolutions stay in float.
+
+    ONNX Runtime runs a product with Q/DQ on its two inputs and none behind as one 8-bit operation, but only the
+    unsigned form of it is fast: the same values are held as u8 with zero-point 128.
+    """
+    _check_kept(layers, recipe)
+    constants = {tensor.name for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.name in layers and not recipe.keeps(node.name):
+            numbers = layers[node.name]
+            rows = np.ascontiguousarray(numbers.weight.reshape(len(numbers.weight), -1).T)
+            product = node.output[0]
+            nodes += _pairs(
+                graph, node, replace(numbers, weight=rows), np.dtype(np.float32), zero=np.uint8(128), axis=1
+            )
+            bias = node.input.pop()
+            reader = next(each for each in graph.node if product in each.input)
+            if reader.op_type == "Add" and constants.intersection(reader.input):
+                reader.input[:] = [product, bias]
+            else:  # the exporter leaves out biases of nothing but zeros
+                node.output[0] = f"{node.name}.product"
+                nodes.append(node)
+                node = helper.make_node("Add", [node.output[0], bias], [product], f"{node.name}.add")
+        nodes.append(node)
+    _replace_nodes(graph, nodes)
+
+
+def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Give the graph these nodes, and leave out the constants that none of them reads."""
     read = {name for node in nodes for name in node.input}
     constants = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.node[:], graph.initializer[:]
@@ -167,32 +200,50 @@ def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe:
     graph.initializer.extend(constants)
 
 
+def _check_kept(layers: Iterable[str], recipe: Recipe) -> None:
+    known = list(layers)
+    for name in recipe.kept:
+        if not any(replace(recipe, kept=(name,)).keeps(layer) for layer in known):
+            raise UsageError(
+                f"There is no layer {name!r} to keep in float. Expected one of {', '.join(known)}. Correct the recipe."
+            )
+
+
 def _pairs(
-    graph: onnx.GraphProto, node: onnx.NodeProto, numbers: QuantizedLayer, dtype: np.dtype[np.float16 | np.float32]
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    numbers: QuantizedLayer,
+    dtype: np.dtype[np.float16 | np.float32],
+    *,
+    zero: np.int8 | np.uint8 = np.int8(0),  # noqa: B008 - a number
+    axis: int = 0,
 ) -> list[onnx.NodeProto]:
-    """Make a convolution read rounded values; returns the nodes that give them, their constants are in the graph."""
+    """Make a layer read rounded values; returns the nodes that give them, their constants are in the graph.
+
+    `zero` is the activations' zero-point, `axis` that of the weights' output channels.
+    """
     layer, source = node.name, node.input[0]
     constants = {
         f"{layer}.input.scale": np.asarray(numbers.scale, dtype),
-        f"{layer}.input.zero": np.int8(0),
+        f"{layer}.input.zero": zero,
         f"{layer}.weight.int8": numbers.weight,
         f"{layer}.weight.scale": numbers.weight_scale.astype(dtype),
-        f"{layer}.weight.zero": np.zeros(len(numbers.weight), np.int8),
+        f"{layer}.weight.zero": np.zeros(len(numbers.weight_scale), np.int8),
         f"{layer}.bias.{dtype}": numbers.bias.astype(dtype),
     }
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
-    scale, zero, weight, weight_scale, weight_zero, bias = constants
+    scale, zero_point, weight, weight_scale, weight_zero, bias = constants
     rounded, value, weight_value = f"{layer}.input.int8", f"{layer}.input.value", f"{layer}.weight.value"
     node.input[:] = [value, weight_value, bias]
     return [
-        helper.make_node("QuantizeLinear", [source, scale, zero], [rounded], f"{layer}.input.quantize"),
-        helper.make_node("DequantizeLinear", [rounded, scale, zero], [value], f"{layer}.input.dequantize"),
+        helper.make_node("QuantizeLinear", [source, scale, zero_point], [rounded], f"{layer}.input.quantize"),
+        helper.make_node("DequantizeLinear", [rounded, scale, zero_point], [value], f"{layer}.input.dequantize"),
         helper.make_node(
             "DequantizeLinear",
             [weight, weight_scale, weight_zero],
             [weight_value],
             f"{layer}.weight.dequantize",
-            axis=0,
+            axis=axis,
         ),
     ]
 

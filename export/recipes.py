@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lc2fer.errors import UsageError
-from lc2fer.recipe import Calibration, Recipe
+from lc2fer.recipe import PLAIN, Calibration, Recipe
 
 
 @dataclass(frozen=True)
@@ -21,20 +21,24 @@ class Plan:
     @property
     def suffix(self) -> str:
         """Of the file that a session opens."""
-        return {"onnx": ".onnx", "openvino": ".xml"}[self.kind]
+        return {"onnx": ".onnx", "openvino": ".xml", "checkpoint": ".safetensors"}[self.kind]
 
 
 # Smoothing: of 0.6 to 0.9 on C6, 400 images of D^v (FER+ faces at 64 pixels) and fake quantisation, 0.6 had the highest
 # logit SQNR, 31.7 dB against 30.1 without, and agreement, 100 % against 98.75 %. On weights of an earlier epoch 0.7 was
-# the best of 0.3, 0.5 and 0.7. LayerNorm's form: fastest runs of C6 on a loaded machine, transpose against reduce, were
-# 4.3 and 4.9 ms on ONNX Runtime, 5.9 and 4.9 on OpenVINO in f32; on TensorRT nobody has measured it.
+# the best of 0.3, 0.5 and 0.7.
+# Forms, C6 on two busy cores, best of the interleaved rounds, as shares of the time of what stood there before: folded
+# took 0.91 of LayerNorm in three steps, in OpenVINO INT8; float depthwise convolutions 0.97 of quantised ones, with
+# fewer roundings. In ONNX Runtime a convolution with Q/DQ runs in float: rows took 0.43 of the portable INT8 graph. On
+# TensorRT nobody has measured any.
 # Ranges: C6 (weights of 100 pixels) on 600 images of D^v of real faces, 300 others to calibrate with, smoothing 0.6,
 # logit SQNR in dB and agreement in %, without bias correction -> with it: max 31.3, 99.2 -> 33.8, 99.7; percentile
 # 99.99 35.1, 99.5 -> 35.6, 99.7; 99.999 35.4, 99.3 -> 36.3, 99.7; entropy 26.6, 99.2 -> 25.1, 98.3; mse 35.4, 99.3 ->
 # 36.5, 99.7. Without smoothing max gave 10.4, 94.0 -> 19.8, 97.8 and mse 29.1, 99.2 -> 31.5, 99.2.
 _INT8 = Recipe("int8", calibration=Calibration("mse"), smoothing=0.6, bias_correction=True)
 _INT8_HALF = replace(_INT8, rest="fp16", opset=19)
-_INT8_NNCF = Recipe("int8", form="reduce", calibration=Calibration("nncf"), smoothing=0.6)
+_INT8_ROWS = replace(_INT8, form="rows")
+_INT8_FOLDED = replace(_INT8, form="folded", kept=("depthwise",))
 
 PLANS = MappingProxyType(
     {
@@ -42,9 +46,24 @@ PLANS = MappingProxyType(
         "onnx-fp16": Plan("onnx", "torch", "onnx", Recipe("fp16")),
         "onnx-int8": Plan("quantize", "torch", "onnx", _INT8),
         "onnx-int8-fp16": Plan("quantize", "torch", "onnx", _INT8_HALF),
-        "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="reduce")),
-        "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="reduce")),
-        "openvino-int8": Plan("openvino", "torch", "openvino", _INT8_NNCF),
+        "ort-int8": Plan("quantize", "torch", "onnx", _INT8_ROWS),
+        "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="folded")),
+        "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="folded")),
+        "openvino-int8": Plan("openvino", "torch", "openvino", _INT8_FOLDED),
+    }
+)
+
+# What a user would do otherwise, with each tool's defaults: export/stock.py.
+_STOCK_INT8 = Recipe("int8", form=PLAIN, calibration=Calibration("max"))
+STOCK = MappingProxyType(
+    {
+        "stock-torch": Plan("stock", "torch", "checkpoint", Recipe("fp32", form=PLAIN)),
+        "stock-torch-compile": Plan("stock", "torch", "checkpoint", Recipe("fp32", form=PLAIN)),
+        "stock-onnx-fp32": Plan("stock", "torch", "onnx", Recipe("fp32", form=PLAIN)),
+        "stock-onnx-int8": Plan("stock", "torch", "onnx", _STOCK_INT8),
+        "stock-openvino-fp32": Plan("stock", "torch", "openvino", Recipe("fp32", form=PLAIN)),
+        "stock-openvino-fp16": Plan("stock", "torch", "openvino", Recipe("fp16", form=PLAIN)),
+        "stock-openvino-int8": Plan("stock", "torch", "openvino", _STOCK_INT8),
     }
 )
 

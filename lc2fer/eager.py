@@ -25,6 +25,8 @@ class EagerSession:
         if threads is not None:
             torch.set_num_threads(threads)
         self._network = checkpoint.load(artifact.path, artifact.variant).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if artifact.target == "stock-torch-compile":
+            self._network.compile()
 
     @torch.inference_mode()
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,7 +4,8 @@ All foldings are exact up to rounding; they are computed in float64.
 - The input is raw pixels. Normalisation goes into the stem's convolution, which has no padding; the graph begins with
   x - 128, so that symmetric INT8 of scale 1 holds every pixel exactly.
 - LayerNorm's weight and bias go into the pointwise, downsample or linear layer that follows. The stem's own LayerNorm
-  keeps them: a residual connection reads its output.
+  keeps them: a residual connection reads its output. In the form "folded" the centring, which is linear, goes the same
+  way, and the stem's into its convolution.
 - GRN's beta goes into the next convolution's bias; one multiply a channel remains.
 - Smoothing factors, where there are any, ride in that multiply: the channel is divided by its factor there and the next
   convolution's weights are multiplied by it. Nothing is added at run time.
@@ -13,6 +14,7 @@ All foldings are exact up to rounding; they are computed in float64.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -28,31 +30,51 @@ _Layer = TypeVar("_Layer", nn.Conv2d, nn.Linear)
 
 
 class Standardise(nn.Module):
-    """LayerNorm over the channels of [N,C,H,W], in float32 whatever the dtype; with weight and bias or without.
+    """LayerNorm over the channels of [N,C,H,W] without weight and bias, in float32 whatever the dtype.
 
-    Its form is the recipe's: "transpose" is one LayerNormalization node between transposes, "reduce" needs none.
+    It is one LayerNormalization node between transposes or, `folded`, only the division by the standard deviation: the
+    layer that follows does the centring.
     """
 
-    def __init__(self, form: str, affine: LayerNorm | None = None) -> None:
+    def __init__(self, folded: bool) -> None:
         super().__init__()
-        self.form = form
-        self.register_buffer("weight", None if affine is None else affine.weight.detach())
-        self.register_buffer("bias", None if affine is None else affine.bias.detach())
-        self.weight: Tensor | None
-        self.bias: Tensor | None
+        self.folded = folded
 
     def forward(self, x: Tensor) -> Tensor:
         return self.standard(x.float()).to(x.dtype)
 
     def standard(self, x: Tensor) -> Tensor:
-        if self.form == "transpose":
+        if not self.folded:
             x = x.permute(0, 2, 3, 1)  # NCHW -> NHWC
-            return functional.layer_norm(x, (x.shape[-1],), self.weight, self.bias, EPS).permute(0, 3, 1, 2)
-        centred = x - x.mean(dim=1, keepdim=True)
-        standard = centred / torch.sqrt((centred * centred).mean(dim=1, keepdim=True) + EPS)
-        if self.weight is None or self.bias is None:
-            return standard
-        return standard * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+            return functional.layer_norm(x, (x.shape[-1],), eps=EPS).permute(0, 3, 1, 2)
+        mean = x.mean(dim=1, keepdim=True)
+        variance = functional.relu(_mean_square(x) - mean * mean)  # rounding may take it below zero
+        return x * torch.rsqrt(variance + EPS)
+
+
+class StandardiseStem(nn.Module):
+    """The stem's LayerNorm over [N,C,H,W], in float32; `folded` where the stem's convolution gives centred channels."""
+
+    def __init__(self, norm: LayerNorm, folded: bool) -> None:
+        super().__init__()
+        self.folded = folded
+        self.weight = nn.Parameter(norm.weight.detach(), requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.float()
+        if not self.folded:
+            y = y.permute(0, 2, 3, 1)  # NCHW -> NHWC
+            y = functional.layer_norm(y, (y.shape[-1],), self.weight, self.bias, EPS).permute(0, 3, 1, 2)
+        else:
+            y = y * torch.rsqrt(_mean_square(y) + EPS) * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return y.to(x.dtype)
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    """Over the channels of [N,C,H,W]."""
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    return norm * norm * (1 / x.shape[1])
 
 
 class ResponseScale(nn.Module):
@@ -61,38 +83,83 @@ class ResponseScale(nn.Module):
     The norm is taken in float32: in float16 its sum of squares overflows where RMS(x) * sqrt(H*W) > 256.
     """
 
-    def __init__(self, gamma: Tensor, divisor: Tensor) -> None:
+    def __init__(self, gamma: Tensor, divisor: Tensor, fused_norm: bool) -> None:
         super().__init__()
+        self.fused_norm = fused_norm
         self.register_buffer("gamma", (gamma / divisor).view(1, -1, 1, 1))
         self.register_buffer("one", (1 / divisor).view(1, -1, 1, 1))
         self.gamma: Tensor
         self.one: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        norm = torch.linalg.vector_norm(x.float(), dim=(2, 3), keepdim=True)  # [N,C,1,1]
+        y = x.float()
+        if self.fused_norm:  # one ReduceL2 node: fast on OpenVINO, six times slower than its parts on ONNX Runtime
+            norm = torch.linalg.vector_norm(y, dim=(2, 3), keepdim=True)  # [N,C,1,1]
+        else:
+            norm = torch.sqrt((y * y).sum(dim=(2, 3), keepdim=True))
         return x * (self.one + self.gamma * (norm / (norm.mean(dim=1, keepdim=True) + EPS))).to(x.dtype)
 
 
+def gelu(x: Tensor) -> Tensor:
+    """GELU with the error function, in the order in which every engine finds it and makes it one operation."""
+    return x * (torch.erf(x / math.sqrt(2)) + 1) * 0.5
+
+
 class DeployBlock(nn.Module):
+    """On [N,C,H,W], its pointwise layers as 1x1 convolutions."""
+
     def __init__(self, block: Block, norm_form: str, smoothing: Tensor | None) -> None:
         super().__init__()
         factors = torch.ones_like(block.grn.gamma) if smoothing is None else smoothing
+        folded = norm_form == "folded"
         self.depthwise = block.depthwise
-        self.norm = Standardise(norm_form)
-        self.expand = _after_norm(block.expand, block.norm)
-        self.grn = ResponseScale(block.grn.gamma.detach(), factors)
+        self.norm = Standardise(folded)
+        self.expand = _after_norm(block.expand, block.norm, centre=folded)
+        self.grn = ResponseScale(block.grn.gamma.detach(), factors, fused_norm=folded)
         self.project = _after_grn(block.project, block.grn, factors)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.expand(self.norm(self.depthwise(x)))
-        return x + self.project(self.grn(functional.gelu(y)))
+        return x + self.project(self.grn(gelu(y)))
+
+
+class Rows(nn.Module):
+    """A pointwise layer on rows of channels: [N,H*W,C_in] -> [N,H*W,C_out]."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.bias is not None
+        self.weight = nn.Parameter(conv.weight.detach().flatten(1).t().contiguous(), requires_grad=False)
+        self.bias = nn.Parameter(conv.bias.detach(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(x, self.weight) + self.bias
+
+
+class RowsBlock(nn.Module):
+    """The same block for engines that multiply 8-bit matrices but do not convolve them: all but depthwise on rows."""
+
+    def __init__(self, block: DeployBlock) -> None:
+        super().__init__()
+        self.depthwise = block.depthwise
+        self.expand = Rows(block.expand)
+        self.grn = block.grn
+        self.project = Rows(block.project)
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
+        rows = self.depthwise(x).permute(0, 2, 3, 1).reshape(count, height * width, channels)
+        y = gelu(self.expand(functional.layer_norm(rows, (channels,), eps=EPS)))
+        norm = torch.sqrt(torch.matmul(torch.ones(1, height * width), y * y))  # [N,1,4C]; faster than a sum over rows
+        scale = self.grn.one.flatten() + self.grn.gamma.flatten() * (norm / (norm.mean(dim=2, keepdim=True) + EPS))
+        return x + self.project(y * scale).reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 class DeployStem(nn.Module):
     def __init__(self, stem: Stem, norm_form: str) -> None:
         super().__init__()
-        self.conv = _on_pixels(stem.conv)
-        self.norm = Standardise(norm_form, stem.norm)
+        self.conv = _on_pixels(stem.conv, centre=norm_form == "folded")
+        self.norm = StandardiseStem(stem.norm, norm_form == "folded")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x))
@@ -101,8 +168,8 @@ class DeployStem(nn.Module):
 class DeployDownsample(nn.Module):
     def __init__(self, downsample: Downsample, norm_form: str) -> None:
         super().__init__()
-        self.norm = Standardise(norm_form)
-        self.conv = _after_norm(downsample.conv, downsample.norm)
+        self.norm = Standardise(norm_form == "folded")
+        self.conv = _after_norm(downsample.conv, downsample.norm, centre=norm_form == "folded")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(self.norm(x))
@@ -127,9 +194,9 @@ class DeployNetwork(nn.Module):
             down = stage.downsample
             first = DeployStem(down, norm_form) if isinstance(down, Stem) else DeployDownsample(down, norm_form)
             blocks = [DeployBlock(cast(Block, block), norm_form, next(factors, None)) for block in stage.blocks]
-            stages.append(nn.Sequential(first, *blocks))
+            stages.append(nn.Sequential(first, *(map(RowsBlock, blocks) if norm_form == "rows" else blocks)))
         self.stages = nn.Sequential(*stages)
-        self.linear = _after_norm(network.head.linear, network.head.norm)
+        self.linear = _after_norm(network.head.linear, network.head.norm, centre=False)
         for module in self.stages.modules():
             if isinstance(module, nn.Conv2d):
                 module.to(dtype)
@@ -154,18 +221,26 @@ def deploy_form(
     return DeployNetwork(copy.deepcopy(network), norm_form, dtype, smoothing).eval()
 
 
-def _on_pixels(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution of (pixel - MEAN) / STD as one of pixel - CENTRE."""
+def _on_pixels(conv: nn.Conv2d, *, centre: bool) -> nn.Conv2d:
+    """The convolution of (pixel - MEAN) / STD as one of pixel - CENTRE, its channels' mean taken out if `centre`."""
     weight = conv.weight.detach().double()
-    return _like(conv, weight / STD, _bias(conv) + weight.sum(dim=(1, 2, 3)) * ((CENTRE - MEAN) / STD))
+    bias = _bias(conv) + weight.sum(dim=(1, 2, 3)) * ((CENTRE - MEAN) / STD)
+    if centre:
+        weight, bias = weight - weight.mean(dim=0), bias - bias.mean()
+    return _like(conv, weight / STD, bias)
 
 
-def _after_norm(layer: _Layer, norm: LayerNorm | nn.LayerNorm) -> _Layer:
-    """The layer of x * norm.weight + norm.bias as one of x; it has no padding."""
+def _after_norm(layer: _Layer, norm: LayerNorm | nn.LayerNorm, *, centre: bool) -> _Layer:
+    """The layer of x * norm.weight + norm.bias as one of x, or of x before its channels' mean is taken out if `centre`.
+
+    It has no padding.
+    """
     weight = layer.weight.detach().double()
     columns = (1, -1) + (1,) * (weight.ndim - 2)
     scaled = weight * norm.weight.detach().double().view(columns)
     shift = (weight * norm.bias.detach().double().view(columns)).flatten(1).sum(dim=1)
+    if centre:
+        scaled = scaled - scaled.mean(dim=1, keepdim=True)
     return _like(layer, scaled, _bias(layer) + shift)
 
 

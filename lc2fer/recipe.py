@@ -10,8 +10,9 @@ from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 RESTS = ("fp32", "fp16")
-FORMS = ("transpose", "reduce")  # how LayerNorm over channels is written: lc2fer/fuse.py
-METHODS = ("max", "percentile", "entropy", "mse", "nncf")  # how a range is chosen: export/ranges.py; NNCF's own way
+FORMS = ("transpose", "folded", "rows")  # how the deploy form is written: lc2fer/fuse.py
+PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
+METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
@@ -50,7 +51,8 @@ class Calibration:
 class Recipe:
     """Precision, graph form and calibration of one artifact.
 
-    Layers are named as in the deploy form's module tree: "stages.2.1.project".
+    Layers are named as in the deploy form's module tree: "stages.2.1.project", or by the last part, which names all of
+    that kind: "depthwise".
     """
 
     precision: str
@@ -92,7 +94,7 @@ class Recipe:
             raise UsageError(
                 f"The layers to keep are {', '.join(self.kept)}. Each was expected once. Correct the recipe."
             )
-        if self.form not in FORMS:
+        if self.form not in (*FORMS, PLAIN):
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )
@@ -108,6 +110,10 @@ class Recipe:
             )
         if self.batch != 1:
             raise UsageError(f"A batch of {self.batch} was asked for. Sessions run a batch of 1. Correct the recipe.")
+
+    def keeps(self, layer: str) -> bool:
+        """Whether that convolution stays in float in an int8 graph."""
+        return any(layer == name or layer.endswith(f".{name}") for name in self.kept)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's form."""

@@ -81,7 +81,7 @@ def test_a_bad_calibration_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         Calibration("average")
     assert str(refused.value) == (
-        "There is no calibration method 'average'. Expected one of max, percentile, entropy, mse, nncf. Choose one."
+        "There is no calibration method 'average'. Expected one of max, percentile, entropy, mse. Choose one."
     )
     for fields in (
         {"method": "percentile"},
@@ -105,8 +105,8 @@ def test_a_bad_calibration_is_refused() -> None:
     "recipe",
     [
         Recipe("fp32"),
-        Recipe("fp16", opset=20, form="reduce"),
-        Recipe("int8", calibration=Calibration("nncf", 32, 5), smoothing=0.5),
+        Recipe("fp16", opset=20, form="folded"),
+        Recipe("int8", calibration=Calibration("entropy", 32, 5), smoothing=0.5),
         Recipe("int8", calibration=Calibration("percentile", percentile=99.9), kept=("stages.2.1.project",)),
         Recipe("int8", calibration=Calibration("mse"), rest="fp16", opset=19, bias_correction=True),
     ],

@@ -36,7 +36,7 @@ def test_deploy_form_is_what_engines_fuse(exported: Exported) -> None:
     counts = Counter(node.op_type for node in graph_of(exported("onnx-fp32")).node)
     assert counts["Conv"] == 3 + 3 * 3  # a downsample and three convolutions a block, in three stages
     assert counts["LayerNormalization"] == 3 + 3 + 1
-    assert counts["ReduceL2"] == 3
+    assert counts["ReduceSum"] == 3  # GRN; ONNX Runtime is slow at ReduceL2
     assert counts["MatMul"] == 0
 
 
@@ -77,7 +77,7 @@ def test_float16_has_float32_islands(exported: Exported) -> None:
     types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
     types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type in ("ReduceL2", "LayerNormalization"):
+        if node.op_type in ("ReduceSum", "LayerNormalization"):
             assert types[node.input[0]] == onnx.TensorProto.FLOAT, node.name
         if node.op_type == "Conv":
             assert types[node.input[1]] == onnx.TensorProto.FLOAT16, node.name
@@ -91,6 +91,4 @@ def test_openvino_quantises_only_convolutions(exported: Exported) -> None:
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize":
             quantised.update(target.get_node().get_type_name() for target in node.output(0).get_target_inputs())
-    assert set(quantised) <= {"Convolution", "GroupConvolution"}
-    assert quantised["Convolution"] == 9
-    assert quantised["GroupConvolution"] == 3
+    assert quantised == {"Convolution": 9}  # depthwise ones are as fast in float

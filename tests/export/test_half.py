@@ -51,8 +51,9 @@ def without_island(model: onnx.ModelProto, images: CalibrationSet) -> tuple[NDAr
     In two graphs: ONNX Runtime's CPU provider sums in float32 and rounds to float16 only where a graph ends.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
-    island = next(node for node in model.graph.node if node.op_type == "ReduceL2")
-    source, axes, norm = makers[island.input[0]].input[0], island.input[1], island.output[0]
+    island = next(node for node in model.graph.node if node.op_type == "ReduceSum")
+    squares = makers[island.input[0]]
+    source, axes, total = makers[squares.input[0]].input[0], island.input[1], island.output[0]
     before, after = onnx.ModelProto(), onnx.ModelProto()
     before.CopyFrom(model)
     before.graph.node.append(helper.make_node("Mul", [source, source], ["squares"]))
@@ -61,8 +62,8 @@ def without_island(model: onnx.ModelProto, images: CalibrationSet) -> tuple[NDAr
     assert sums.dtype == np.float16
     after.CopyFrom(model)
     after.graph.node.remove(island)
-    after.graph.input.append(helper.make_tensor_value_info(norm, TensorProto.FLOAT, [1, *sums.shape[1:]]))
-    return sums, outputs_of(after, images, "logits", {norm: np.sqrt(sums).astype(np.float32)})
+    after.graph.input.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, [1, *sums.shape[1:]]))
+    return sums, outputs_of(after, images, "logits", {total: sums.astype(np.float32)})
 
 
 def outputs_of(
@@ -86,8 +87,9 @@ def test_islands_keep_the_norm_finite(target: str, loud: Pipeline, images: Calib
     model = onnx.load_model(artifact.path)
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
-    first = next(node for node in model.graph.node if node.op_type == "ReduceL2")
-    before = outputs_of(model, images, first.input[0])  # [N,C,H,W]
+    total = next(node for node in model.graph.node if node.op_type == "ReduceSum")
+    squares = next(node for node in model.graph.node if node.output[0] == total.input[0])
+    before = outputs_of(model, images, squares.input[0])  # [N,C,H,W]
     side = before.shape[-1]
     loudest = (
         np.sqrt((before**2).mean(axis=(2, 3))).max(axis=1) * side

@@ -97,9 +97,10 @@ def leave_island(operator: str) -> Callable[[Model], None]:
     def damage(model: Model) -> None:
         node = of_type(model, operator)
         makers = {name: maker for maker in model.graph.node for name in maker.output}
-        while makers[node.input[0]].op_type != "Cast":  # the transpose before LayerNorm
+        while makers[node.input[0]].op_type != "Cast":  # the transpose before LayerNorm, the squares before the sum
             node = makers[node.input[0]]
-        node.input[0] = makers[node.input[0]].input[0]
+        cast = makers[node.input[0]]
+        node.input[:] = [cast.input[0] if name == cast.output[0] else name for name in node.input]
 
     return damage
 
@@ -332,7 +333,7 @@ DAMAGES = [
             f"{operator} is computed in FLOAT16, expected an island in FLOAT",
         )
         for target in ("onnx-fp16", HALF)
-        for operator, name in (("ReduceL2", "node_linalg_vector_norm"), ("LayerNormalization", "node_layer_norm"))
+        for operator, name in (("ReduceSum", "node_sum_1"), ("LayerNormalization", "node_layer_norm"))
     ),
 ]
 

@@ -10,17 +10,23 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from lc2fer.export import lint, quantize, ranges
 from lc2fer.export.calibration import CalibrationSet, Validation
-from lc2fer.export.recipes import PLANS
+from lc2fer.export.pipeline import Pipeline
+from lc2fer.export.recipes import PLANS, STOCK
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from lc2fer import metrics
+from lc2fer import checkpoint, metrics
 from lc2fer.artifact import Artifact
 from lc2fer.data import open_dataset
 from lc2fer.errors import UsageError
+from lc2fer.exporting import RATE
 from lc2fer.inputs import InputSpec
+from lc2fer.model import build
+from lc2fer.session import open_session
+from lc2fer.variants import variant
 
 Exported = Callable[[str], Artifact]
 LAYERS = ["stages.0.0.conv", "stages.0.1.depthwise", "stages.0.1.expand", "stages.0.1.project"]
@@ -156,3 +162,49 @@ def test_a_dead_layer_has_scales_that_engines_take(source: onnx.ModelProto, imag
     quantize.insert(model, dead, recipe)
     assert lint.lint(model, recipe) == []
     assert metrics.sqnr_db(reference, logits_of(model, images)) > 12
+
+
+def test_rows_are_the_same_numbers_unsigned(exported: Exported) -> None:
+    """The graph for ONNX Runtime holds the portable one's weights and scales, as u8 around 128."""
+    portable, rows = constants_of(exported("onnx-int8")), constants_of(exported("ort-int8"))
+    layers = [name.removesuffix(".input.zero") for name in rows if name.endswith(".input.zero")]
+    assert len(layers) == 6
+    for layer in layers:
+        assert rows[f"{layer}.input.zero"] == np.uint8(128)
+        assert rows[f"{layer}.input.scale"] == portable[f"{layer}.input.scale"]
+        assert np.array_equal(rows[f"{layer}.weight.int8"].T, portable[f"{layer}.weight.int8"][:, :, 0, 0])
+        assert np.array_equal(rows[f"{layer}.weight.scale"], portable[f"{layer}.weight.scale"])
+
+
+def test_onnx_runtime_multiplies_rows_in_8_bits(exported: Exported) -> None:
+    with open_session(exported("ort-int8")) as session:
+        ran = session.executed_precisions()  # type: ignore[attr-defined]
+    assert ran["uint8"] == 6, ran
+
+
+def test_the_last_part_of_a_name_keeps_all_layers_of_that_kind(exported: Exported) -> None:
+    recipe = exported("openvino-int8").recipe
+    assert recipe is not None
+    assert recipe.keeps("stages.2.1.depthwise")
+    assert not recipe.keeps("stages.2.1.project")
+
+
+@pytest.mark.parametrize("target", ["onnx-int8", "ort-int8", "openvino-int8"])
+def test_biases_of_zeros_are_no_trouble(target: str, faces: Path, tmp_path: Path) -> None:
+    """The exporter drops them, and fresh weights have no others."""
+    torch.manual_seed(0)
+    spec = InputSpec(size=32)
+    weights = checkpoint.save(build(variant("C8")), tmp_path, "fresh", input_spec=spec, training={})
+    made = Pipeline("C8", tmp_path / "out", weights=weights.path, data=faces, calibration_images=32).export(target)
+    assert made.proof is not None
+
+
+@pytest.mark.parametrize("target", [*STOCK, RATE])
+def test_stock_routes_are_made_and_run(target: str, faces: Path, weights: Path, tmp_path: Path) -> None:
+    made = Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=32).export(target)
+    assert made.target == target
+    if target != "stock-torch-compile":  # it compiles for half a minute
+        with open_session(made, threads=1) as session:
+            logits = session.run(np.full((1, *made.input_spec.shape), 90, np.float32))
+        assert logits.shape == (1, 7)
+        assert np.isfinite(logits).all()

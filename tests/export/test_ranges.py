@@ -46,8 +46,8 @@ def test_counts_do_not_depend_on_the_order(heavy: NDArray[np.float32]) -> None:
     assert np.count_nonzero(np.abs(heavy) < 1) == first.counts[: BINS // 64].sum()
 
 
-def test_every_method_but_nncfs_is_there() -> None:
-    assert set(CLIPS) | {"nncf"} == set(METHODS)
+def test_every_method_is_there() -> None:
+    assert set(CLIPS) == set(METHODS)
 
 
 def test_max_and_percentile(heavy: NDArray[np.float32]) -> None:
