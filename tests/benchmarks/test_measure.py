@@ -113,14 +113,10 @@ def test_throughput_is_counted_over_whole_rounds():
     assert session.seen == [0, 1, 2] * 3
 
 
-def test_the_harness_adds_less_than_ten_microseconds():
-    """The least of many short rounds: what else the machine does only adds to it."""
-    runs, whole_us = 1000, []
-    for _ in range(30):
-        start = time.perf_counter()
-        measure.timed(lambda batch: None, INPUTS, runs=runs, seconds=0)
-        whole_us.append((time.perf_counter() - start) / runs * 1e6)
-    assert min(whole_us) < 10
+def test_the_harness_adds_less_than_ten_microseconds_to_a_latency():
+    """Of a session that does nothing, the least of many short rounds: what else the machine does only adds to it."""
+    rounds = [measure.timed(lambda batch: None, INPUTS, runs=1000, seconds=0) for _ in range(30)]
+    assert min(np.median(durations) for durations in rounds) < 10_000
 
 
 def test_a_frame_is_decoded_prepared_run_and_decided(faces):
