@@ -10,7 +10,7 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test check bench wheel clean help
 
 demo: $(VENV)/.demo ## export C6 to five targets and compare them on procedural faces, into out/demo
-	$(VENV)/bin/lc2fer-bench --configs C6 --targets torch onnx-fp32 onnx-int8 openvino-fp16 openvino-int8 \
+	$(VENV)/bin/lc2fer-bench --configs C6 --targets torch onnx-fp32 ort-int8 openvino-fp16 openvino-int8 \
 		--data synthetic --out out/demo
 
 test: $(VENV)/.installed ## run the tests
