@@ -14,7 +14,7 @@ demo: $(VENV)/.demo ## export C6 to five targets and compare them on procedural 
 		--data synthetic --out out/demo
 
 test: $(VENV)/.installed ## run the tests
-	$(VENV)/bin/pytest -q
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/ruff check
