@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lc2fer import recorded
 from lc2fer.artifact import Artifact, hash_file
 from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
 from lc2fer.data.rafdb import Dataset, Sample
-from lc2fer.errors import ArtifactError, Lc2ferError
+from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
 from lc2fer.exporting import PEERS, RATE
 from lc2fer.inputs import LABELS, InputSpec
 
@@ -179,8 +180,27 @@ class _Run:
             self._failed(artifact.variant, artifact.target, error)
             return
         self.rows.append(row)
+        if row.target in recorded.TARGETS:
+            self._record(artifact, found)
         if row.target == PARENT:
             self.parents.append(Parent(row.variant, row.sha256, scored.outputs, scored.perturbed))
+
+    def _record(self, artifact: Artifact, found: Sequence[Launch]) -> None:
+        """Keep a run of a TensorRT engine as a file of its own, which the table of docs/tensorrt.md is made from."""
+        clock_mhz = found[-1].after.clock_mhz
+        try:
+            run = recorded.of(
+                artifact,
+                [sample for launch in found for sample in launch.samples_ns],
+                [sample for launch in found for sample in launch.warm_up_ns],
+                executed=found[0].executed or {},
+                power_mode=None,
+                clocks_mhz={} if clock_mhz is None else {"cpu": clock_mhz},
+            )
+        except UsageError as error:  # too few samples
+            self._say(f"{artifact.name} was not recorded. {error}")
+            return
+        self._say(f"{recorded.write(self._chosen.out / 'recorded', run)} holds the run of {artifact.name}.")
 
     def _parent_alone(self, config: str, artifact: Artifact) -> None:
         try:

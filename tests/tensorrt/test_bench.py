@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from lc2fer import recorded
+
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
 BENCH = "import sys; from lc2fer.cli import run; sys.exit(run('bench'))"
 
@@ -19,7 +21,7 @@ def test_engines_are_built_measured_and_compared(
     faces = write_faces(tmp_path / "faces", train=220, test=3)  # 308 images of D^v; INT8 is calibrated on 300
     paths = [str(FAKES / "gpu"), str(FAKES / "cuda_python")]
     arguments = ["--configs", "C8", "--targets", "torch", "trt-fp16", "trt-int8", "--weights", str(small_weights)]
-    arguments += ["--data", str(faces), "--runs", "20", "--seconds", "0", "--threads", "1"]
+    arguments += ["--data", str(faces), "--runs", "40", "--seconds", "0", "--threads", "1"]
     done = subprocess.run(
         [sys.executable, "-c", BENCH, *arguments, "--out", str(tmp_path / "out")],
         capture_output=True,
@@ -35,3 +37,6 @@ def test_engines_are_built_measured_and_compared(
     assert rows["trt-fp16"]["agreement"] == 1.0
     assert rows["trt-int8"]["agreement"] > 0.8
     assert all(row["p50_ms"] > 0 for row in rows.values())
+    runs = recorded.read(tmp_path / "out" / "recorded")
+    assert [(run.target, run.variant) for run in runs] == [("trt-fp16", "C8"), ("trt-int8", "C8")]
+    assert all(len(run.samples_ns) >= 3 * 40 for run in runs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -245,13 +246,13 @@ def test_a_machine_that_cannot_build_says_why_and_exits_3(
 
 
 def test_a_broken_tensorrt_is_told_from_a_missing_one(
-    put_in: Callable[..., None], export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    put_in: Callable[..., None], export: Export, tmp_path: Path
 ) -> None:
     put_in("tensorrt", "cuda")
     broken = tmp_path / "broken" / "tensorrt"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libnvdla_compiler.so: cannot open shared object file')")
-    monkeypatch.syspath_prepend(str(broken.parent))
+    sys.path.insert(0, str(broken.parent))
     with pytest.raises(
         TargetUnavailable,
         match=r"the package tensorrt is installed and cannot be imported \(libnvdla_compiler.so: cannot open shared",
