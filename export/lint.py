@@ -19,7 +19,7 @@ from onnx import TensorProto, numpy_helper
 
 from lc2fer.errors import LintError
 from lc2fer.fuse import CENTRE
-from lc2fer.recipe import HALF_SCALES, NEWEST_OPSET, Recipe
+from lc2fer.recipe import HALF_SCALES, NEWEST_OPSET, Recipe, means
 
 from .onnx import INPUT
 
@@ -141,7 +141,7 @@ def _kept(graph: _Graph) -> Iterator[tuple[str, str]]:
             if graph.dequantizer(name) is not None:
                 yield layer, f"{what} quantised, expected float: the recipe keeps this layer"
     for name in graph.recipe.kept:
-        if not any(layer == name or layer.endswith(f".{name}") for layer in graph.convolutions):
+        if not any(means(name, layer) for layer in graph.convolutions):
             yield name, "the recipe keeps this layer, and there is none of that name"
 
 

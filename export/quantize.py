@@ -23,7 +23,7 @@ from onnx import helper, numpy_helper
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import UsageError
-from lc2fer.recipe import Calibration, Recipe
+from lc2fer.recipe import Calibration, Recipe, means
 
 from . import onnx as float_onnx
 from . import ranges
@@ -203,7 +203,7 @@ def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
 def _check_kept(layers: Iterable[str], recipe: Recipe) -> None:
     known = list(layers)
     for name in recipe.kept:
-        if not any(replace(recipe, kept=(name,)).keeps(layer) for layer in known):
+        if not any(means(name, layer) for layer in known):
             raise UsageError(
                 f"There is no layer {name!r} to keep in float. Expected one of {', '.join(known)}. Correct the recipe."
             )

@@ -58,8 +58,7 @@ class Simulation:
     def __init__(
         self, parent: Artifact, recipe: Recipe, calibration: CalibrationSet, images: Iterable[NDArray[np.float32]]
     ) -> None:
-        self.kept = recipe.kept  # whatever is tried
-        self.recipe = replace(recipe, kept=(), rest="fp32", form="transpose", opset=18)  # forms have the same numbers
+        self.recipe = replace(recipe, rest="fp32", form="transpose", opset=18)  # the other forms round much alike
         self.images = images
         with tempfile.TemporaryDirectory() as folder:
             self.model, self.layers = quantize.quantized(parent, self.recipe, calibration, Path(folder) / "float.onnx")
@@ -69,14 +68,14 @@ class Simulation:
         """Logits [N,7] with all layers quantised but those and the ones that the recipe keeps."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
-        quantize.insert(model, self.layers, replace(self.recipe, kept=tuple(dict.fromkeys((*self.kept, *kept)))))
+        quantize.insert(model, self.layers, replace(self.recipe, kept=tuple(dict.fromkeys((*self.recipe.kept, *kept)))))
         return self._run(model)
 
     def ranking(self) -> list[Damage]:
         """Every layer that the recipe does not keep, the most damaging first."""
         found = []
         for layer in self.layers:
-            if {layer, layer.rpartition(".")[2]} & set(self.kept):
+            if self.recipe.keeps(layer):
                 continue
             logits = self.logits([other for other in self.layers if other != layer])
             same = metrics.predictions(self.reference) == metrics.predictions(logits)

@@ -47,6 +47,11 @@ class Calibration:
             )
 
 
+def means(name: str, layer: str) -> bool:
+    """Whether a recipe's name is that layer's, or the last part of it."""
+    return layer == name or layer.endswith(f".{name}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Precision, graph form and calibration of one artifact.
@@ -113,7 +118,7 @@ class Recipe:
 
     def keeps(self, layer: str) -> bool:
         """Whether that convolution stays in float in an int8 graph."""
-        return any(layer == name or layer.endswith(f".{name}") for name in self.kept)
+        return any(means(name, layer) for name in self.kept)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's form."""
