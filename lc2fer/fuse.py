@@ -45,8 +45,7 @@ class Standardise(nn.Module):
 
     def standard(self, x: Tensor) -> Tensor:
         if not self.folded:
-            x = x.permute(0, 2, 3, 1)  # NCHW -> NHWC
-            return functional.layer_norm(x, (x.shape[-1],), eps=EPS).permute(0, 3, 1, 2)
+            return _channel_norm(x)
         mean = x.mean(dim=1, keepdim=True)
         variance = functional.relu(_mean_square(x) - mean * mean)  # rounding may take it below zero
         return x * torch.rsqrt(variance + EPS)
@@ -64,11 +63,16 @@ class StandardiseStem(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x.float()
         if not self.folded:
-            y = y.permute(0, 2, 3, 1)  # NCHW -> NHWC
-            y = functional.layer_norm(y, (y.shape[-1],), self.weight, self.bias, EPS).permute(0, 3, 1, 2)
+            y = _channel_norm(y, self.weight, self.bias)
         else:
             y = y * torch.rsqrt(_mean_square(y) + EPS) * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
         return y.to(x.dtype)
+
+
+def _channel_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+    """LayerNorm over the channels of [N,C,H,W]: one LayerNormalization node between transposes."""
+    x = x.permute(0, 2, 3, 1)  # NCHW -> NHWC
+    return functional.layer_norm(x, (x.shape[-1],), weight, bias, EPS).permute(0, 3, 1, 2)
 
 
 def _mean_square(x: Tensor) -> Tensor:
