@@ -89,3 +89,31 @@ def write_faces() -> Callable[..., Path]:
 def noise_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 20 training and 5 test pictures a class, 32x32, in the official layout. Not to be changed."""
     return write_noise_faces(tmp_path_factory.mktemp("faces") / "noise", train=20, test=5)
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """C8 whose LayerNorms, GRNs and biases do something, for 32x32 pixels."""
+    import torch
+
+    from lc2fer import checkpoint
+    from lc2fer.inputs import InputSpec
+    from lc2fer.model import build
+    from lc2fer.variants import VARIANTS
+
+    torch.manual_seed(3)
+    network = build(VARIANTS["C8"])
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if "norm" in name or "grn" in name or "bias" in name:
+                value.add_(0.3 * torch.randn_like(value))
+            elif "head" in name:
+                value.mul_(30)  # logits as far apart as a trained network's
+    folder = tmp_path_factory.mktemp("small")
+    return checkpoint.save(network, folder, "mine", input_spec=InputSpec(size=32), training={"epoch": 1}).path
+
+
+@pytest.fixture(scope="session")
+def small_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[..., Path]) -> Path:
+    """60 training and 3 test pictures a class, 32x32: 84 images of D^v."""
+    return write_faces(tmp_path_factory.mktemp("small") / "faces", train=60, test=3)

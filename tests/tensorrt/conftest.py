@@ -12,11 +12,8 @@ from types import ModuleType
 import pytest
 from lc2fer.export.pipeline import Pipeline
 
-from lc2fer import checkpoint, engine
+from lc2fer import engine
 from lc2fer.artifact import Artifact
-from lc2fer.inputs import InputSpec
-from lc2fer.model import build
-from lc2fer.variants import VARIANTS
 
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
 _NAMES = ("tensorrt", "pycuda", "cuda", "fake_gpu")
@@ -63,29 +60,6 @@ def gpu(request: pytest.FixtureRequest, put_in: Callable[..., None]) -> Iterator
     module = importlib.import_module("fake_gpu")
     yield module
     assert module.left() == []
-
-
-@pytest.fixture(scope="session")
-def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """C8 for 32x32 pixels, its logits as far apart as a trained network's."""
-    import torch
-
-    torch.manual_seed(3)
-    network = build(VARIANTS["C8"])
-    with torch.no_grad():
-        for name, value in network.named_parameters():
-            if "norm" in name or "grn" in name or "bias" in name:
-                value.add_(0.3 * torch.randn_like(value))
-            elif "head" in name:
-                value.mul_(30)
-    folder = tmp_path_factory.mktemp("small")
-    return checkpoint.save(network, folder, "mine", input_spec=InputSpec(size=32), training={"epoch": 1}).path
-
-
-@pytest.fixture(scope="session")
-def small_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[..., Path]) -> Path:
-    """60 training and 3 test pictures a class, 32x32: 84 images of D^v."""
-    return write_faces(tmp_path_factory.mktemp("small") / "faces", train=60, test=3)
 
 
 @pytest.fixture(scope="session")
