@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import onnxruntime
@@ -15,13 +14,13 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.session import check_batch
+from lc2fer.session import Closing, check_batch
 
 # Nodes that change how numbers are stored and compute nothing.
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
 
 
-class OnnxRuntimeSession:
+class OnnxRuntimeSession(Closing):
     """An ONNX file with a static batch; longer batches run piece by piece."""
 
     def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
@@ -88,14 +87,6 @@ class OnnxRuntimeSession:
 
     def close(self) -> None:
         del self._session
-
-    def __enter__(self) -> OnnxRuntimeSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load(artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> OnnxRuntimeSession:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 
 import numpy as np
 import openvino
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.session import check_batch
+from lc2fer.session import Closing, check_batch
 
 # Asked for by precision; the plugin runs bf16 for f16 where the CPU has it, and f32 elsewhere.
 _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f16"}
@@ -19,7 +18,7 @@ _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f16"}
 _MOVES = {"Input", "Output", "Const", "Reorder", "Reshape", "Transpose", "Convert"}  # layers that compute nothing
 
 
-class OpenVinoSession:
+class OpenVinoSession(Closing):
     """An IR with a static batch; longer batches run piece by piece."""
 
     def __init__(self, artifact: Artifact, threads: int | None) -> None:
@@ -67,14 +66,6 @@ class OpenVinoSession:
 
     def close(self) -> None:
         del self._logits, self._request, self._compiled
-
-    def __enter__(self) -> OpenVinoSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> OpenVinoSession:

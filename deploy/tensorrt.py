@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from lc2fer import engine as engines
 from lc2fer.artifact import Artifact
 from lc2fer.engine import LIBRARIES, Unusable
 from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
-from lc2fer.session import check_batch
+from lc2fer.session import Closing, check_batch
 
 from .cuda import Buffer, Cuda, open_cuda
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from tensorrt import ICudaEngine, Runtime, _Module
 
 
-class TensorRtSession:
+class TensorRtSession(Closing):
     """An engine with a static batch of 1, or an open one that runs 1; longer batches run piece by piece.
 
     One thread at a time. `replays` tells whether a run is one launch of a captured CUDA graph.
@@ -126,14 +125,6 @@ class TensorRtSession:
 
     def _closed(self) -> None:
         raise Lc2ferError(f"{self.artifact.path} was closed. An open session was expected. Open it again.")
-
-    def __enter__(self) -> TensorRtSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> TensorRtSession:

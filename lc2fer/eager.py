@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
 from lc2fer.model import normalize
-from lc2fer.session import check_batch
+from lc2fer.session import Closing, check_batch
 
 _CHUNK = 64  # images at once; bounds memory
 
 
-class EagerSession:
+class EagerSession(Closing):
     """A checkpoint in PyTorch on the CPU."""
 
     def __init__(self, artifact: Artifact, threads: int | None) -> None:
@@ -48,14 +47,6 @@ class EagerSession:
 
     def close(self) -> None:
         del self._network
-
-    def __enter__(self) -> EagerSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> EagerSession:
