@@ -25,6 +25,7 @@ COMMANDS = MappingProxyType(
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "predict": ("lc2fer.predict", "export"),
+        "deploy": ("lc2fer.deploy.command", "export"),
     }
 )
 
@@ -90,3 +91,7 @@ def bench() -> int:
 
 def predict() -> int:
     return run("predict")
+
+
+def deploy() -> int:
+    return run("deploy")

@@ -31,9 +31,18 @@ class Exporter(Protocol):
 
 
 def exporter(
-    config: str, out: Path, *, weights: Path | None, data: str, images: str, say: Callable[[str], None]
+    config: str,
+    out: Path,
+    *,
+    weights: Path | None,
+    data: str,
+    images: str,
+    calibration_images: int | None = None,
+    say: Callable[[str], None],
 ) -> Exporter:
     """The exporter of a variant; importing it needs torch and the packages of the targets that it is asked for."""
     pipeline: Any = importlib.import_module("lc2fer.export.pipeline").Pipeline
-    made: Exporter = pipeline(config, out, weights=weights, data=data, images=images, say=say)
+    made: Exporter = pipeline(
+        config, out, weights=weights, data=data, images=images, calibration_images=calibration_images, say=say
+    )
     return made

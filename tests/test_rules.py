@@ -181,7 +181,7 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
     declared = pyproject["project"]["scripts"]
     installed = {entry.name: entry.value for entry in metadata.distribution("lc2fer").entry_points}
     assert installed == declared
-    assert set(declared) == {"lc2fer-train", "lc2fer-export", "lc2fer-bench", "lc2fer-predict"}
+    assert set(declared) == {"lc2fer-train", "lc2fer-export", "lc2fer-bench", "lc2fer-predict", "lc2fer-deploy"}
 
 
 @pytest.mark.parametrize("command", ["train", "export", "bench", "predict"])

@@ -1,0 +1,253 @@
+"""A bundle: one tar with all that a device needs to build, verify and run a variant; read as untrusted data.
+
+`bundle.json`, its first member, names every other one with its size and sha256. The golden faces are drawn, so a bundle
+shows nobody's face.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact, FileRecord
+from lc2fer.errors import ArtifactError
+from lc2fer.inputs import InputSpec
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+IMAGES = "golden.images"  # uint8 [N,H,W,3], raw
+LOGITS = "golden.logits"  # float32 [N,classes], little endian, raw
+_MANIFEST_LIMIT = 1_000_000  # bytes
+_SIZE_LIMIT = 200_000_000  # bytes of all members; C1, the largest, needs about 40 MB
+_FILES_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a bundle and the least SQNR, in dB, that it must show on the golden faces."""
+
+    file: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An unpacked bundle, every byte of it checked."""
+
+    folder: Path
+    variant: str
+    input_spec: InputSpec
+    parent_sha256: str  # of the trained weights
+    files: tuple[FileRecord, ...]
+    models: tuple[Model, ...]
+
+    def artifact(self, model: Model) -> Artifact:
+        """That model with its manifest; raises ArtifactError where the two differ."""
+        return artifacts.load(self.folder / model.file)
+
+    @property
+    def golden(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Images float32 [N,3,H,W] in 0..255 and the trained network's logits float32 [N,classes]."""
+        size, classes = self.input_spec.size, len(self.input_spec.labels)
+        pixels = np.frombuffer((self.folder / IMAGES).read_bytes(), np.uint8)
+        logits = np.frombuffer((self.folder / LOGITS).read_bytes(), "<f4")
+        count = len(logits) // classes
+        if count == 0 or len(pixels) != count * size * size * 3 or len(logits) != count * classes:
+            raise ArtifactError(
+                f"{self.folder} has golden faces of {len(pixels):,} bytes and {len(logits):,} logits, which do not "
+                f"belong together. Expected {size * size * 3:,} bytes and {classes} logits a face. Make it again."
+            )
+        images = pixels.reshape(count, size, size, 3).transpose(0, 3, 1, 2)  # NHWC -> NCHW
+        return np.ascontiguousarray(images, np.float32), logits.reshape(count, classes).astype(np.float32)
+
+
+def write(
+    path: Path,
+    files: Sequence[Path],
+    *,
+    variant: str,
+    input_spec: InputSpec,
+    parent_sha256: str,
+    models: Sequence[Model],
+) -> None:
+    """Write the tar, whole or not at all. Equal files give equal bytes: no times, no owners, sorted names."""
+    ordered = sorted(files, key=lambda file: file.name)
+    manifest = {
+        "format": FORMAT,
+        "variant": variant,
+        "input_spec": input_spec.to_json(),
+        "parent_sha256": parent_sha256,
+        "models": [vars(model) for model in models],
+        "files": [vars(artifacts.record_of(file)) for file in ordered],
+    }
+    with artifacts.staged(path.parent) as staging:
+        with tarfile.open(staging / path.name, "w", format=tarfile.USTAR_FORMAT) as tar:
+            _add(tar, MANIFEST, json.dumps(manifest, indent=1).encode())
+            for file in ordered:
+                _add(tar, file.name, file.read_bytes())
+        os.replace(staging / path.name, path)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Bundle]:
+    """That bundle, unpacked for as long as it is used; a folder made by `unpack` is used as it is.
+
+    Raises ArtifactError as `unpack` does.
+    """
+    if path.is_dir():
+        yield load(path)
+        return
+    with artifacts.staged(path.parent) as staging:
+        yield _unpack(path, staging)
+
+
+def unpack(path: Path, folder: Path) -> Bundle:
+    """Unpack to a folder, whole or not at all; what another bundle left there is replaced.
+
+    Raises ArtifactError for a file that is missing, truncated, no bundle, or holds anything that its manifest does not
+    name by a plain name, its size and its sha256.
+    """
+    with artifacts.staged(folder.parent) as staging:
+        fresh = staging / folder.name
+        fresh.mkdir()
+        _unpack(path, fresh)
+        if folder.exists():
+            load(folder)  # nothing but a bundle is replaced
+            os.replace(folder, staging / "old")
+        os.replace(fresh, folder)
+    return load(folder)
+
+
+def load(folder: Path) -> Bundle:
+    """The bundle unpacked in that folder, every file checked; raises ArtifactError."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(f"{folder} holds no {MANIFEST}. Expected an unpacked bundle. Name the bundle's own file.")
+    bundle = _parse(path.read_bytes()[: _MANIFEST_LIMIT + 1], folder, str(folder))
+    for record in bundle.files:
+        file = folder / record.name
+        if not file.is_file() or file.stat().st_size != record.size_bytes or artifacts.hash_file(file) != record.sha256:
+            raise _differs(file.name, str(folder))
+    return bundle
+
+
+def _unpack(path: Path, folder: Path) -> Bundle:
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path} is missing. Expected a bundle. Make one where the weights are: lc2fer-deploy bundle --config C6."
+        )
+    try:
+        with tarfile.open(path, "r:") as tar:
+            first = tar.next()
+            if first is None or first.name != MANIFEST or not first.isreg() or first.size > _MANIFEST_LIMIT:
+                raise ArtifactError(
+                    f"{path} does not begin with {MANIFEST}. Expected a bundle of lc2fer-deploy. Make it again."
+                )
+            text = _content(tar, first).read()
+            bundle = _parse(text, folder, str(path))
+            wanted = {record.name: record for record in bundle.files}
+            for member in iter(tar.next, None):
+                record = wanted.pop(member.name, None)
+                if record is None or not member.isreg() or member.size != record.size_bytes:
+                    raise _differs(member.name, str(path))
+                _copy(_content(tar, member), folder / record.name, record, str(path))
+            if wanted:
+                raise _differs(min(wanted), str(path))
+            (folder / MANIFEST).write_bytes(text)
+            return bundle
+    except (tarfile.TarError, EOFError) as error:
+        raise ArtifactError(
+            f"{path} cannot be read as a bundle ({error}). It may be truncated. Copy it again, or make it again."
+        ) from None
+
+
+def _parse(text: bytes, folder: Path, place: str) -> Bundle:
+    """The manifest's claims, checked for form: plain names, sane sizes, models among the files."""
+    try:
+        fields: Mapping[str, Any] = json.loads(text)
+        if fields["format"] != FORMAT:
+            raise ArtifactError(
+                f"{place} is a bundle of format {fields['format']!r}. This version reads format {FORMAT}. Install the "
+                "version that made it, or make the bundle again."
+            )
+        records = tuple(
+            FileRecord(str(each["name"]), str(each["sha256"]), int(each["size_bytes"])) for each in fields["files"]
+        )
+        bundle = Bundle(
+            folder=folder,
+            variant=str(fields["variant"]),
+            input_spec=InputSpec.from_json(fields["input_spec"]),
+            parent_sha256=str(fields["parent_sha256"]),
+            files=records,
+            models=tuple(Model(str(each["file"]), float(each["sqnr_db"])) for each in fields["models"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{place} has a damaged {MANIFEST} ({type(error).__name__}: {error}). Expected what lc2fer-deploy bundle "
+            "writes. Make the bundle again."
+        ) from None
+    names = [record.name for record in records]
+    odd = [
+        name
+        for name in names
+        if name in {"", ".", "..", MANIFEST} or "/" in name or "\\" in name or not name.isprintable() or len(name) > 99
+    ]
+    if odd or len(set(names)) < len(names):
+        raise ArtifactError(
+            f"{place} names the file {(odd or names)[0]!r}. Expected plain names, each once. Do not use this bundle."
+        )
+    size = sum(record.size_bytes for record in records)
+    if len(names) > _FILES_LIMIT or size > _SIZE_LIMIT or any(record.size_bytes < 0 for record in records):
+        raise ArtifactError(
+            f"{place} claims {len(names)} files of {size:,} bytes. A bundle has at most {_FILES_LIMIT} files of "
+            f"{_SIZE_LIMIT:,} bytes. Do not use it."
+        )
+    missing = {IMAGES, LOGITS, *(model.file for model in bundle.models)} - set(names)
+    if missing or not bundle.models:
+        raise ArtifactError(
+            f"{place} lacks {', '.join(sorted(missing)) or 'models'}. Expected models and golden faces. "
+            "Make the bundle again."
+        )
+    return bundle
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
+    content = tar.extractfile(member)
+    assert content is not None  # a regular file has content
+    return content  # type: ignore[return-value]  # typeshed says IO[bytes]
+
+
+def _copy(source: BinaryIO, target: Path, record: FileRecord, place: str) -> None:
+    digest = hashlib.sha256()
+    with target.open("xb") as file:
+        while chunk := source.read(1 << 20):
+            digest.update(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != record.sha256:
+        raise _differs(record.name, place)
+
+
+def _differs(name: str, place: str) -> ArtifactError:
+    return ArtifactError(
+        f"{place}: {name!r} is not what {MANIFEST} describes. It was changed, truncated, or is missing or foreign. "
+        "Copy the bundle again, or make it again."
+    )
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    info.mode = 0o644
+    tar.addfile(info, io.BytesIO(content))

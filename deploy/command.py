@@ -1,0 +1,146 @@
+"""lc2fer-deploy: bundles for devices, and their proof on the device."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tabulate import tabulate  # type: ignore[import-untyped]
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
+from lc2fer.errors import ArtifactError
+from lc2fer.session import open_session
+
+from . import bundle, golden
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    making = verbs.add_parser(
+        "bundle", help="where the weights are: write one file with all that a device needs (needs torch)"
+    )
+    making.add_argument("--config", default="C6", metavar="NAME", help="C1 ... C8 (default: C6)")
+    making.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
+    making.add_argument("--data", default="synthetic", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    making.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    making.add_argument(
+        "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
+    )
+    making.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    unpacking = verbs.add_parser("unpack", help="check a bundle and unpack it")
+    unpacking.add_argument("bundle", type=Path, metavar="BUNDLE")
+    unpacking.add_argument("--to", type=Path, metavar="DIR", help="default: a folder beside it, named after it")
+    verifying = verbs.add_parser(
+        "verify",
+        help="run golden faces through its models and compare with the trained network; exit 1 on a difference",
+    )
+    verifying.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
+    verifying.add_argument(
+        "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
+    )
+    verifying.add_argument("--threads", type=int, metavar="N")
+    return parser
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run the command; returns the last line's document."""
+    given = _parser().parse_args(arguments)
+    if given.verb == "bundle":
+        return _bundle(given)
+    if given.verb == "unpack":
+        return _unpack(given)
+    with bundle.opened(given.bundle) as opened:
+        return _verify(opened, given.model, given.threads)
+
+
+def _bundle(given: argparse.Namespace) -> dict[str, Any]:
+    from . import making
+
+    console = Console(stderr=True)
+    with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours
+        path, verdicts = making.make(
+            given.config,
+            given.out,
+            weights=given.weights,
+            data=given.data,
+            images=given.images,
+            calibration_images=given.calibration_images,
+            say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
+        )
+    print(_table(verdicts))
+    return {
+        "bundle": str(path),
+        "size_bytes": path.stat().st_size,
+        "sha256": artifacts.hash_file(path),
+        "models": [verdict.to_json() for verdict in verdicts],
+    }
+
+
+def _unpack(given: argparse.Namespace) -> dict[str, Any]:
+    folder = given.to or given.bundle.with_suffix("")
+    if folder == given.bundle:
+        folder = folder.with_name(folder.name + "-unpacked")
+    unpacked = bundle.unpack(given.bundle, folder)
+    return {"folder": str(folder), "variant": unpacked.variant, "files": [record.name for record in unpacked.files]}
+
+
+def _verify(unpacked: bundle.Bundle, other: Path | None, threads: int | None) -> dict[str, Any]:
+    """Judge the models on the golden faces; the document's exit code is 1 where one fails."""
+    images, reference = unpacked.golden
+    verdicts = []
+    for artifact, needed in _asked(unpacked, other):
+        with open_session(artifact, threads=threads) as session:
+            verdicts.append(golden.judge(artifact.path.name, reference, session.run(images), needed))
+    print(_table(verdicts))
+    labels = unpacked.input_spec.labels
+    failed = next((verdict for verdict in verdicts if not verdict.passed), None)
+    if failed is not None:
+        if not failed.finite:
+            what = "it gives NaN or infinity"
+        elif failed.wrong:
+            what = f"golden face {failed.wrong[0]} is no longer {labels[reference[failed.wrong[0]].argmax()]}"
+        else:
+            what = f"{failed.sqnr_db} dB of logit SQNR where {failed.needed_db} are needed"
+        print(f"{failed.model} differs from the trained network here: {what}. Do not use it on this device.")
+    return {
+        "variant": unpacked.variant,
+        "models": [verdict.to_json() for verdict in verdicts],
+        "exit_code": 0 if failed is None else 1,
+    }
+
+
+def _asked(unpacked: bundle.Bundle, other: Path | None) -> list[tuple[Artifact, float]]:
+    """What to judge and the SQNR that each needs: the bundle's models, or one that was made from them."""
+    own = [(unpacked.artifact(model), model.sqnr_db) for model in unpacked.models]
+    if other is None:
+        return own
+    given = artifacts.load(other)
+    precision = given.recipe.precision if given.recipe is not None else "fp32"
+    related = {unpacked.parent_sha256, *(artifact.sha256 for artifact, _ in own)}
+    needed = [db for artifact, db in own if artifact.recipe is not None and artifact.recipe.precision == precision]
+    if given.parent_sha256 not in related or not needed:
+        raise ArtifactError(
+            f"{other} was not made from this bundle's weights ({unpacked.parent_sha256[:12]}...), or in another "
+            "precision than fp16 and int8. Expected one of the bundle's own. Build it from the bundle's files."
+        )
+    return [(given, min(needed))]
+
+
+def _table(verdicts: list[golden.Verdict]) -> str:
+    rows = [
+        [
+            verdict.model,
+            f"{verdict.sqnr_db:.1f}" if verdict.finite else "not finite",
+            f"{verdict.needed_db:.1f}",
+            f"{verdict.decided - len(verdict.wrong)}/{verdict.decided}",
+            "ok" if verdict.passed else "FAILED",
+        ]
+        for verdict in verdicts
+    ]
+    return str(tabulate(rows, ["model", "SQNR dB", "needed", "same answers", ""], disable_numparse=True))

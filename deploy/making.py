@@ -1,0 +1,107 @@
+"""Making a bundle, where the weights are; needs what lc2fer-export needs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
+from lc2fer.errors import ParityError
+from lc2fer.exporting import exporter
+from lc2fer.session import open_session
+
+from . import bundle, golden, wheel
+from .bundle import Model
+
+# What engines are built from, TensorRT's FP16 and both of its INT8 forms; ONNX Runtime runs each of them too.
+TARGETS = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16")
+
+# What the wheel needs on a device, as wheels for aarch64 Linux exist; CPython 3.10 is JetPack 6's, 3.12 JetPack 7's.
+_REQUIREMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {  # package -> for Python 3.10, for newer ones
+        "numpy": ("2.2.6", "2.4.6"),
+        "onnxruntime": ("1.23.2", "1.32.0"),
+        "pillow": ("12.3.0", "13.0.0"),
+        "rich": ("15.0.0", "15.0.0"),
+        "tabulate": ("0.10.0", "0.10.0"),
+    }
+)
+
+
+def make(
+    config: str,
+    out: Path,
+    *,
+    weights: Path | None,
+    data: str,
+    images: str,
+    calibration_images: int | None = None,
+    say: Callable[[str], None],
+) -> tuple[Path, list[golden.Verdict]]:
+    """Write `<out>/<config>.bundle` and return it with what its models answer to the golden faces.
+
+    Raises what an export raises, and ParityError where a model's answers to the golden faces are not its parent's.
+    """
+    exports = exporter(
+        config, out, weights=weights, data=data, images=images, calibration_images=calibration_images, say=say
+    )
+    parent = exports.export("torch")
+    made = [exports.export(target) for target in TARGETS]
+    pixels = golden.faces(parent.input_spec)
+    reference = _logits(parent, pixels)
+    models, verdicts = [], []
+    for each in made:
+        assert each.recipe is not None
+        logits = _logits(each, pixels, optimize=False)
+        model = Model(each.path.name, golden.floor_db(reference, logits, each.recipe.precision))
+        verdict = golden.judge(each.path.name, reference, logits, model.sqnr_db)
+        if not verdict.passed:
+            raise ParityError(
+                f"{each.path.name} answers {len(verdict.wrong)} of {verdict.decided} golden faces otherwise than the "
+                f"trained network, at {verdict.sqnr_db} dB. The same answers were expected. No bundle was written; "
+                "export it with other calibration images."
+            )
+        models.append(model)
+        verdicts.append(verdict)
+    path = out / f"{config}.bundle"
+    with artifacts.staged(out) as staging:
+        (staging / bundle.IMAGES).write_bytes(pixels.tobytes())
+        (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
+        (staging / "requirements.txt").write_text(requirements(), encoding="utf-8")
+        wheel.write(staging)
+        for each in made:
+            for file in (each.path, each.manifest_path):
+                shutil.copyfile(file, staging / file.name)
+        bundle.write(
+            path,
+            [file for file in staging.iterdir() if file.is_file()],
+            variant=config,
+            input_spec=parent.input_spec,
+            parent_sha256=parent.sha256,
+            models=models,
+        )
+    return path, verdicts
+
+
+def requirements() -> str:
+    """A list for pip -r, pinned for both Pythons."""
+    lines = []
+    for package, (old, new) in _REQUIREMENTS.items():
+        if old == new:
+            lines.append(f"{package}=={new}")
+        else:
+            lines.append(f"{package}=={old}; python_version < '3.11'")
+            lines.append(f"{package}=={new}; python_version >= '3.11'")
+    return "\n".join([*lines, ""])
+
+
+def _logits(artifact: Artifact, pixels: NDArray[np.uint8], **options: bool) -> NDArray[np.float32]:
+    batch = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)  # NHWC -> NCHW
+    with open_session(artifact, **options) as session:
+        return session.run(batch)

@@ -1,0 +1,55 @@
+"""The wheel that a bundle carries: this installation's own code without the weights, the same bytes every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from lc2fer.errors import TargetUnavailable
+
+_PACKAGES = ("lc2fer", "lc2fer.data", "lc2fer.deploy", "lc2fer.export", "lc2fer.benchmarks")
+_LEFT_OUT = {"__pycache__", "weights"}
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
+
+
+def write(folder: Path) -> Path:
+    """Write `lc2fer-<version>-py3-none-any.whl` (the format of PEP 427) and return its path."""
+    distribution = metadata.distribution("lc2fer")
+    info = f"lc2fer-{distribution.version}.dist-info"
+    files = dict(_sources())
+    files[f"{info}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
+    files[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
+    files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: lc2fer\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in sorted(files.items())]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    path = folder / f"lc2fer-{distribution.version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in sorted(files.items()):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return path
+
+
+def _sources() -> list[tuple[str, bytes]]:
+    found = []
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise TargetUnavailable(
+                f"This installation has no {package}. A bundle carries the whole package. Install lc2fer again."
+            )
+        folder = Path(spec.submodule_search_locations[0])
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and path.name not in _LEFT_OUT:
+                found.append((f"{package.replace('.', '/')}/{path.name}", path.read_bytes()))
+    return found
+
+
+def _digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
