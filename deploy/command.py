@@ -16,7 +16,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
 
-from . import bundle, golden
+from . import bundle, doctor, golden
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
     verifying.add_argument("--threads", type=int, metavar="N")
+    examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
+    examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
     return parser
 
 
@@ -55,6 +57,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return _bundle(given)
     if given.verb == "unpack":
         return _unpack(given)
+    if given.verb == "doctor":
+        return _doctor(table=not given.json)
     with bundle.opened(given.bundle) as opened:
         return _verify(opened, given.model, given.threads)
 
@@ -88,6 +92,22 @@ def _unpack(given: argparse.Namespace) -> dict[str, Any]:
         folder = folder.with_name(folder.name + "-unpacked")
     unpacked = bundle.unpack(given.bundle, folder)
     return {"folder": str(folder), "variant": unpacked.variant, "files": [record.name for record in unpacked.files]}
+
+
+def _doctor(*, table: bool) -> dict[str, Any]:
+    """What was found; the document's exit code is 1 where there is a problem."""
+    findings = doctor.examine()
+    if table:
+        print(
+            tabulate([[each.what, each.state, each.text] for each in findings], disable_numparse=True, tablefmt="plain")
+        )
+        for each in findings:
+            if each.mend is not None:
+                print(f"{each.what}: {each.mend}")
+    return {
+        "findings": [each.to_json() for each in findings],
+        "exit_code": int(any(each.state == "problem" for each in findings)),
+    }
 
 
 def _verify(unpacked: bundle.Bundle, other: Path | None, threads: int | None) -> dict[str, Any]:
