@@ -130,6 +130,12 @@ def unpack(path: Path, folder: Path) -> Bundle:
     return load(folder)
 
 
+def of(path: Path) -> tuple[FileRecord, ...]:
+    """What a bundle says that it holds, without unpacking it; raises ArtifactError as `unpack` does."""
+    with _tar(path) as tar:
+        return _parse(_manifest(tar, path), path.parent, str(path)).files
+
+
 def load(folder: Path) -> Bundle:
     """The bundle unpacked in that folder, every file checked; raises ArtifactError."""
     path = folder / MANIFEST
@@ -144,33 +150,43 @@ def load(folder: Path) -> Bundle:
 
 
 def _unpack(path: Path, folder: Path) -> Bundle:
+    with _tar(path) as tar:
+        text = _manifest(tar, path)
+        bundle = _parse(text, folder, str(path))
+        wanted = {record.name: record for record in bundle.files}
+        for member in iter(tar.next, None):
+            record = wanted.pop(member.name, None)
+            if record is None or not member.isreg() or member.size != record.size_bytes:
+                raise _differs(member.name, str(path))
+            _copy(_content(tar, member), folder / record.name, record, str(path))
+        if wanted:
+            raise _differs(min(wanted), str(path))
+        (folder / MANIFEST).write_bytes(text)
+        return bundle
+
+
+@contextmanager
+def _tar(path: Path) -> Iterator[tarfile.TarFile]:
     if not path.is_file():
         raise ArtifactError(
             f"{path} is missing. Expected a bundle. Make one where the weights are: lc2fer-deploy bundle --config C6."
         )
     try:
         with tarfile.open(path, "r:") as tar:
-            first = tar.next()
-            if first is None or first.name != MANIFEST or not first.isreg() or first.size > _MANIFEST_LIMIT:
-                raise ArtifactError(
-                    f"{path} does not begin with {MANIFEST}. Expected a bundle of lc2fer-deploy. Make it again."
-                )
-            text = _content(tar, first).read()
-            bundle = _parse(text, folder, str(path))
-            wanted = {record.name: record for record in bundle.files}
-            for member in iter(tar.next, None):
-                record = wanted.pop(member.name, None)
-                if record is None or not member.isreg() or member.size != record.size_bytes:
-                    raise _differs(member.name, str(path))
-                _copy(_content(tar, member), folder / record.name, record, str(path))
-            if wanted:
-                raise _differs(min(wanted), str(path))
-            (folder / MANIFEST).write_bytes(text)
-            return bundle
+            yield tar
     except (tarfile.TarError, EOFError) as error:
         raise ArtifactError(
             f"{path} cannot be read as a bundle ({error}). It may be truncated. Copy it again, or make it again."
         ) from None
+
+
+def _manifest(tar: tarfile.TarFile, path: Path) -> bytes:
+    first = tar.next()
+    if first is None or first.name != MANIFEST or not first.isreg() or first.size > _MANIFEST_LIMIT:
+        raise ArtifactError(
+            f"{path} does not begin with {MANIFEST}. Expected a bundle of lc2fer-deploy. Make it again."
+        )
+    return _content(tar, first).read()
 
 
 def _parse(text: bytes, folder: Path, place: str) -> Bundle:

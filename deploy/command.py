@@ -16,7 +16,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
 
-from . import bundle, doctor, golden
+from . import bundle, choice, doctor, golden
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,6 +36,12 @@ def _parser() -> argparse.ArgumentParser:
     unpacking = verbs.add_parser("unpack", help="check a bundle and unpack it")
     unpacking.add_argument("bundle", type=Path, metavar="BUNDLE")
     unpacking.add_argument("--to", type=Path, metavar="DIR", help="default: a folder beside it, named after it")
+    building = verbs.add_parser(
+        "build", help="build and prove the engines of a bundle here, and choose FP16 or INT8 by measurement"
+    )
+    building.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
+    building.add_argument("--engine", choices=tuple(choice.ENGINES), default="tensorrt", help="default: tensorrt")
+    building.add_argument("--threads", type=int, metavar="N", help="of ONNX Runtime")
     verifying = verbs.add_parser(
         "verify",
         help="run golden faces through its models and compare with the trained network; exit 1 on a difference",
@@ -57,6 +63,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return _bundle(given)
     if given.verb == "unpack":
         return _unpack(given)
+    if given.verb == "build":
+        return _build(given)
     if given.verb == "doctor":
         return _doctor(table=not given.json)
     with bundle.opened(given.bundle) as opened:
@@ -87,11 +95,38 @@ def _bundle(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unpack(given: argparse.Namespace) -> dict[str, Any]:
-    folder = given.to or given.bundle.with_suffix("")
-    if folder == given.bundle:
-        folder = folder.with_name(folder.name + "-unpacked")
+    folder = given.to or _beside(given.bundle)
     unpacked = bundle.unpack(given.bundle, folder)
     return {"folder": str(folder), "variant": unpacked.variant, "files": [record.name for record in unpacked.files]}
+
+
+def _beside(path: Path) -> Path:
+    """Where a bundle is unpacked if nothing else is told: C6.bundle -> C6."""
+    return path.with_suffix("") if path.suffix else path.with_name(path.name + "-unpacked")
+
+
+def _build(given: argparse.Namespace) -> dict[str, Any]:
+    console = Console(stderr=True)
+    place = given.bundle
+    if place.is_dir():
+        unpacked = bundle.load(place)
+    else:
+        folder = _beside(place)
+        there = (folder / bundle.MANIFEST).is_file() and bundle.of(place) == bundle.load(folder).files
+        unpacked = bundle.load(folder) if there else bundle.unpack(place, folder)
+    made = choice.choose(
+        unpacked,
+        given.engine,
+        threads=given.threads,
+        say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
+    )
+    rows = [
+        [each.file, "refused" if each.p50_ms is None else f"{each.p50_ms:.3f}", "<- runs" * (each.file == made.file)]
+        for each in made.candidates
+    ]
+    print(tabulate(rows, ["model", "p50 ms", ""], disable_numparse=True))
+    print(f"{made.file}: {made.why}")
+    return {"model": str(unpacked.folder / made.file), **made.to_json()}
 
 
 def _doctor(*, table: bool) -> dict[str, Any]:

@@ -38,8 +38,13 @@ class Verdict:
     def passed(self) -> bool:
         return self.finite and self.sqnr_db >= self.needed_db and not self.wrong
 
+    @property
+    def agreement(self) -> float:
+        """Share of the decided faces with the same answer."""
+        return 1.0 if self.decided == 0 else 1 - len(self.wrong) / self.decided
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "passed": self.passed}
+        return {**asdict(self), "wrong": list(self.wrong), "passed": self.passed}
 
 
 def faces(spec: InputSpec) -> NDArray[np.uint8]:

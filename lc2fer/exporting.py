@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,3 +46,15 @@ def exporter(
         config, out, weights=weights, data=data, images=images, calibration_images=calibration_images, say=say
     )
     return made
+
+
+def build_engine(
+    target: str, sources: Sequence[Artifact], out: Path, prove: Callable[[Artifact], Any], say: Callable[[str], None]
+) -> Artifact:
+    """The TensorRT engine of the first of these ONNX artifacts that builds here; neither torch nor onnx is needed.
+
+    `prove` gets the engine before it is kept and returns what its manifest is to say (sqnr_db, agreement, to_json), or
+    raises ParityError. Raises what lc2fer.export.engines.make does.
+    """
+    make: Callable[..., Artifact] = importlib.import_module("lc2fer.export.engines").make
+    return make(target, sources, out, prove, say)

@@ -1,0 +1,144 @@
+"""lc2fer-deploy build on the tests' TensorRT and GPU, and with ONNX Runtime: proven, measured, kept, reused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from lc2fer.deploy import bundle, choice, golden, making
+
+from lc2fer import cli
+from lc2fer.errors import ArtifactError
+
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Path:
+    """A bundle of a small C8. Not to be changed."""
+    out = tmp_path_factory.mktemp("choice")
+    return making.make(
+        "C8",
+        out,
+        weights=small_weights,
+        data=str(small_faces),
+        images="aligned",
+        calibration_images=40,
+        say=lambda text: None,
+    )[0]
+
+
+@pytest.fixture
+def unpacked(packed: Path, tmp_path: Path) -> bundle.Bundle:
+    return bundle.unpack(packed, tmp_path / "C8")
+
+
+@pytest.fixture
+def clocked(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """Takes the place of the stop watch: milliseconds by target."""
+    times = {"trt-fp16": 2.0, "trt-int8": 1.0, "onnx-fp16": 2.0, "onnx-int8": 3.0}
+
+    def measure(models: list[choice.Artifact], *rest: object) -> dict[str, float]:
+        return {each.path.name: times[each.target] for each in models}
+
+    monkeypatch.setattr(choice, "_measure", measure)
+    return times
+
+
+def test_engines_are_built_proven_and_chosen(
+    gpu: ModuleType, unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
+) -> None:
+    made = choice.choose(unpacked, "tensorrt", threads=None, say=said.append)
+    assert made.file == "C8-trt-int8.engine"
+    assert made.why == "INT8 is 2.00 times as fast as FP16, and needs 1.05"
+    assert [(each.target, each.refused, each.p50_ms) for each in made.candidates] == [
+        ("trt-fp16", None, 2.0),
+        ("trt-int8", None, 1.0),
+    ]
+    assert choice.chosen(unpacked.folder) == made
+    clocked.update({"trt-int8": 9.0})  # not measured again
+    assert choice.choose(unpacked, "tensorrt", threads=None, say=said.append) == made
+    assert said[-1] == "C8-trt-int8.engine: chosen before, from the same models"
+
+
+def test_slower_int8_is_not_chosen(
+    gpu: ModuleType, unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
+) -> None:
+    clocked["trt-int8"] = 1.95
+    made = choice.choose(unpacked, "tensorrt", threads=None, say=said.append)
+    assert made.file == "C8-trt-fp16.engine"
+    assert made.why == "INT8 is 1.03 times as fast as FP16, and needs 1.05"
+
+
+def test_int8_that_answers_otherwise_is_refused(
+    gpu: ModuleType,
+    unpacked: bundle.Bundle,
+    clocked: dict[str, float],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge = golden.judge
+
+    def broken(
+        model: str,
+        reference: np.ndarray,
+        logits: np.ndarray,
+        needed: float,  # type: ignore[type-arg]
+    ) -> golden.Verdict:
+        return judge(model, reference, np.roll(logits, 1, axis=1) if "int8" in model else logits, needed)
+
+    monkeypatch.setattr(golden, "judge", broken)
+    made = choice.choose(unpacked, "tensorrt", threads=None, say=said.append)
+    assert made.file == "C8-trt-fp16.engine"
+    assert made.why == "the only one that answers as the trained network does"
+    refused = made.candidates[1].refused or ""
+    assert refused.startswith("C8-trt-int8.engine answers ")
+    assert "It was not kept" in refused
+    assert not (unpacked.folder / "C8-trt-int8.engine").exists()
+
+
+def test_without_tensorrt_it_says_what_to_do(clean: None, packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["build", str(packed)]) == 3
+    assert capsys.readouterr().err == (
+        "TargetUnavailable: TensorRT cannot be used here: the package tensorrt is not installed. TensorRT 10.3 or "
+        "newer and its GPU were expected. Run lc2fer-deploy doctor and mend what it names, or build with --engine "
+        "onnxruntime.\n"
+    )
+
+
+def test_onnx_runtime_chooses_by_its_own_clock(
+    clean: None, unpacked: bundle.Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run("deploy", ["build", str(unpacked.folder), "--engine", "onnxruntime", "--threads", "1"]) == 0
+    *_, why, last = capsys.readouterr().out.splitlines()
+    document = json.loads(last)
+    half, eight = document["candidates"]
+    assert half["p50_ms"] > 0
+    speedup = half["p50_ms"] / eight["p50_ms"]
+    assert document["file"] == (eight if speedup >= 1.05 else half)["file"]
+    assert why == f"{document['file']}: {document['why']}"
+
+
+def test_a_damaged_verdict_is_made_again(
+    clean: None, unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
+) -> None:
+    with pytest.raises(ArtifactError, match=r"C8 has no choice.json. Expected the verdict of a build"):
+        choice.chosen(unpacked.folder)
+    made = choice.choose(unpacked, "onnxruntime", threads=1, say=said.append)
+    (unpacked.folder / choice.CHOICE).write_text('{"format": 1')
+    with pytest.raises(ArtifactError, match=r"choice.json is damaged"):
+        choice.chosen(unpacked.folder)
+    assert choice.choose(unpacked, "onnxruntime", threads=1, say=said.append) == made
+    assert choice.chosen(unpacked.folder) == made
+
+
+def test_other_threads_are_measured_again(
+    clean: None, unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
+) -> None:
+    choice.choose(unpacked, "onnxruntime", threads=1, say=said.append)
+    clocked["onnx-int8"] = 1.0
+    assert choice.choose(unpacked, "onnxruntime", threads=2, say=said.append).file == "C8-onnx-int8.onnx"
