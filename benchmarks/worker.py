@@ -195,6 +195,7 @@ def serve(work: Callable[[Link, Message], None]) -> None:
     except Exception as error:
         traceback.print_exc()
         link.send(event="error", type=type(error).__name__, text=str(error))
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is left to remove, and leaving may take engines a while
 
 
 def _stop(number: int, frame: Any) -> NoReturn:
