@@ -34,7 +34,7 @@ _WARM_UP_S = 0.5
 ENGINES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "tensorrt": {"trt-fp16": ("onnx-fp16",), "trt-int8": ("onnx-int8-fp16", "onnx-int8")},
-        "onnxruntime": {"onnx-fp16": ("onnx-fp16",), "onnx-int8": ("onnx-int8",)},
+        "onnxruntime": {"onnx-fp16": ("onnx-fp16",), "onnx-int8": ("onnx-int8",), "ort-int8": ("ort-int8",)},
     }
 )
 
@@ -155,17 +155,19 @@ def chosen(folder: Path) -> Choice:
 
 
 def _decide(engine: str, threads: int | None, candidates: Sequence[Candidate]) -> Choice:
-    """INT8, the last candidate, where it passed and is faster by MIN_SPEEDUP; else FP16."""
-    passed = [each for each in candidates if each.p50_ms is not None]
-    best, why = passed[0], "the only one that answers as the trained network does"
-    if len(passed) == 2:
-        half, eight = passed
-        assert half.p50_ms is not None
-        assert eight.p50_ms is not None
-        speedup = half.p50_ms / eight.p50_ms
+    """The fastest INT8 where it is faster than FP16 by MIN_SPEEDUP, or FP16 did not pass; else FP16."""
+    times = {each.target: each.p50_ms for each in candidates if each.p50_ms is not None}
+    files = {each.target: each.file for each in candidates}
+    eight = min((target for target in times if target.endswith("int8")), key=lambda target: times[target], default=None)
+    half = next((target for target in times if target.endswith("fp16")), None)
+    if half is None or eight is None:
+        best, why = half or eight, "nothing of the other precision answers as the trained network does"
+    else:
+        speedup = times[half] / times[eight]
         best = eight if speedup >= MIN_SPEEDUP else half
         why = f"INT8 is {speedup:.2f} times as fast as FP16, and needs {MIN_SPEEDUP}"
-    return Choice(engine, threads, best.file, why, tuple(candidates))
+    assert best is not None  # something was made
+    return Choice(engine, threads, files[best], why, tuple(candidates))
 
 
 def _kept(

@@ -19,8 +19,8 @@ from lc2fer.session import open_session
 from . import bundle, golden, wheel
 from .bundle import Model
 
-# What engines are built from, TensorRT's FP16 and both of its INT8 forms; ONNX Runtime runs each of them too.
-TARGETS = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16")
+# What engines are built from, TensorRT's FP16 and both of its INT8 forms, and ONNX Runtime's own INT8.
+TARGETS = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16", "ort-int8")
 
 # What the wheel needs on a device, as wheels for aarch64 Linux exist; CPython 3.10 is JetPack 6's, 3.12 JetPack 7's.
 _REQUIREMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
