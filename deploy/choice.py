@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, ParityError, TargetUnavailable
-from lc2fer.exporting import build_engine
+from lc2fer.exporting import make_engine
 from lc2fer.session import Session, open_session
 
 from . import golden
@@ -95,7 +95,7 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
         try:
             if engine == "tensorrt":
                 sources = [own[form][0] for form in forms]
-                made[target] = build_engine(target, sources, unpacked.folder, prove, say)
+                made[target] = make_engine(target, sources, unpacked.folder, prove, say)
                 if target not in verdicts:  # an engine that was built before
                     prove(made[target])
             else:

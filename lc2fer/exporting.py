@@ -48,7 +48,7 @@ def exporter(
     return made
 
 
-def build_engine(
+def make_engine(
     target: str, sources: Sequence[Artifact], out: Path, prove: Callable[[Artifact], Any], say: Callable[[str], None]
 ) -> Artifact:
     """The TensorRT engine of the first of these ONNX artifacts that builds here; neither torch nor onnx is needed.
