@@ -16,7 +16,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
 
-from . import bundle, choice, doctor, golden
+from . import bundle, choice, doctor, golden, run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
     verifying.add_argument("--threads", type=int, metavar="N")
+    run.add_arguments(verbs.add_parser("run", help="watch a camera, a video or a folder, or pictures from the browser"))
     examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
     examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
     return parser
@@ -65,6 +66,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return _unpack(given)
     if given.verb == "build":
         return _build(given)
+    if given.verb == "run":
+        return run.main(given)
     if given.verb == "doctor":
         return _doctor(table=not given.json)
     with bundle.opened(given.bundle) as opened:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -63,11 +63,7 @@ class Jetson:
     @property
     def watts(self) -> float | None:
         """Of the whole module: VDD_IN where it is measured (Nano, NX), else the sum of the module's rails (AGX)."""
-        for rail in self.rails:
-            if rail.name == "VDD_IN":
-                return rail.watts
-        own = [rail.watts for rail in self.rails if not rail.name.startswith("VIN_SYS")]  # that one is the carrier's
-        return sum(own) if own else None
+        return _module(self.rails)
 
 
 def detect(root: Path = Path("/")) -> Jetson | None:
@@ -115,6 +111,19 @@ def rails(root: Path = Path("/")) -> tuple[Rail, ...]:
         if name != "NC" and channel != "7" and volts is not None and amperes is not None:
             found.append(Rail(name, volts / 1000, amperes / 1000))
     return tuple(found)
+
+
+def watts(root: Path = Path("/")) -> float | None:
+    """What the module takes now, without asking anything else; None where there is no sensor."""
+    return _module(rails(root))
+
+
+def _module(found: Sequence[Rail]) -> float | None:
+    for rail in found:
+        if rail.name == "VDD_IN":
+            return rail.watts
+    own = [rail.watts for rail in found if not rail.name.startswith("VIN_SYS")]  # that one is the carrier's
+    return sum(own) if own else None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,9 @@ ENGINES = {  # deploy/<module>.py -> the one engine, or device, that it is about
     "tensorrt": {"tensorrt"},
     "cuda": {"pycuda", "cuda"},
     "camera": {"cv2"},
+    "faces": {"cv2"},
+    "live": {"cv2"},
+    "publish": {"paho"},
     "web": {"starlette", "uvicorn"},
 }
 THIRD_PARTY = {

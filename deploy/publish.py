@@ -1,0 +1,161 @@
+"""What happens, for other programs: a message when a face's expression changes, to an MQTT broker or a web address.
+
+A network that is slow or away costs messages, never pictures: each receiver has a thread and a short queue that drops
+its oldest message.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import queue
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from lc2fer.errors import TargetUnavailable, UsageError
+
+from .scene import Scene, Status
+
+_WAITING = 100  # messages
+_TIMEOUT_S = 5.0
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+Message = dict[str, Any]
+
+
+class Changes:
+    """Makes messages of scenes: a face that appears, changes its expression or leaves."""
+
+    def __init__(self) -> None:
+        self._shown: dict[int, str | None] = {}
+
+    def of(self, scene: Scene) -> list[Message]:
+        """The messages since the scene before; a picture of a folder is a message of its own."""
+        if scene.name is not None:
+            return [{"event": "picture", **scene.to_json()}]
+        now = {face.track: face for face in scene.faces}
+        found: list[Message] = []
+        for track, face in now.items():
+            if track not in self._shown or self._shown[track] != face.expression:
+                message = {"event": "expression", "at": scene.captured_at, "track": track}
+                found.append(
+                    {**message, "expression": face.expression, "confidence": round(max(face.probabilities), 4)}
+                )
+        gone = [track for track in self._shown if track not in now]
+        found += [{"event": "left", "at": scene.captured_at, "track": track} for track in gone]
+        self._shown = {track: face.expression for track, face in now.items()}
+        return found
+
+
+def of_status(status: Status) -> Message:
+    """The message of a source that changed its state."""
+    return {"event": "source", **status.to_json()}
+
+
+class Receiver(Protocol):
+    """Where messages go."""
+
+    def send(self, message: Message) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Sender:
+    """A receiver behind a thread; what cannot be delivered is said once, until it can be again."""
+
+    def __init__(self, name: str, deliver: Callable[[Message], None], say: Callable[[str], None]) -> None:
+        self.delivered = 0
+        self.dropped = 0
+        self._name = name
+        self._deliver = deliver
+        self._say = say
+        self._failing = False
+        self._queue: queue.Queue[Message | None] = queue.Queue(_WAITING)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def send(self, message: Message) -> None:
+        """Queue a message; the oldest is dropped where the queue is full."""
+        while True:
+            try:
+                self._queue.put_nowait(message)
+                return
+            except queue.Full:
+                try:
+                    self._queue.get_nowait()
+                    self.dropped += 1
+                except queue.Empty:
+                    continue
+
+    def close(self) -> None:
+        """Deliver what waits, for a second at most."""
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while (message := self._queue.get()) is not None:
+            try:
+                self._deliver(message)
+            except Exception as error:  # whatever a network or a client library can think of
+                self.dropped += 1
+                if not self._failing:
+                    self._say(f"{self._name} takes no messages ({error}). Those are lost; pictures go on.")
+                self._failing = True
+                continue
+            self.delivered += 1
+            if self._failing:
+                self._say(f"{self._name} takes messages again.")
+            self._failing = False
+
+
+def webhook(url: str, say: Callable[[str], None]) -> Sender:
+    """Posts each message as JSON; raises UsageError for an address that is not http or https."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--webhook is {url!r}. Expected http://HOST/... or https://HOST/.... Correct the address.")
+
+    def deliver(message: Message) -> None:
+        request = urllib.request.Request(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            pass
+
+    return Sender(f"The webhook at {parts.hostname}", deliver, say)
+
+
+def mqtt(url: str, say: Callable[[str], None]) -> Sender:
+    """Publishes each message as JSON, quality of service 0, to mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC.
+
+    Raises UsageError for another address and TargetUnavailable without the package paho-mqtt.
+    """
+    parts = urlsplit(url)
+    topic = parts.path.strip("/")
+    if parts.scheme not in _PORTS or not parts.hostname or not topic:
+        raise UsageError(f"--mqtt is {url!r}. Expected mqtt://HOST/TOPIC. Correct the address.")
+    try:
+        paho = importlib.import_module("paho.mqtt.client")
+    except ImportError:
+        raise TargetUnavailable(
+            "MQTT cannot be used here: the package paho-mqtt is not installed. It speaks to the broker. "
+            "Run: pip install paho-mqtt."
+        ) from None
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    if parts.username:
+        client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
+    if parts.scheme == "mqtts":
+        client.tls_set()
+    client.connect_async(parts.hostname, parts.port or _PORTS[parts.scheme])
+    client.loop_start()
+
+    def deliver(message: Mapping[str, Any]) -> None:
+        sent = client.publish(topic, json.dumps(message))
+        sent.wait_for_publish(_TIMEOUT_S)
+        if not sent.is_published():
+            raise OSError("the broker does not answer")
+
+    return Sender(f"The MQTT broker at {parts.hostname}", deliver, say)

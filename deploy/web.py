@@ -1,0 +1,299 @@
+"""The page of a running pipeline: its newest picture with what was seen in it, and pictures of the viewer's own.
+
+Nothing is written to disk, and no viewer has a queue: who is slow asks less often and gets the newest picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import io
+import json
+import logging
+import re
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import quote
+
+import uvicorn
+from PIL import Image, ImageOps, UnidentifiedImageError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lc2fer.errors import DataError, UsageError
+
+from .scene import Scene, Viewable
+
+_PAGE = Path(__file__).with_name("page")
+_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[?::1\]?"
+_TOKEN = re.compile(r"[!-~]{16,}")
+
+_POLL_S = 10.0  # the longest wait for a picture
+_SLICE_S = 0.5  # the part of it that a thread waits: in between, who went away and `close` are noticed
+_UPLOAD_S = 30.0
+_MAX_BYTES = 10_000_000
+_MAX_PIXELS = 64_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # none that starts another program, as EPS does
+_JUDGES = 2  # pictures of viewers judged at the same time
+_MAX_JUDGING = 8  # with those that wait for it
+_OPTIONS: dict[str, Any] = {
+    "ws": "none",
+    "lifespan": "off",
+    "access_log": False,
+    "server_header": False,
+    "log_config": None,
+    "log_level": "critical",  # what fails is logged by _failure
+    "limit_concurrency": 128,
+    "timeout_graceful_shutdown": 2,
+}
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of "8000", "HOST:PORT", ":8000" or "[::1]:8000"; 127.0.0.1 and 8000 where the text has none."""
+    match = re.fullmatch(r"(?:(\[[^\[\]\s/]+\]|[^\[\]:\s/]*):)?([0-9]{1,5})", text or "8000")
+    if match is None or int(match[2]) > 65535:
+        raise UsageError(
+            f"{text!r} is no address for the page. Expected PORT or HOST:PORT with a port up to 65535. "
+            "Give for example 8000, 0.0.0.0:8000 or [::1]:8000."
+        )
+    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+
+
+def serve(live: Viewable, address: tuple[str, int], token: str | None) -> Server:
+    """Serve the page in a thread of its own until `close` (port 0: a free one); UsageError where that must not be."""
+    host, port = address
+    if token is None and not re.fullmatch(_LOOPBACK, host):
+        raise UsageError(
+            f"The page would be open to everyone who reaches {host}:{port}. Expected a token for any address but "
+            "127.0.0.1. Give --token auto, which makes one, or set LC2FER_TOKEN."
+        )
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise UsageError(
+            f"The token has {len(token)} characters. Expected at least 16 ASCII letters, digits or signs and no space. "
+            "Give --token auto, which makes one."
+        )
+    return Server(live, _listen(host, port), host, token)
+
+
+class Server:
+    """A page that is being served; leaving the block, or `close`, ends it."""
+
+    def __init__(self, live: Viewable, listener: socket.socket, host: str, token: str | None) -> None:
+        name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        self.url = f"http://{name}:{listener.getsockname()[1]}/"
+        # The link opens the page without asking for the token, so it is as secret as the token.
+        self.link = self.url if token is None else f"{self.url}#token={quote(token, safe='')}"
+        self._site = _Site(live)
+        self._server = uvicorn.Server(uvicorn.Config(_Guard(self._site.app(), token), **_OPTIONS))
+        self._thread = Thread(target=partial(self._server.run, sockets=[listener]), name="page", daemon=True)
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """End the page; who waits for a picture is answered first."""
+        self._site.closing = self._server.should_exit = True
+        self._thread.join(timeout=5)
+        self._site.threads.shutdown(wait=False, cancel_futures=True)
+        self._site.judges.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Site:
+    """The answers to requests. What may block runs in threads, as many for a hundred viewers as for one."""
+
+    def __init__(self, live: Viewable) -> None:
+        self.closing = False
+        self.threads = ThreadPoolExecutor(4, "page")
+        self.judges = ThreadPoolExecutor(_JUDGES, "judge")
+        self._live = live
+        self._judging = 0
+        self._newest = 0  # the number of the newest scene that was sent
+        self._waits: dict[int, asyncio.Future[tuple[Scene, bytes] | None]] = {}
+
+    def app(self) -> Starlette:
+        files = (Route(path, partial(_file, _PAGE / name)) for path, name in _FILES.items())
+        asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
+        judge = Route("/api/judge", self._judge, methods=["POST"])
+        handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: _failure}
+        return Starlette(routes=[*files, *asked, judge], exception_handlers=handlers)
+
+    async def _status(self, request: Request) -> Response:
+        def answer() -> dict[str, Any]:
+            live = self._live
+            return {"status": live.status().to_json(), "facts": dict(live.facts()), "labels": list(live.labels)}
+
+        return JSONResponse(await _in(self.threads, answer))
+
+    async def _picture(self, request: Request) -> Response:
+        given = request.query_params.get("after", "0")
+        if not re.fullmatch("[0-9]{1,15}", given):
+            raise HTTPException(400, f"after={given!r} is no picture's number. Expected 0 or more. Leave it out.")
+        ends = time.monotonic() + _POLL_S
+        while time.monotonic() < ends and not self.closing and not await request.is_disconnected():
+            # A page that outlived an earlier run asks for a number that this one has not reached.
+            found = await self._newer(min(int(given), self._newest))
+            if found is not None:
+                scene, picture = found
+                self._newest = max(self._newest, scene.number)
+                seen = json.dumps(scene.to_json(), separators=(",", ":"))
+                return Response(picture, media_type="image/jpeg", headers={"LC2FER-Scene": seen})
+            await asyncio.sleep(0.05)  # where the pipeline has ended, it does not wait
+        return Response(status_code=204)
+
+    async def _newer(self, number: int) -> tuple[Scene, bytes] | None:
+        """All viewers of the same picture wait for the next one in one thread."""
+        wait = self._waits.get(number)
+        if wait is None:
+            loop = asyncio.get_running_loop()
+            wait = self._waits[number] = loop.run_in_executor(self.threads, self._live.picture, number, _SLICE_S)
+            wait.add_done_callback(lambda _: self._waits.pop(number))
+        return await asyncio.shield(wait)
+
+    async def _judge(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "no type")
+        if not kind.startswith("image/"):
+            raise HTTPException(415, f"The request brought {kind}. Expected a picture. Send it as image/jpeg.")
+        if self._judging >= _MAX_JUDGING:
+            raise HTTPException(503, f"{self._judging} pictures wait. Expected fewer. Try again in a second.")
+        self._judging += 1
+        try:
+            body = await asyncio.wait_for(_body(request), _UPLOAD_S)
+            return JSONResponse(await _in(self.judges, partial(self._judged, body)))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"No picture came in {_UPLOAD_S:.0f} s. Expected one. Send it anew.") from None
+        finally:
+            self._judging -= 1
+
+    def _judged(self, body: bytes) -> dict[str, Any]:
+        image = _decoded(body)
+        started = time.perf_counter()
+        faces = self._live.judge(image)
+        took_ms = (time.perf_counter() - started) * 1000
+        return {"faces": [face.to_json() for face in faces], "size": list(image.size), "ms": round(took_ms, 2)}
+
+
+@dataclass(frozen=True)
+class _Guard:
+    """Refuses who may not ask, before anything else looks at the request, and gives every answer its headers."""
+
+    app: ASGIApp
+    token: str | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        # The page's own files have to be there before it can send a token.
+        wanted = None if scope["path"] in _FILES else self.token
+        refused = _foreign(headers) if self.token is None else wanted and _stranger(headers, wanted)
+        await (refused or self.app)(scope, receive, guarded)
+
+
+def _stranger(headers: Headers, token: str) -> Response | None:
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):
+        return None
+    what = "The token is wrong." if given else "The request has no token."
+    text = f"{what} Expected the one of this page. Open the address that the program printed."
+    return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+
+
+def _foreign(headers: Headers) -> Response | None:
+    """Without a token only this very page may ask: no other site that is open in the same browser, by any name."""
+    host, origin = headers.get("host", ""), headers.get("origin")
+    if not re.fullmatch(f"(?:{_LOOPBACK})(?::[0-9]+)?", host):
+        text = f"The request was for the host {host!r}. Expected localhost or 127.0.0.1. Open the page under that name."
+        return JSONResponse({"error": text}, 403)
+    if origin not in (None, f"http://{host}", f"https://{host}"):
+        text = f"The request came from a page of {origin}. Expected this page. Use the page's own address."
+        return JSONResponse({"error": text}, 403)
+    return None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        reason = str(getattr(error, "strerror", error)).split(" (")[0]
+        text = f"The page cannot be served at {host}:{port}: {reason}. Expected a free port of this machine."
+        raise UsageError(f"{text} Give another one, such as 8001.") from None
+
+
+async def _in(threads: ThreadPoolExecutor, call: Callable[[], Any]) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(threads, call)
+
+
+async def _file(path: Path, request: Request) -> Response:
+    return Response(path.read_bytes(), media_type=_TYPES[path.suffix])
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return JSONResponse({"error": str(error)}, 422)
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+    return JSONResponse({"error": f"The program failed: {type(error).__name__}. Its log says where."}, 500)
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, read no further than what is allowed."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise HTTPException(
+                413, f"The picture has more than {_MAX_BYTES:,} bytes. Expected fewer. Make it smaller."
+            )
+    return bytes(body)
+
+
+def _decoded(body: bytes) -> Image.Image:
+    """The upright picture; raises DataError for what is none, or is too large once unpacked."""
+    try:
+        with Image.open(io.BytesIO(body), formats=_FORMATS) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                size = f"The picture has {image.width}x{image.height} pixels."
+                raise DataError(f"{size} At most {_MAX_PIXELS:,} are read. Give a crop of the face.")
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        what = "it is empty" if not body else "its kind is not known"
+        reason = what if isinstance(error, UnidentifiedImageError) else str(error).split("\n")[0].rstrip(".")
+        text = f"The picture cannot be read: {reason}. Expected a whole JPEG, PNG or WebP. Choose another file."
+        raise DataError(text) from None
