@@ -62,7 +62,7 @@ def parse(text: str) -> Source:
     if kind in ("rtsp", "rtsps", "http", "https") and rest.startswith("//"):
         return Source("stream", text)
     path = Path(text)
-    if path.is_dir():
+    if text and path.is_dir():
         return Source("folder", text)
     if path.is_file():
         return Source("file", text)
