@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .answers import Outputs
 from .launch import Scored
-from .report import Launch
+from .report import Launch, Samples
 
 NAME = ".lc2fer-bench.jsonl"
+
+_Key = tuple[str, str, int]  # target, hash of the model file, number of the launch
+_TURNS = "turns"  # in the place of a target
 
 
 class Journal:
@@ -25,7 +28,7 @@ class Journal:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self._path = folder / NAME
         self._identity = json.loads(json.dumps(identity))
-        self._found: dict[tuple[str, str, int], dict[str, Any]] = {}
+        self._found: dict[_Key, dict[str, Any]] = {}
         self._started = self._read()
 
     def __len__(self) -> int:
@@ -44,17 +47,28 @@ class Journal:
         answers = None
         if scored is not None:
             answers = {"outputs": scored.outputs.to_json(), "perturbed": dict(scored.perturbed)}
-        entry = {"key": [target, sha256, number], "launch": launch.to_json(), "scored": answers}
+        self._add((target, sha256, number), {"launch": launch.to_json(), "scored": answers})
+
+    def turns(self, hashes: Sequence[str], number: int) -> tuple[tuple[Samples, ...], ...] | None:
+        """A finished launch of models in turn; None where it is still to be made."""
+        entry = self._found.get((_TURNS, " ".join(hashes), number))
+        return None if entry is None else _rounds(entry)
+
+    def add_turns(self, hashes: Sequence[str], number: int, rounds: Sequence[Sequence[Samples]]) -> None:
+        """Keep it, as `add` does."""
+        self._add((_TURNS, " ".join(hashes), number), {"rounds": rounds})
+
+    def remove(self) -> None:
+        """The run has its report."""
+        self._path.unlink(missing_ok=True)
+
+    def _add(self, key: _Key, entry: Mapping[str, Any]) -> None:
         if not self._started:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)
             self._append(self._identity)
             self._started = True
-        self._append(entry)
-
-    def remove(self) -> None:
-        """The run has its report."""
-        self._path.unlink(missing_ok=True)
+        self._append({"key": key, **entry})
 
     def _append(self, document: Mapping[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:
@@ -75,7 +89,10 @@ class Journal:
             try:
                 entry = json.loads(line)
                 target, sha256, number = entry["key"]
-                Launch.from_json(entry["launch"])
+                if target == _TURNS:
+                    _rounds(entry)
+                else:
+                    Launch.from_json(entry["launch"])
             except (ValueError, KeyError, TypeError):
                 break
             self._found[target, sha256, number] = entry
@@ -83,6 +100,10 @@ class Journal:
         if whole < len(lines) - 1:
             self._path.write_text("".join(lines[: whole + 1]), encoding="utf-8")
         return True
+
+
+def _rounds(entry: Mapping[str, Any]) -> tuple[tuple[Samples, ...], ...]:
+    return tuple(tuple(tuple(samples) for samples in turn) for turn in entry["rounds"])
 
 
 def _scored(document: Mapping[str, Any]) -> Scored:

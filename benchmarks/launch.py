@@ -82,13 +82,8 @@ def evaluate(artifact: Artifact, images: Images, settings: Settings, work: Path)
     return scored
 
 
-def _run(
-    artifact: Artifact, images: Images, settings: Settings, work: Path, *, time: bool, score: bool
-) -> tuple[Launch, Scored | None]:
-    parts = {"clean": (images.path, images.count)} if score else {}
-    if score:
-        parts |= {factor: (path, images.perturbed_count) for factor, path in images.perturbed.items()}
-    answers = {name: work / f"{artifact.name}-{name}.npy" for name in parts}
+def start(artifact: Artifact, images: Images, settings: Settings, log: Path, **more: Any) -> Worker:
+    """A fresh process for a model, pinned and threaded as the settings say, with `more` fields of its job."""
     job = {
         "artifact": str(artifact.path.absolute()),
         "kind": artifact.kind,
@@ -97,18 +92,41 @@ def _run(
         "size": images.size,
         "inputs": images.timed,
         "pixels": str(images.path.absolute()),
-        "files": [str(images.files[place].absolute()) for place in images.timed] if images.files and time else [],
-        "time": time,
+        "files": [],
+        "time": False,
+        "turns": False,
         "warm_up_limit_s": settings.warm_up_limit_s,
         "runs": settings.runs,
         "seconds": settings.seconds,
         "slowdown": settings.slowdown,
-        "score": [
-            [str(path.absolute()), count, str(answers[name].absolute())] for name, (path, count) in parts.items()
-        ],
+        "score": [],
     }
-    watch = _watch(artifact, job, settings, work / f"{artifact.name}.log")
-    launch = _launch(watch, settings, len(images.timed))
+    return Worker(
+        "lc2fer.benchmarks.measure",
+        {**job, **more},
+        purpose=f"measures {artifact.variant} {artifact.target}",
+        environment={"OMP_NUM_THREADS": str(settings.threads)},
+        log=log,
+    )
+
+
+def _run(
+    artifact: Artifact, images: Images, settings: Settings, work: Path, *, time: bool, score: bool
+) -> tuple[Launch, Scored | None]:
+    parts = {"clean": (images.path, images.count)} if score else {}
+    if score:
+        parts |= {factor: (path, images.perturbed_count) for factor, path in images.perturbed.items()}
+    answers = {name: work / f"{artifact.name}-{name}.npy" for name in parts}
+    worker = start(
+        artifact,
+        images,
+        settings,
+        work / f"{artifact.name}.log",
+        files=[str(images.files[place].absolute()) for place in images.timed] if images.files and time else [],
+        time=time,
+        score=[[str(path.absolute()), count, str(answers[name].absolute())] for name, (path, count) in parts.items()],
+    )
+    launch = _launch(_watch(worker, settings), settings, len(images.timed))
     if not score:
         return launch, None
     found = {name: _answers(path, artifact) for name, path in answers.items()}
@@ -128,14 +146,7 @@ class _Watch:
     joules: float | None = None
 
 
-def _watch(artifact: Artifact, job: Mapping[str, Any], settings: Settings, log: Path) -> _Watch:
-    worker = Worker(
-        "lc2fer.benchmarks.measure",
-        job,
-        purpose=f"measures {artifact.variant} {artifact.target}",
-        environment={"OMP_NUM_THREADS": str(settings.threads)},
-        log=log,
-    )
+def _watch(worker: Worker, settings: Settings) -> _Watch:
     seen = _Watch(Recorder(worker.pid), before=observe(settings.cores))
     neighbours: Neighbours | None = None
     meter: Meter | None = None

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +57,12 @@ def main(link: Link, job: Message) -> None:
 
     The job: `artifact` (path), `kind`, `threads`, `cores` (to be pinned to), `size`, `inputs` (places of the images to
     time), `pixels` (file of uint8 [count, size, size, 3]), `files` (the same images as picture files, for frames),
-    `time` (false: no timing), `warm_up_limit_s`, `runs`, `seconds` (at least both), `slowdown`, `score` (list of
-    [pixels, count, file to write: float32 [count, 7], .npy]).
+    `time` (false: no timing), `turns` (true: timed in turns, and nothing else), `warm_up_limit_s`, `runs`, `seconds`
+    (at least both), `slowdown`, `score` (list of [pixels, count, file to write: float32 [count, 7], .npy]).
 
     Messages: `phase` at the end of each phase, answered by a line before the next begins; `alive` now and then while
-    scoring; `done` with all durations in ns and, where the session can tell, what it executed.
+    scoring; `done` with all durations in ns and, where the session can tell, what it executed. In turns: `ready`, then
+    a `turn` for each line with `runs` and `seconds`, until the parent ends the process.
     """
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
@@ -89,6 +90,8 @@ def main(link: Link, job: Message) -> None:
         _announce(link, "compile", "running the first image")
         first_ns = timed(session.run, inputs, runs=1, seconds=0.0)[0]
         _announce(link, "first", "timing")
+        if job["turns"]:
+            _turns(link, session, inputs, job)
         times = _times(link, session, inputs, files, job) if job["time"] else {}
         _announce(link, "steady", "scoring the images")
         for pixels, count, answers in job["score"]:
@@ -115,7 +118,7 @@ def _times(
     """Warm-up, the three clocks, then the phase `timed` and the throughput."""
     runs, seconds = int(job["runs"]), float(job["seconds"])
     side_runs, side_s = min(runs, max(_SIDE_RUNS, int(SIDE_SHARE * runs))), SIDE_SHARE * seconds
-    run = session.run if job["slowdown"] == 1 else slowed(session.run, float(job["slowdown"]))
+    run = _runner(session, job)
     warm_up_ns, settled = warm_up(run, inputs, float(job["warm_up_limit_s"]))
     samples_ns = timed(run, inputs, runs=runs, seconds=seconds)
     frame_ns = timed(framing(session), files, runs=side_runs, seconds=side_s) if files else []
@@ -130,6 +133,20 @@ def _times(
         "compute_ns": compute_ns,
         "throughput": throughput(run, inputs, runs=side_runs, seconds=side_s),
     }
+
+
+def _turns(link: Link, session: Session, inputs: list[NDArray[np.float32]], job: Message) -> NoReturn:
+    """Warm up, say so, then answer each message with the round trips of a turn; ends with the parent's patience."""
+    run = _runner(session, job)
+    warm_up(run, inputs, float(job["warm_up_limit_s"]))
+    link.send(event="ready", stage="taking turns")
+    while True:
+        turn = link.receive()
+        link.send(event="turn", samples_ns=timed(run, inputs, runs=turn["runs"], seconds=turn["seconds"]))
+
+
+def _runner(session: Session, job: Message) -> Callable[[Any], object]:
+    return session.run if job["slowdown"] == 1 else slowed(session.run, float(job["slowdown"]))
 
 
 def batch_of(pixels: Path, place: int, size: int) -> NDArray[np.float32]:

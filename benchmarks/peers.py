@@ -11,6 +11,7 @@ from lc2fer.variants import variant
 from . import spread
 from .report import Rate, Report, Row
 from .spread import Spread
+from .turns import between
 
 _STOCK = "stock-"
 _OURS = {"onnx": ("onnx", "ort")}  # targets that run on an engine, where they are not named after it alone
@@ -37,8 +38,16 @@ def pairs(report: Report) -> list[Pair]:
             if None not in fastest and tuple(fastest) not in chosen:
                 chosen.append((str(fastest[0]), str(fastest[1])))
         for ours, stock in chosen:
-            found.append(Pair(model, ours, stock, spread.ratio(rows[ours].launches, rows[stock].launches)))
+            found.append(Pair(model, ours, stock, _ratio(report, rows[ours], rows[stock])))
     return found
+
+
+def _ratio(report: Report, ours: Row, stock: Row) -> Spread:
+    """From the turns that both took, or else from their launches one after the other."""
+    for turns in report.turns:
+        if turns.variant == ours.variant and {ours.target, stock.target} <= set(turns.targets):
+            return between(turns, ours.target, stock.target)
+    return spread.ratio(ours.launches, stock.launches)
 
 
 def fraction_of_rate(row: Row, rate: Rate) -> float:

@@ -24,10 +24,14 @@ from .machine import Machine
 from .memory import Memory
 
 # 1: one launch a row, no conditions around it. 2: several launches, three clock scopes, conditions, operators.
-VERSION = 2
+# 3: turns.
+VERSION = 3
+_READ = (2, VERSION)
 PARENT = "torch"  # the target that the others of its configuration are compared with
 
 _SIZE_LIMIT = 1 << 30  # bytes
+
+Samples = tuple[int, ...]  # round trips, ns
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,27 @@ class Rate:
         return cls(fields["macs"], tuple(Launch.from_json(launch) for launch in fields["launches"]))
 
 
+@dataclass(frozen=True)
+class Turns:
+    """What a configuration's models took when they were open side by side and ran in turn."""
+
+    variant: str
+    targets: tuple[str, ...]
+    launches: tuple[tuple[tuple[Samples, ...], ...], ...]  # launch -> round -> samples by target
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Turns:
+        """Of a report's object, whose other direction is `dataclasses.asdict`; raises ValueError where any is empty."""
+        launches = tuple(
+            tuple(tuple(tuple(samples) for samples in turn) for turn in rounds) for rounds in fields["launches"]
+        )
+        found = cls(fields["variant"], tuple(fields["targets"]), launches)
+        turns = [turn for rounds in launches for turn in rounds]
+        if not all(launches) or not all(len(turn) == len(found.targets) and all(turn) for turn in turns):
+            raise ValueError(f"the turns of {found.variant} lack samples")
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Parent:
     """The network that a configuration's other rows are compared with."""
@@ -213,6 +238,7 @@ class Report:
     parents: tuple[Parent, ...] = ()
     failures: tuple[Failure, ...] = ()
     rate: Rate | None = None
+    turns: tuple[Turns, ...] = ()  # of each configuration whose models were timed in turn
     command: tuple[str, ...] = ()  # the arguments that made it
 
     def to_json(self) -> dict[str, Any]:
@@ -225,6 +251,7 @@ class Report:
             "parents": [parent.to_json() for parent in self.parents],
             "failures": [asdict(failure) for failure in self.failures],
             "rate": None if self.rate is None else self.rate.to_json(),
+            "turns": [asdict(turns) for turns in self.turns],
             "command": list(self.command),
         }
 
@@ -233,9 +260,9 @@ class Report:
         """The inverse of `to_json`; raises ArtifactError for other versions and damaged documents."""
         try:
             version = document["version"]
-            if version != VERSION:
+            if version not in _READ:
                 raise ArtifactError(
-                    f"The report has version {version!r}. This version of lc2fer reads {VERSION}. "
+                    f"The report has version {version!r}. This version of lc2fer reads {_READ[0]} and {_READ[1]}. "
                     "Read it with the version that wrote it, or run lc2fer-bench again."
                 )
             machine = {name: value for name, value in document["machine"].items() if name != "identity"}
@@ -247,6 +274,7 @@ class Report:
                 parents=tuple(Parent.from_json(parent) for parent in document["parents"]),
                 failures=tuple(Failure(**failure) for failure in document["failures"]),
                 rate=None if document["rate"] is None else Rate.from_json(document["rate"]),
+                turns=tuple(Turns.from_json(turns) for turns in document["turns"]) if version >= 3 else (),
                 command=tuple(document["command"]),
             )
             outputs = [row.outputs for row in report.rows] + [parent.outputs for parent in report.parents]

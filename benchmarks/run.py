@@ -1,7 +1,8 @@
 """A run: each configuration's models made, then launched in turn, round after round, into a report.
 
 A round launches every row of a configuration once, alternately forwards and backwards, so that whatever the machine
-does meanwhile it does to all rows, and rows can be compared launch by launch.
+does meanwhile it does to all rows, and rows can be compared launch by launch. Where ratios are what is wanted, against
+stock routes, the models then also run side by side in short turns.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from .journal import Journal
 from .launch import Images, Scored, Settings, evaluate, measure, measure_and_score
 from .making import make
 from .perturb import FACTORS, perturb
-from .report import PARENT, VERSION, Data, Failure, Launch, Parent, Rate, Report, Row
+from .report import PARENT, VERSION, Data, Failure, Launch, Parent, Rate, Report, Row, Turns
 from .thumbnails import thumbnails
+from .turns import take_turns
 from .validity import judge
 
 
@@ -64,6 +66,7 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
         parents=tuple(rows.parents),
         failures=tuple(rows.failures),
         rate=rows.rate,
+        turns=tuple(rows.turns),
         command=tuple(arguments),
     )
     return report, journal
@@ -104,6 +107,7 @@ class _Run:
         self.parents: list[Parent] = []
         self.failures: list[Failure] = []
         self.rate: Rate | None = None
+        self.turns: list[Turns] = []
         self.first_error: Lc2ferError | None = None
         self._chosen = chosen
         self._machine = found
@@ -139,6 +143,8 @@ class _Run:
                 self.rate = Rate(_macs(artifacts[target]), tuple(found))
             elif scored is not None:
                 self._row(artifacts[target], weights, found, scored)
+        if chosen.peers:
+            self._take_turns(config, [artifacts[row.target] for row in self.rows if row.variant == config])
         self._tell(config)
 
     def _rounds(self, config: str, artifacts: dict[str, Artifact]) -> dict[str, tuple[list[Launch], Scored | None]]:
@@ -172,6 +178,25 @@ class _Run:
             launch, scored = measure(artifact, images, self._settings, self._work), None
         self._journal.add(artifact.target, artifact.sha256, number, launch, scored)
         return launch, scored
+
+    def _take_turns(self, config: str, artifacts: Sequence[Artifact]) -> None:
+        """Time a configuration's models once more, side by side: their ratios are of this, and nothing else is."""
+        hashes = [artifact.sha256 for artifact in artifacts]
+        launches = []
+        for number in range(self._settings.launches if len(artifacts) > 1 else 0):
+            rounds = self._journal.turns(hashes, number)
+            if rounds is None:
+                try:
+                    images = self._images(artifacts[0].input_spec)
+                    rounds = take_turns([(artifact, self._settings) for artifact in artifacts], images, self._work)
+                except Lc2ferError as error:
+                    self._failed(config, "turns", error)
+                    return
+                self._journal.add_turns(hashes, number, rounds)
+            launches.append(rounds)
+            self._say(f"{config}: launch {number + 1} of {self._settings.launches} in turns")
+        if launches:
+            self.turns.append(Turns(config, tuple(artifact.target for artifact in artifacts), tuple(launches)))
 
     def _row(self, artifact: Artifact, weights: str, found: Sequence[Launch], scored: Scored) -> None:
         try:

@@ -1,7 +1,7 @@
 """Whether the harness can be believed here: `python -m lc2fer.benchmarks.trial MODEL`.
 
 A/A: one model as two rows has to differ by less than its own interval, nearly always. A/B: one of the rows is slowed
-artificially, and has to be found slower, nearly always. Both as a run does it: launches in turn, ratios by launch.
+artificially, and has to be found slower, nearly always. Both as a run against stock routes does it: in turns.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,25 +16,14 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
 
-from . import machine, spread
+from . import machine
 from .conditions import pinned
-from .launch import Images, Settings, measure
-from .report import Launch
+from .launch import Images, Settings
 from .run import test_set
 from .spread import Spread
+from .turns import ROUNDS, ratio, take_turns
 
 FEWEST = 0.9  # share of the repeats that have to come out right
-
-
-def trial(first: Callable[[], Launch], second: Callable[[], Launch], launches: int) -> Spread:
-    """The second's latency over the first's, in turn and every other time the other way round."""
-    ours: list[Launch] = []
-    theirs: list[Launch] = []
-    for number in range(launches):
-        pair = [(first, theirs), (second, ours)]
-        for start, kept in pair if number % 2 == 0 else pair[::-1]:
-            kept.append(start())
-    return spread.ratio(ours, theirs)
 
 
 def alike(found: Spread) -> bool:
@@ -52,22 +40,17 @@ def main(arguments: list[str]) -> int:
     """Run both kinds of repeats, say each, and return 0 where at least nine of ten came out right."""
     chosen = _parse(arguments)
     artifact = artifacts.load(chosen.model)
-    settings = Settings(chosen.threads, chosen.launches, chosen.runs, chosen.seconds, cores=pinned(chosen.threads))
-    slowed = replace(settings, slowdown=chosen.slowdown)
+    plain = Settings(chosen.threads, cores=pinned(chosen.threads))
+    slowed = replace(plain, slowdown=chosen.slowdown)
     right = {"A/A": 0, "A/B": 0}
     with tempfile.TemporaryDirectory(prefix="lc2fer-trial-") as folder:
         work = Path(folder)
         images = _images(artifact, chosen.data, work)
-
-        def plain() -> Launch:
-            return measure(artifact, images, settings, work)
-
         for number in range(chosen.repeats):
-            for kind, other, verdict in (
-                ("A/A", plain, alike),
-                ("A/B", lambda: measure(artifact, images, slowed, work), slower),
-            ):
-                found = trial(plain, other, chosen.launches)
+            for kind, other, verdict in (("A/A", plain, alike), ("A/B", slowed, slower)):
+                pair = [(artifact, other), (artifact, plain)]
+                launches = [take_turns(pair, images, work, rounds=chosen.rounds) for _ in range(chosen.launches)]
+                found = ratio(launches, 0, 1)
                 right[kind] += verdict(found)
                 state = "right" if verdict(found) else "wrong"
                 interval = "one launch" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
@@ -92,8 +75,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--launches", type=int, default=5, metavar="N", help="of each row in a repeat (default: 5)")
     parser.add_argument("--slowdown", type=float, default=1.1, metavar="X", help="of the slowed row (default: 1.1)")
     parser.add_argument("--threads", type=int, default=machine.usable_cores(), metavar="N")
-    parser.add_argument("--runs", type=int, default=224, metavar="N")
-    parser.add_argument("--seconds", type=float, default=1.0, metavar="S")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of a launch (default: {ROUNDS})")
     return parser.parse_args(arguments)
 
 

@@ -277,6 +277,9 @@ def test_ours_against_stock_is_said(engine, models, faces, tmp_path, capsys, mon
     assert (pair["ours"], pair["stock"]) == ("onnx-fp32", "stock-onnx-fp32")
     assert pair["ratio"] > 0
     assert rate > 0
+    (turns,) = reports.read(tmp_path / "out" / "report.json").turns
+    assert (turns.variant, turns.targets) == ("C6", ("onnx-fp32", "stock-onnx-fp32"))
+    assert [len(rounds) for rounds in turns.launches] == [30] * len(turns.launches)
     printed = capsys.readouterr().out
     assert "of rate %" in printed
     assert " 25.0 " in printed

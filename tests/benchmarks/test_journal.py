@@ -29,6 +29,18 @@ def test_a_launch_survives(tmp_path, samples, scored):
     assert len(Journal(tmp_path / "out", IDENTITY)) == 0
 
 
+def test_turns_survive(tmp_path, samples):
+    journal = Journal(tmp_path, IDENTITY)
+    rounds = (((1, 2), (3,)), ((4,), (5, 6)))
+    journal.add_turns(["abc", "def"], 0, rounds)
+    journal.add("torch", "abc", 0, samples.launch(), None)
+    again = Journal(tmp_path, IDENTITY)
+    assert again.turns(["abc", "def"], 0) == rounds
+    assert again.turns(["def", "abc"], 0) is None
+    assert again.turns(["abc", "def"], 1) is None
+    assert len(again) == 2
+
+
 def test_a_line_that_was_cut_off_is_made_again(tmp_path, samples):
     journal = Journal(tmp_path, IDENTITY)
     for number in range(3):

@@ -129,3 +129,8 @@ def test_a_frame_is_decoded_prepared_run_and_decided(faces):
 
     frame = measure.framing(Session())
     assert [frame((faces / "test" / str(label + 1) / "0.png").read_bytes()) for label in range(7)] == list(range(7))
+
+
+def test_a_slowed_run_takes_its_factor_longer():
+    run = measure.slowed(lambda given: time.sleep(0.002), 1.5)
+    assert np.median(measure.timed(run, [0], runs=20, seconds=0)) >= 3_000_000

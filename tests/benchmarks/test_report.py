@@ -6,11 +6,13 @@ import pytest
 from lc2fer.benchmarks import report as reports
 from lc2fer.benchmarks.memory import Memory
 from lc2fer.benchmarks.peers import pairs
-from lc2fer.benchmarks.report import Data, Failure, Outputs, Parent, Rate, Report
+from lc2fer.benchmarks.report import Data, Failure, Outputs, Parent, Rate, Report, Turns
 from lc2fer.benchmarks.table import figures, table
 
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import LABELS
+
+TURNS = {"variant": "C6", "targets": ["torch", "onnx-int8"], "launches": [[[[1], [2]]]]}
 
 
 @pytest.fixture
@@ -109,6 +111,23 @@ def test_ours_against_stock_and_against_the_machine(report, samples):
     assert child.split()[-2] == "50.0"  # 190,363,456 MACs in 1.001 ms
 
 
+def test_ratios_are_of_the_turns_where_models_took_them(report, samples):
+    rows = (*report.rows, samples.row("stock-torch", report.rows[0].outputs, 4_000_000))
+    turns = (
+        Turns("C5", ("torch", "stock-torch"), ((((9,), (1,)),),)),
+        Turns("C6", ("torch", "onnx-int8", "stock-torch"), ((((3,), (1,), (4,)),),) * 2),
+    )
+    again = Report.from_json(json.loads(json.dumps(replace(report, rows=rows, turns=turns).to_json())))
+    assert again.turns == turns
+    assert [(pair.ours, pair.ratio.launches) for pair in pairs(again)] == [("torch", (0.75, 0.75))]
+
+
+def test_a_report_from_before_there_were_turns_is_read(report):
+    document = json.loads(json.dumps(report.to_json())) | {"version": 2}
+    del document["turns"]
+    assert Report.from_json(document).to_json() == report.to_json()
+
+
 def test_an_agreement_is_not_rounded_to_all(report, samples):
     many = 30_000
     same = samples.outputs((0,) * many)
@@ -143,7 +162,11 @@ def test_a_report_stores_raw_data_and_no_percentages(report, samples):
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2\."),
+        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2 and 3\."),
+        (lambda d: d.pop("turns"), r"The report is damaged \(KeyError: 'turns'\)\."),
+        (lambda d: d.update(turns=[TURNS | {"launches": [[[[1], []]]]}]), r"the turns of C6 lack samples"),
+        (lambda d: d.update(turns=[TURNS | {"launches": [[]]}]), r"the turns of C6 lack samples"),
+        (lambda d: d.update(turns=[TURNS | {"launches": [[[["1"], [2]]]]}]), r"turns\[0\]\.launches.* is '1', a str"),
         (lambda d: d.pop("rows"), r"The report is damaged \(KeyError: 'rows'\)\."),
         (lambda d: d["rows"][0]["outputs"].update(predictions=[0] * 10), "predictions that are not the largest logits"),
         (lambda d: d["data"].update(labels=[0], images=["x"]), r"answers to \[10\] images for 1 labels"),
