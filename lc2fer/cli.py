@@ -24,6 +24,7 @@ COMMANDS = MappingProxyType(
         "train": ("lc2fer.train_command", "train"),
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
+        "explain": ("lc2fer.explain.command", "train,export,explain"),
         "predict": ("lc2fer.predict", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
     }
@@ -87,6 +88,10 @@ def export() -> int:
 
 def bench() -> int:
     return run("bench")
+
+
+def explain() -> int:
+    return run("explain")
 
 
 def predict() -> int:

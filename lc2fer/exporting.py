@@ -25,6 +25,10 @@ RATE = "matrix-rate"  # an 8-bit matrix product: how fast this machine could be;
 class Exporter(Protocol):
     """All exports of one variant from one set of weights into one folder."""
 
+    def check(self, target: str) -> None:
+        """Raise TargetUnavailable where the target cannot be made on this machine, without making its sources."""
+        ...
+
     def export(self, target: str) -> Artifact:
         """The artifact of that target, made or reused; raises what lc2fer.export.pipeline.Pipeline.export does."""
         ...

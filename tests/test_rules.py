@@ -24,7 +24,7 @@ SPOKES = ("export", "benchmarks", "deploy")
 TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "train_command", "eager", "explain"}
 
 BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
-TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "matplotlib"}
+TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "threadpoolctl", "matplotlib"}
 ENGINES = {  # deploy/<module>.py -> the one engine, or device, that it is about
     "onnxruntime": {"onnxruntime"},
     "openvino": {"openvino"},
@@ -184,10 +184,17 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
     declared = pyproject["project"]["scripts"]
     installed = {entry.name: entry.value for entry in metadata.distribution("lc2fer").entry_points}
     assert installed == declared
-    assert set(declared) == {"lc2fer-train", "lc2fer-export", "lc2fer-bench", "lc2fer-predict", "lc2fer-deploy"}
+    assert set(declared) == {
+        "lc2fer-train",
+        "lc2fer-export",
+        "lc2fer-bench",
+        "lc2fer-explain",
+        "lc2fer-predict",
+        "lc2fer-deploy",
+    }
 
 
-@pytest.mark.parametrize("command", ["train", "export", "bench", "predict"])
+@pytest.mark.parametrize("command", ["train", "export", "bench", "explain", "predict", "deploy"])
 def test_help_is_answered(command: str, python: Any) -> None:
     done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=HEAVY)
     assert (done.returncode, done.stderr) == (0, "")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable, Generator
@@ -51,9 +52,11 @@ __all__ = [
     "TRAIN_IMAGES",
     "Face",
     "draw",
+    "face_of",
     "landmarks",
     "regions",
     "sample",
+    "seed_of",
     "write",
 ]
 
@@ -342,11 +345,35 @@ def _ignore_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def seed_of(root: Path) -> int | None:
+    """The seed of the procedural faces that `root` holds; None where it holds none of this generator's."""
+    with suppress(OSError, ValueError):
+        found = json.loads((Path(root) / MARKER).read_text(encoding="utf-8"))
+        if isinstance(found, dict) and found.get("generator") == GENERATOR and isinstance(found.get("seed"), int):
+            return int(found["seed"])
+    return None
+
+
+def face_of(path: Path, seed: int = 0) -> Face:
+    """The face that a picture of this data set shows, by the picture's name; raises DataError for another name."""
+    name = re.fullmatch(r"(train|test)_(\d{5,})_aligned\.jpg", Path(path).name)
+    if name is None or int(name[2]) == 0:
+        raise DataError(
+            f"{path} is no picture of the procedural faces. A name such as test_00001_aligned.jpg was expected. "
+            "Leave the folder as it was written, or delete it, so that it is drawn again."
+        )
+    return _face(seed, name[1], int(name[2]) - 1)
+
+
+def _face(seed: int, split: str, index: int) -> Face:
+    rng = np.random.Generator(np.random.PCG64([seed, int(split == "test"), index]))
+    return sample(_label(index), rng)
+
+
 def _draw_chunk(chunk: _Chunk) -> int:
     folder, seed, split, start, stop = chunk
     for index in range(start, stop):
-        rng = np.random.Generator(np.random.PCG64([seed, int(split == "test"), index]))
-        picture = draw(sample(_label(index), rng), SIZE)
+        picture = draw(_face(seed, split, index), SIZE)
         picture.save(folder / f"{split}_{index + 1:05d}_aligned.jpg", quality=QUALITY)
     return stop - start
 

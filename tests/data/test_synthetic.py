@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image
 
 from lc2fer.data import synthetic
 from lc2fer.data.face import ACTIONS, Face, Occlusion, Pose, landmarks, regions
-from lc2fer.data.synthetic import PROTOTYPES, draw, sample, write
+from lc2fer.data.synthetic import PROTOTYPES, draw, face_of, sample, seed_of, write
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
@@ -145,6 +146,55 @@ def test_the_drawn_mouth_lies_in_its_region() -> None:
     assert changed[:, 1].max() <= x1 + 1
     assert changed[:, 0].min() >= y0 - 1
     assert changed[:, 0].max() <= y1 + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"iris": (0, 255, 60)}, ("left_eye", "right_eye")),
+        ({"brow_thickness": 1.7}, ("left_brow", "right_brow")),
+    ],
+    ids=["eyes", "brows"],
+)
+def test_drawn_eyes_and_brows_lie_in_their_regions(change: dict[str, Any], names: tuple[str, str]) -> None:
+    still = posed({})
+    who = replace(still.identity, hair_style="bald", glasses=False, iris=(255, 0, 60), brow_thickness=0.6)
+    plain = replace(still, camera=replace(still.camera, blur=0.0, noise=0.0, quality=0), identity=who)
+    other = replace(plain, identity=replace(who, **change))
+    changed = np.abs(np.asarray(draw(plain), int) - np.asarray(draw(other), int)).sum(axis=2) > 60
+    assert changed.sum() > 12
+    for x0, y0, x1, y1 in (regions(other)[name] for name in names):
+        part = np.s_[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1]
+        assert changed[part].sum() > 5
+        changed[part] = False
+    assert changed.sum() == 0
+
+
+def test_a_written_picture_is_of_the_face_of_its_name(tmp_path: Path) -> None:
+    root = write(tmp_path / "faces", train=9, test=3, seed=4)
+    assert seed_of(root) == 4
+    for name in ("train_00009_aligned.jpg", "test_00002_aligned.jpg"):
+        path = root / "Image" / "aligned" / name
+        draw(face_of(path, 4)).save(tmp_path / name, quality=synthetic.QUALITY)
+        assert (tmp_path / name).read_bytes() == path.read_bytes()
+    assert face_of(Path("test_00002_aligned.jpg")) != face_of(Path("test_00002_aligned.jpg"), 4)
+
+
+@pytest.mark.parametrize("name", ["test_00000_aligned.jpg", "test_1.jpg", "other_00001_aligned.jpg"])
+def test_a_foreign_picture_is_of_no_face(name: str) -> None:
+    with pytest.raises(DataError) as error:
+        face_of(Path(name))
+    assert str(error.value) == (
+        f"{name} is no picture of the procedural faces. A name such as test_00001_aligned.jpg was expected. "
+        "Leave the folder as it was written, or delete it, so that it is drawn again."
+    )
+
+
+@pytest.mark.parametrize("marker", [None, "[]", "{", '{"generator": 999, "seed": 0}'])
+def test_a_folder_of_something_else_has_no_seed(tmp_path: Path, marker: str | None) -> None:
+    if marker is not None:
+        (tmp_path / "synthetic.json").write_text(marker, encoding="utf-8")
+    assert seed_of(tmp_path) is None
 
 
 def test_files_follow_the_official_layout(tmp_path: Path) -> None:
