@@ -66,6 +66,7 @@ def main(link: Link, job: Message) -> None:
     source = exporter(job["config"], Path(job["out"]), weights=weights, data=job["data"], images=job["images"], say=say)
     for target in job["targets"]:
         try:
+            source.check(target)
             artifact = source.export(target)
             link.send(event="made", path=str(artifact.path))
         except Exception as error:

@@ -37,8 +37,11 @@ def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say:
     Raises TargetUnavailable where this machine cannot build it, or its TensorRT refuses every source: with the reason
     of each, and what to do. The sources stay where they are, each made and proven before.
     """
-    library = RTX if target.startswith("rtx-") else TENSORRT
-    trt, here = _available(library, target, sources)
+    library = _library(target)
+    try:
+        trt, here = _available(library)
+    except Unusable as reason:
+        raise _refusal(library, target, sources, reason) from None
     path = out / f"{sources[0].variant}-{target}.engine"
     there = _present(path)
     if there is not None and _still_true(there, library, trt.__version__, here, sources):
@@ -65,20 +68,35 @@ def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say:
     )
 
 
-def _available(library: Library, target: str, sources: Sequence[Artifact]) -> tuple[Any, Device | None]:
-    """The library and the GPU; the GPU is asked for first, because TensorRT crashes without one."""
+def check(target: str, variant: str) -> None:
+    """Raise TargetUnavailable where `make` would, whatever the sources: they need not be made to know it."""
+    library = _library(target)
     try:
-        if library is RTX:
-            trt = library.load()
-            try:
-                return trt, engines.device()
-            except Unusable:
-                return trt, None
-        library.find()
-        here = engines.device()
-        return library.load(), here
+        _available(library)
     except Unusable as reason:
-        raise _refusal(library, target, sources, reason) from None
+        if library is RTX or isinstance(reason, WrongVersion):
+            raise _refusal(library, target, (), reason) from None
+        raise TargetUnavailable(
+            f"TensorRT cannot be used here: {reason}. Engines are built on the device that runs them: make a bundle "
+            f"with lc2fer-deploy bundle --config {variant}, copy it there and run lc2fer-deploy build {variant}.bundle."
+        ) from None
+
+
+def _library(target: str) -> Library:
+    return RTX if target.startswith("rtx-") else TENSORRT
+
+
+def _available(library: Library) -> tuple[Any, Device | None]:
+    """The library and the GPU, or Unusable; the GPU is asked for first, because TensorRT crashes without one."""
+    if library is RTX:
+        trt = library.load()
+        try:
+            return trt, engines.device()
+        except Unusable:
+            return trt, None
+    library.find()
+    here = engines.device()
+    return library.load(), here
 
 
 def _refusal(library: Library, target: str, sources: Sequence[Artifact], reason: Unusable) -> TargetUnavailable:
@@ -87,19 +105,25 @@ def _refusal(library: Library, target: str, sources: Sequence[Artifact], reason:
             f"TensorRT-RTX cannot be used here: {reason}. It builds engines without a GPU where it is installed. "
             "Run: pip install 'lc2fer[rtx]'."
         )
-    names = " and ".join(source.path.name for source in sources)
-    made = f"{sources[0].path.parent / names} {'is' if len(sources) == 1 else 'are'} made and proven"
     if isinstance(reason, WrongVersion):
         return TargetUnavailable(
-            f"TensorRT cannot be used here: {reason}. {made}, for the versions named. "
-            "Install one of them and run this command again."
+            f"TensorRT cannot be used here: {reason}. {_made(sources)}Install one of the versions named and run this "
+            "command again."
         )
-    engine = f"{sources[0].variant}-{target}.engine"
+    variant = sources[0].variant
     return TargetUnavailable(
-        f"TensorRT cannot be used here: {reason}. Engines are built on the device that runs them. {made}: copy "
-        f"{'it' if len(sources) == 1 else 'them'} there and run: "
-        f"/usr/src/tensorrt/bin/trtexec --stronglyTyped --onnx={sources[0].path.name} --saveEngine={engine}"
+        f"TensorRT cannot be used here: {reason}. Engines are built on the device that runs them. {_made(sources)}Take "
+        f"{'it' if len(sources) == 1 else 'them'} there in a bundle (lc2fer-deploy bundle --config {variant}), or "
+        f"alone and run: /usr/src/tensorrt/bin/trtexec --stronglyTyped --onnx={sources[0].path.name} "
+        f"--saveEngine={variant}-{target}.engine"
     )
+
+
+def _made(sources: Sequence[Artifact]) -> str:
+    if not sources:
+        return ""
+    names = " and ".join(source.path.name for source in sources)
+    return f"{sources[0].path.parent / names} {'is' if len(sources) == 1 else 'are'} made and proven. "
 
 
 def _published(

@@ -85,6 +85,11 @@ class Pipeline:
             )
         return made
 
+    def check(self, target: str) -> None:
+        """Raise TargetUnavailable where `export` would for want of an engine's builder; nothing is made to know it."""
+        if target in ENGINES:
+            engines.check(target, self.variant.name)
+
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""
         plan = _plan(target)

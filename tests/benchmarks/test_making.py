@@ -15,6 +15,11 @@ class Exporter:
         self.config, self.out, self.say = config, out, say
         self.source = f"{weights} and {data} ({images})"
 
+    def check(self, target):
+        from lc2fer import errors
+        if target == "trt-fp16":
+            raise errors.TargetUnavailable("No driver. One was expected. Build it there.")
+
     def export(self, target):
         from lc2fer import artifact, errors
         print("chatter", flush=True)
@@ -23,8 +28,6 @@ class Exporter:
             raise errors.ParityError("It disagrees. It should agree. Do not use it.")
         if target == "onnx-fp16":
             os._exit(3)
-        if target == "trt-fp16":
-            raise errors.TargetUnavailable("No driver. One was expected. Build it there.")
         if target == "openvino-fp32":
             raise RuntimeError("a bug.")
         return artifact.load(self.out / f"{self.config}-{target}.onnx")

@@ -145,6 +145,19 @@ def test_engines_are_for_their_device(exported: Exported) -> None:
     assert exported("onnx-int8-fp16").path.is_file()
 
 
+def test_nothing_is_made_to_know_that_there_is_no_tensorrt(faces: Path, weights: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline("C8", tmp_path, weights=weights, data=faces)
+    pipeline.check("openvino-int8")
+    with pytest.raises(TargetUnavailable) as refusal:
+        pipeline.check("trt-int8")
+    assert str(refusal.value).startswith("TensorRT cannot be used here: ")
+    assert str(refusal.value).endswith(
+        "Engines are built on the device that runs them: make a bundle with lc2fer-deploy bundle --config C8, copy it "
+        "there and run lc2fer-deploy build C8.bundle."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_calibration_refuses_test_images(
     faces: Path, weights: Path, tmp_path: Path, write_faces: Callable[..., Path]
 ) -> None:

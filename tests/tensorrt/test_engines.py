@@ -185,8 +185,9 @@ def test_a_graph_that_is_no_graph(gpu: ModuleType) -> None:
 
 PROVEN = "C8-onnx-int8-fp16.onnx and C8-onnx-int8.onnx are made and proven"
 THERE = (
-    f"Engines are built on the device that runs them. {{out}}/{PROVEN}: copy them there and run: "
-    "/usr/src/tensorrt/bin/trtexec --stronglyTyped --onnx=C8-onnx-int8-fp16.onnx --saveEngine=C8-trt-int8.engine"
+    f"Engines are built on the device that runs them. {{out}}/{PROVEN}. Take them there in a bundle "
+    "(lc2fer-deploy bundle --config C8), or alone and run: /usr/src/tensorrt/bin/trtexec --stronglyTyped "
+    "--onnx=C8-onnx-int8-fp16.onnx --saveEngine=C8-trt-int8.engine"
 )
 
 
@@ -213,7 +214,7 @@ THERE = (
                 ("tensorrt", "cuda"),
                 {"TENSORRT_VERSION": version},
                 f"TensorRT {version} is installed, and 10.3 to 11.x is what this version of lc2fer is written for. "
-                f"{{out}}/{PROVEN}, for the versions named. Install one of them and run this command again.",
+                f"{{out}}/{PROVEN}. Install one of the versions named and run this command again.",
             )
             for version in ("8.6.2", "10.2.0", "12.0.1")
         ),
