@@ -130,6 +130,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help=f'of {", ".join(TARGETS)}, or "all" (default: {" ".join(DEFAULT_TARGETS)})',
     )
     parser.add_argument(
+        "--models",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="measure these models and make none; a checkpoint among them is the others' parent",
+    )
+    parser.add_argument(
         "--peers", action="store_true", help="also rows of stock routes, their ratios, and the machine's own rate"
     )
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a RAF-DB folder, or "synthetic" (default)')
@@ -191,6 +199,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         raise UsageError(
             f"--seconds is {chosen.seconds}. Expected 0 or more. Pass the least seconds to sample latency."
         )
+    for name, given in (("peers", chosen.peers), ("weights", chosen.weights)):
+        if chosen.models and given:
+            raise UsageError(
+                f"--models and --{name} were given. --models measures what is there and makes nothing. Leave one out."
+            )
     if chosen.weights is not None and len(chosen.configs) > 1:
         raise UsageError(
             f"--weights {chosen.weights} was given for {len(chosen.configs)} configurations. A checkpoint holds one. "

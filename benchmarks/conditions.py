@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer import board
+
 from .machine import load_average
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUS = Path("/sys/devices/system/cpu")
 _HWMON = Path("/sys/class/hwmon")
 _POWERCAP = Path("/sys/class/powercap")
-_INPUT_RAILS = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")  # a Jetson's whole board, by model
+_IDLE_S = 0.5
+_SAMPLING_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Conditions:
     load_average: float | None  # runnable processes, mean of the last minute
     clock_mhz: float | None  # mean of the cores that the row runs on
     throttles: int | None  # events that lowered a clock since the machine started: heat, current
+    gpu_mhz: float | None = None  # a Jetson's
+    celsius: float | None = None  # of a Jetson's hottest sensor
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""
@@ -42,7 +47,27 @@ class Conditions:
 
 def observe(cores: Sequence[int]) -> Conditions:
     """The machine now, with the clock of those cores."""
-    return Conditions(load_average(), _clock(cores), _throttles())
+    jetson = board.detect()
+    gpu, sensors = (None, {}) if jetson is None else (jetson.gpu_mhz, jetson.temperatures)
+    return Conditions(
+        load_average(),
+        _clock(cores),
+        _throttles(),
+        None if gpu is None else float(gpu[0]),
+        max(sensors.values(), default=None),
+    )
+
+
+def idle_watts() -> float | None:
+    """What the package or board takes now, over half a second; None, at once, where there is no meter."""
+    meter, start = Meter(), time.monotonic()
+    if meter.source is None:
+        return None
+    while (elapsed := time.monotonic() - start) < _IDLE_S:
+        time.sleep(_SAMPLING_S)
+        meter.sample()
+    joules = meter.joules()
+    return None if joules is None else joules / elapsed
 
 
 def pinned(threads: int) -> tuple[int, ...]:
@@ -92,20 +117,20 @@ class Neighbours:
 
 
 class Meter:
-    """Energy from here to `joules`: RAPL's counters of the packages, or a Jetson's input rail, sampled.
+    """Energy from here to `joules`: RAPL's counters of the packages, or a Jetson's rails, sampled.
 
     What is measured is the whole package or board, other work and idling included.
     """
 
     def __init__(self) -> None:
-        self.source = "rapl" if _packages() else "ina3221" if _rail() else None
+        self.source = "rapl" if _packages() else "ina3221" if board.watts() else None
         self._counters = _packages()
         self._powers: list[tuple[float, float]] = []  # (seconds, watts)
         self.sample()
 
     def sample(self) -> None:
-        """Take a rail's power now; to be called every 50 ms or so. Counters need no samples."""
-        watts = _rail() if self.source == "ina3221" else None
+        """Take the rails' power now; to be called every 50 ms or so. Counters need no samples."""
+        watts = board.watts() if self.source == "ina3221" else None
         if watts is not None:
             self._powers.append((time.monotonic(), watts))
 
@@ -150,18 +175,6 @@ def _packages() -> dict[str, tuple[int, int]]:
         if zone.name.count(":") == 1 and energy is not None and wrap is not None:
             found[zone.name] = energy, wrap
     return found
-
-
-def _rail() -> float | None:
-    """Watts that a Jetson's board takes in, now."""
-    for label in _HWMON.glob("hwmon*/in[0-9]*_label"):
-        if _read(label) in _INPUT_RAILS:
-            number = label.name.removeprefix("in").removesuffix("_label")
-            millivolts = _number(label.with_name(f"in{number}_input"))
-            milliamperes = _number(label.with_name(f"curr{number}_input"))
-            if millivolts is not None and milliamperes is not None:
-                return millivolts * milliamperes / 1e6
-    return None
 
 
 def _number(path: Path) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from lc2fer.artifact import Artifact
 
 from .answers import Outputs
-from .conditions import Meter, Neighbours, observe
+from .conditions import Meter, Neighbours, idle_watts, observe
 from .memory import Recorder
 from .report import Launch
 from .validity import FEWEST_INPUTS
@@ -117,6 +117,7 @@ def _run(
     if score:
         parts |= {factor: (path, images.perturbed_count) for factor, path in images.perturbed.items()}
     answers = {name: work / f"{artifact.name}-{name}.npy" for name in parts}
+    idle = idle_watts() if time else None
     worker = start(
         artifact,
         images,
@@ -126,7 +127,7 @@ def _run(
         time=time,
         score=[[str(path.absolute()), count, str(answers[name].absolute())] for name, (path, count) in parts.items()],
     )
-    launch = _launch(_watch(worker, settings), settings, len(images.timed))
+    launch = _launch(_watch(worker, settings), settings, len(images.timed), idle)
     if not score:
         return launch, None
     found = {name: _answers(path, artifact) for name, path in answers.items()}
@@ -179,7 +180,7 @@ def _watch(worker: Worker, settings: Settings) -> _Watch:
                 return seen
 
 
-def _launch(seen: _Watch, settings: Settings, inputs: int) -> Launch:
+def _launch(seen: _Watch, settings: Settings, inputs: int, idle: float | None) -> Launch:
     done = seen.done
     runs, elapsed_ns = done.get("throughput", (0, 0))
     return Launch(
@@ -199,6 +200,7 @@ def _launch(seen: _Watch, settings: Settings, inputs: int) -> Launch:
         after=seen.after,
         others_cores=seen.others_cores,
         energy_mj=seen.joules / runs * 1e3 if seen.joules is not None and runs else None,
+        idle_watts=idle,
     )
 
 

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lc2fer import board
 from lc2fer.errors import ArtifactError
 
 # Instructions that decide which kernels an engine picks, by the names that /proc/cpuinfo gives them.
@@ -45,6 +46,7 @@ class Machine:
     engines: Mapping[str, str]  # installed versions
     governor: str | None
     load_average: float | None  # of the last minute, when the run started
+    power_mode: str | None = None  # a Jetson's
 
     @property
     def identity(self) -> str:
@@ -79,7 +81,7 @@ class Machine:
 
 def detect() -> Machine:
     """This machine, from the system's files and the packages' metadata: no engine is imported, no device touched."""
-    processors = _processors()
+    processors, jetson = _processors(), board.detect()
     first = processors[0] if processors else {}
     flags = set((first.get("flags") or first.get("Features") or "").split())
     return Machine(
@@ -95,6 +97,7 @@ def detect() -> Machine:
         engines=_engines(),
         governor=_text(_GOVERNOR),
         load_average=load_average(),
+        power_mode=None if jetson is None else jetson.power_mode,
     )
 
 

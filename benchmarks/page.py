@@ -150,6 +150,7 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
         ),
         ("memory of the GPU grown by, MB", _device(row)),
         ("energy an inference, mJ", _number(found.energy_mj)),
+        ("of it above idle, mJ", _number(found.energy_above_idle_mj)),
         ("threads, pinned to cores", f"{launches[0].threads}, {' '.join(map(str, launches[0].cores)) or 'none'}"),
         ("mean class accuracy", f"{found.mean_class_accuracy:.4f}"),
         ("recall", ", ".join(f"{name} {_DASH if one is None else f'{one:.3f}'}" for name, one in recalls)),

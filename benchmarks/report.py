@@ -24,7 +24,7 @@ from .machine import Machine
 from .memory import Memory
 
 # 1: one launch a row, no conditions around it. 2: several launches, three clock scopes, conditions, operators.
-# 3: turns.
+# 3: turns; what a board takes when idle, its power mode, GPU clock and temperature.
 VERSION = 3
 _READ = (2, VERSION)
 PARENT = "torch"  # the target that the others of its configuration are compared with
@@ -57,6 +57,7 @@ class Launch:
     after: Conditions
     others_cores: float | None  # mean number of cores that other work kept busy meanwhile; None: not readable
     energy_mj: float | None  # of the whole package or board, an inference, while `throughput` was measured
+    idle_watts: float | None = None  # what the same took just before the process was started
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from lc2fer import recorded
-from lc2fer.artifact import Artifact, hash_file
+from lc2fer.artifact import Artifact, hash_file, load
 from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
 from lc2fer.data.rafdb import Dataset, Sample
 from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
@@ -53,7 +53,9 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
     }
     journal = Journal(chosen.out, identity)
     rows = _Run(chosen, found, settings, _preparer(samples, chosen.robustness, work), journal, work)
-    for config in chosen.configs:
+    for config, artifacts in _by_variant(chosen.models).items():
+        rows.given(config, artifacts)
+    for config in chosen.configs if not chosen.models else ():
         rows.configuration(config, chosen.targets)
     if not rows.rows and rows.first_error is not None:
         raise rows.first_error
@@ -137,13 +139,26 @@ class _Run:
                 self._failed(config, target, artifact)
         if PARENT in artifacts and PARENT not in targets:
             self._parent_alone(config, artifacts.pop(PARENT))
+        self._measure(config, artifacts, weights)
+
+    def given(self, config: str, artifacts: dict[str, Artifact]) -> None:
+        """Measure models that are there; a checkpoint among them is the others' parent.
+
+        Raises ArtifactError for a model that was not made from that checkpoint.
+        """
+        parent = artifacts.get(PARENT)
+        if parent is not None:
+            _check_origin(parent, artifacts.values())
+        self._measure(config, artifacts, "unknown" if parent is None else _weights(parent))
+
+    def _measure(self, config: str, artifacts: dict[str, Artifact], weights: str) -> None:
         launches = self._rounds(config, artifacts)
         for target, (found, scored) in launches.items():
             if target == RATE:
                 self.rate = Rate(_macs(artifacts[target]), tuple(found))
             elif scored is not None:
                 self._row(artifacts[target], weights, found, scored)
-        if chosen.peers:
+        if self._chosen.peers:
             self._take_turns(config, [artifacts[row.target] for row in self.rows if row.variant == config])
         self._tell(config)
 
@@ -212,15 +227,16 @@ class _Run:
 
     def _record(self, artifact: Artifact, found: Sequence[Launch]) -> None:
         """Keep a run of a TensorRT engine as a file of its own, which the table of docs/tensorrt.md is made from."""
-        clock_mhz = found[-1].after.clock_mhz
+        after = found[-1].after
+        clocks = {"cpu": after.clock_mhz, "gpu": after.gpu_mhz}
         try:
             run = recorded.of(
                 artifact,
                 [sample for launch in found for sample in launch.samples_ns],
                 [sample for launch in found for sample in launch.warm_up_ns],
                 executed=found[0].executed or {},
-                power_mode=None,
-                clocks_mhz={} if clock_mhz is None else {"cpu": clock_mhz},
+                power_mode=self._machine.power_mode,
+                clocks_mhz={name: mhz for name, mhz in clocks.items() if mhz is not None},
             )
         except UsageError as error:  # too few samples
             self._say(f"{artifact.name} was not recorded. {error}")
@@ -249,6 +265,31 @@ class _Run:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _by_variant(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:
+    """Configuration -> target -> the model of that file; raises UsageError where two would be one row."""
+    found: dict[str, dict[str, Artifact]] = {}
+    for artifact in map(load, paths):
+        row = found.setdefault(artifact.variant, {})
+        if artifact.target in row:
+            raise UsageError(
+                f"{row[artifact.target].path} and {artifact.path} are both {artifact.variant} {artifact.target}. A "
+                "report has one row of each. Measure them apart and put the reports beside each other with "
+                "lc2fer-bench compare."
+            )
+        row[artifact.target] = artifact
+    return found
+
+
+def _check_origin(parent: Artifact, artifacts: Iterable[Artifact]) -> None:
+    for artifact in artifacts:
+        origins = (artifact.sha256, artifact.parent_sha256, (artifact.proof or {}).get("reference_sha256"))
+        if parent.sha256 not in origins:
+            raise ArtifactError(
+                f"{artifact.path} was not made from {parent.path}. Models of the same weights were expected beside a "
+                "checkpoint. Leave one of them out."
+            )
 
 
 def _preparer(samples: Sequence[Sample], perturbed: int, work: Path) -> Callable[[InputSpec], Images]:

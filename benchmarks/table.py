@@ -9,7 +9,7 @@ from lc2fer import metrics
 
 from . import spread
 from .peers import fraction_of_rate, macs_per_ms, pairs
-from .report import PARENT, Failure, Parent, Report, Row
+from .report import PARENT, Failure, Launch, Parent, Report, Row
 from .spread import Spread
 from .validity import Validity, judge
 
@@ -53,7 +53,8 @@ class Figures:
     compute_ms: float | None
     frame_ms: float | None
     throughput_hz: float | None
-    energy_mj: float | None
+    energy_mj: float | None  # an inference, of the whole package or board
+    energy_above_idle_mj: float | None
     size_bytes: int
     memory_bytes: int | None  # growth over an interpreter with numpy, at its highest
     validity: Validity
@@ -85,10 +86,21 @@ def figures(report: Report, row: Row) -> Figures:
         frame_ms=spread.median_ms(row.launches, "frame"),
         throughput_hz=spread.throughput_hz(row.launches),
         energy_mj=sum(energy) / len(energy) if energy else None,
+        energy_above_idle_mj=_above_idle(row.launches),
         size_bytes=row.size_bytes,
         memory_bytes=max((bytes_ for bytes_ in memory if bytes_ is not None), default=None),
         validity=judge(row.launches, report.machine),
     )
+
+
+def _above_idle(launches: Sequence[Launch]) -> float | None:
+    """Millijoules an inference over what the machine takes when nothing is timed; None where not measured."""
+    found = [
+        launch.energy_mj - launch.idle_watts * launch.throughput[1] / launch.throughput[0] / 1e6  # W x ns: 1e-6 mJ
+        for launch in launches
+        if launch.energy_mj is not None and launch.idle_watts is not None
+    ]
+    return sum(found) / len(found) if found else None
 
 
 def parent_of(report: Report, row: Row) -> Parent | None:

@@ -13,7 +13,7 @@ from lc2fer.benchmarks.launch import Settings
 from lc2fer.benchmarks.worker import WorkerError
 
 from lc2fer import cli, exporting
-from lc2fer.errors import DataError, TargetUnavailable, UsageError
+from lc2fer.errors import ArtifactError, DataError, TargetUnavailable, UsageError
 
 QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1", "--launches", "1"]
 
@@ -284,3 +284,33 @@ def test_ours_against_stock_is_said(engine, models, faces, tmp_path, capsys, mon
     assert "of rate %" in printed
     assert " 25.0 " in printed
     assert "Machine rate: " in printed
+
+
+def test_models_that_are_there_are_measured_as_they_are(engine, tiny, monkeypatch, faces, tmp_path, capsys):
+    monkeypatch.setattr(reports, "operators", lambda path: None)
+    folder = tmp_path / "models"
+    first, second = (tiny(folder, f"C6-{name}", b"", target=name) for name in ("onnx-fp32", "onnx-int8"))
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), *QUICK]
+    document = command.main(["--models", str(first.path), str(second.path), *arguments])
+    assert [(row["target"], row["agreement"]) for row in document["rows"]] == [("onnx-fp32", None), ("onnx-int8", None)]
+    report = reports.read(tmp_path / "out" / "report.json")
+    assert [row.sha256 for row in report.rows] == [first.sha256, second.sha256]
+    assert (report.parents, report.failures) == ((), ())
+    assert "weights of unknown origin" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.glob("*.onnx")) == ["C6-onnx-fp32.onnx", "C6-onnx-int8.onnx"]
+
+
+def test_models_that_do_not_belong_together_are_refused(engine, tiny, faces, tmp_path):
+    one, two = (tiny(tmp_path / name, "C6-onnx-fp32", b"") for name in ("a", "b"))
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), *QUICK]
+    with pytest.raises(UsageError) as raised:
+        command.main(["--models", str(one.path), str(two.path), *arguments])
+    assert str(raised.value) == (
+        f"{one.path} and {two.path} are both C6 onnx-fp32. A report has one row of each. Measure them apart and put "
+        "the reports beside each other with lc2fer-bench compare."
+    )
+    parent = tiny(tmp_path, "C6-torch", b"other", target="torch")
+    with pytest.raises(ArtifactError, match=r"C6-onnx-fp32\.onnx was not made from .*C6-torch\.onnx\. Models of"):
+        command.main(["--models", str(parent.path), str(one.path), *arguments])
+    with pytest.raises(UsageError, match=r"--models and --peers were given\. --models measures what is there and"):
+        command.main(["--models", str(one.path), "--peers", *arguments])

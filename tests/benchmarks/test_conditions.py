@@ -1,9 +1,12 @@
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from lc2fer.benchmarks import conditions
-from lc2fer.benchmarks.conditions import Conditions, Meter, Neighbours, observe, pinned
+from lc2fer.benchmarks.conditions import Conditions, Meter, Neighbours, idle_watts, observe, pinned
+
+from lc2fer import board
 
 
 @pytest.fixture
@@ -13,7 +16,8 @@ def system(tmp_path, monkeypatch):
         monkeypatch.setattr(conditions, name, tmp_path / name)
     monkeypatch.setattr(conditions, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(conditions, "load_average", lambda: 0.5)
-
+    monkeypatch.setattr(board, "detect", lambda: None)
+    monkeypatch.setattr(board, "watts", lambda: None)
     return tmp_path
 
 
@@ -65,20 +69,35 @@ def test_energy_by_counters_that_wrap(system):
     assert meter.joules() == pytest.approx(1.0)
 
 
-def test_energy_of_a_jetsons_input_rail(system, monkeypatch):
-    now = [0.0]
+def test_energy_of_a_jetsons_rails(system, monkeypatch):
+    now, watts = [0.0], [5.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    for number, label in ((1, "VDD_IN"), (2, "VDD_CPU_GPU_CV")):
-        _put(system, f"_HWMON/hwmon1/in{number}_label", label)
-        _put(system, f"_HWMON/hwmon1/in{number}_input", 5000)
-        _put(system, f"_HWMON/hwmon1/curr{number}_input", 1000 * number)
+    monkeypatch.setattr(board, "watts", lambda: watts[0])
     meter = Meter()
-    now[0] = 1.0
-    _put(system, "_HWMON/hwmon1/curr1_input", 3000)
+    now[0], watts[0] = 1.0, 15.0
     meter.sample()
     now[0] = 2.0
     assert meter.source == "ina3221"
     assert meter.joules() == pytest.approx(10.0 + 15.0)  # 5 W rising to 15 W, then 15 W
+
+
+def test_what_a_board_takes_when_idle(system, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    assert idle_watts() is None
+    assert now == [0.0]
+    monkeypatch.setattr(board, "watts", lambda: 4.0 + now[0])  # rising evenly
+    assert idle_watts() == pytest.approx(4.25, abs=0.03)
+    assert now[0] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_jetson_tells_its_gpu_and_its_heat(system, monkeypatch):
+    orin = SimpleNamespace(gpu_mhz=(612, 1020), temperatures={"cpu": 48.2, "gpu": 51.5})
+    monkeypatch.setattr(board, "detect", lambda: orin)
+    assert observe([0]) == Conditions(0.5, None, None, 612.0, 51.5)
+    monkeypatch.setattr(board, "detect", lambda: SimpleNamespace(gpu_mhz=None, temperatures={}))
+    assert observe([0]) == Conditions(0.5, None, None)
 
 
 def test_neighbours_are_all_but_the_process():

@@ -128,6 +128,15 @@ def test_a_report_from_before_there_were_turns_is_read(report):
     assert Report.from_json(document).to_json() == report.to_json()
 
 
+def test_energy_above_idle(report, samples):
+    row = report.rows[0]
+    metered = samples.launch(energy_mj=12.0, idle_watts=4.0, throughput=(100, 200_000_000))  # 2 ms an inference
+    found = figures(report, replace(row, launches=(metered, samples.launch(energy_mj=9.0))))
+    assert found.energy_mj == pytest.approx(10.5)
+    assert found.energy_above_idle_mj == pytest.approx(12.0 - 4.0 * 2)
+    assert figures(report, row).energy_above_idle_mj is None
+
+
 def test_an_agreement_is_not_rounded_to_all(report, samples):
     many = 30_000
     same = samples.outputs((0,) * many)
