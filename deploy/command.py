@@ -14,6 +14,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
+from lc2fer.measuring import measure
 from lc2fer.session import open_session
 
 from . import bundle, choice, doctor, golden, run
@@ -51,6 +52,22 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
     verifying.add_argument("--threads", type=int, metavar="N")
+    measuring = verbs.add_parser(
+        "bench", help="measure models here: latency, accuracy, memory, power, as lc2fer-bench does; its report.json"
+    )
+    measuring.add_argument(
+        "models",
+        nargs="+",
+        type=Path,
+        metavar="BUNDLE|MODEL",
+        help="a bundle, or the folder it was unpacked to, for its models and the engines built there; or a model file",
+    )
+    measuring.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    measuring.add_argument("--data", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    measuring.add_argument("--limit", type=int, metavar="N", help="score only N test images")
+    measuring.add_argument("--threads", type=int, metavar="N")
+    measuring.add_argument("--launches", type=int, metavar="N", help="processes a model (default: 3)")
+    measuring.add_argument("--seconds", type=float, metavar="S", help="least time to sample, a launch (default: 1)")
     run.add_arguments(verbs.add_parser("run", help="watch a camera, a video or a folder, or pictures from the browser"))
     examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
     examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
@@ -66,6 +83,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return _unpack(given)
     if given.verb == "build":
         return _build(given)
+    if given.verb == "bench":
+        return _bench(given)
     if given.verb == "run":
         return run.main(given)
     if given.verb == "doctor":
@@ -108,15 +127,36 @@ def _beside(path: Path) -> Path:
     return path.with_suffix("") if path.suffix else path.with_name(path.name + "-unpacked")
 
 
+def _unpacked(place: Path) -> bundle.Bundle:
+    """A bundle in the folder where its engines lie: unpacked beside it, unless that was done before."""
+    if place.is_dir():
+        return bundle.load(place)
+    folder = _beside(place)
+    there = (folder / bundle.MANIFEST).is_file() and bundle.of(place) == bundle.load(folder).files
+    return bundle.load(folder) if there else bundle.unpack(place, folder)
+
+
+def _bench(given: argparse.Namespace) -> dict[str, Any]:
+    models = [model for place in given.models for model in _models(place)]
+    options = ["--out", str(given.out)]
+    for name in ("data", "limit", "threads", "launches", "seconds"):
+        if getattr(given, name) is not None:
+            options += [f"--{name}", str(getattr(given, name))]
+    return measure(models, options)
+
+
+def _models(place: Path) -> list[Path]:
+    """Of a bundle its own models and the engines that were built from them; another file is a model."""
+    if not place.is_dir() and place.suffix != ".bundle":
+        return [place]
+    unpacked = _unpacked(place)
+    engines = sorted(path for path in unpacked.folder.glob("*.engine") if path.with_suffix(".json").is_file())
+    return [*(unpacked.folder / model.file for model in unpacked.models), *engines]
+
+
 def _build(given: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
-    place = given.bundle
-    if place.is_dir():
-        unpacked = bundle.load(place)
-    else:
-        folder = _beside(place)
-        there = (folder / bundle.MANIFEST).is_file() and bundle.of(place) == bundle.load(folder).files
-        unpacked = bundle.load(folder) if there else bundle.unpack(place, folder)
+    unpacked = _unpacked(given.bundle)
     made = choice.choose(
         unpacked,
         given.engine,
