@@ -90,6 +90,7 @@ def main(link: Link, job: Message) -> None:
         _announce(link, "compile", "running the first image")
         first_ns = timed(session.run, inputs, runs=1, seconds=0.0)[0]
         _announce(link, "first", "timing")
+        gc.freeze()  # what is there stays; else each collection before a timing walks an engine's whole package anew
         if job["turns"]:
             _turns(link, session, inputs, job)
         times = _times(link, session, inputs, files, job) if job["time"] else {}

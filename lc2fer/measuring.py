@@ -18,7 +18,7 @@ def measure(models: Sequence[Path], options: Sequence[str]) -> dict[str, Any]:
 
     Raises TargetUnavailable where the harness's packages are missing, and what lc2fer-bench raises.
     """
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    missing = [name for name in _PACKAGES if not _installed(name)]
     if missing:
         raise TargetUnavailable(
             f"The packages that measuring needs are not all installed ({', '.join(missing)} missing). scipy and psutil "
@@ -26,3 +26,10 @@ def measure(models: Sequence[Path], options: Sequence[str]) -> dict[str, Any]:
         )
     main: Callable[[list[str]], dict[str, Any]] = importlib.import_module("lc2fer.benchmarks.command").main
     return main(["--models", *map(str, models), *options])
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from lc2fer.deploy import bundle, golden, making, wheel
+from lc2fer.benchmarks import machine
+from lc2fer.benchmarks import report as reports
+from lc2fer.deploy import bundle, command, golden, making, wheel
 from packaging.requirements import Requirement
 
 from lc2fer import cli
@@ -179,6 +183,54 @@ def test_verify_passes(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(last)
     assert [model["passed"] for model in document["models"]] == [True] * 4
     assert document["variant"] == "C8"
+
+
+def test_bench_measures_its_models(
+    made: Path, small_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle.unpack(made, tmp_path / "C8")
+    out = tmp_path / "out"
+    quick = ["--launches", "1", "--seconds", "0", "--threads", "1", "--limit", "14", "--data", str(small_faces)]
+    assert cli.run("deploy", ["bench", str(tmp_path / "C8"), "--out", str(out), *quick]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["target"] for row in document["rows"]] == ["onnx-fp16", "onnx-int8", "onnx-int8-fp16", "ort-int8"]
+    report = reports.read(out / "report.json")
+    assert report.to_json()["machine"]["identity"] == machine.detect().identity
+    assert [len(row.outputs.predictions) for row in report.rows] == [14] * 4
+    assert (out / "report.html").is_file()
+
+
+def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(command, "measure", lambda models, options: asked.append((models, options)) or {})
+    packed = tmp_path / "C8.bundle"
+    shutil.copy(made, packed)
+    folder = bundle.unpack(packed, tmp_path / "C8").folder
+    for name in ("C8-trt-int8.engine", "C8-trt-int8.json", "half.engine"):
+        (folder / name).write_bytes(b"x")
+    command.main(["bench", str(packed), "other.onnx", "--threads", "2", "--out", "there"])
+    ((models, options),) = asked
+    assert [path.name for path in models] == [
+        "C8-onnx-fp16.onnx",
+        "C8-onnx-int8.onnx",
+        "C8-onnx-int8-fp16.onnx",
+        "C8-ort-int8.onnx",
+        "C8-trt-int8.engine",
+        "other.onnx",
+    ]
+    assert options == ["--out", "there", "--threads", "2"]
+
+
+def test_bench_without_its_packages(python: Callable[..., Any]) -> None:
+    program = "import sys; from lc2fer import cli; sys.exit(cli.run('deploy', sys.argv[1:]))"
+    done = python(program, "bench", "C8.onnx", block=["scipy"])
+    assert (done.returncode, done.stderr) == (
+        3,
+        "TargetUnavailable: The packages that measuring needs are not all installed (scipy missing). scipy and psutil "
+        "were expected. Run: pip install 'lc2fer[bench]'.\n",
+    )
 
 
 def test_verify_names_the_first_difference(
