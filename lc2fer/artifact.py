@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ from lc2fer.recipe import Recipe
 FORMAT = 1
 KINDS = ("checkpoint", "onnx", "openvino", "tensorrt")
 _MANIFEST_LIMIT = 4_000_000  # bytes; a manifest is some kilobytes
+_STAGING = ".making-"
+_YOUNG_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -199,9 +202,15 @@ def record_of(path: Path) -> FileRecord:
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """A temporary folder inside `folder`, removed at the end whatever happens; `publish` moves out what is to stay."""
+    """A temporary folder inside `folder`, removed at the end whatever happens; `publish` moves out what is to stay.
+
+    One that a process left which was killed is removed as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
+    for old in folder.glob(f"{_STAGING}*"):
+        _remove_if_left(old)
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
+    held = _lock(staging)
     try:
         yield staging
     except OSError as error:
@@ -213,6 +222,36 @@ def staged(folder: Path) -> Iterator[Path]:
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def _lock(folder: Path) -> int | None:
+    """An open descriptor that locks a folder for as long as this process lives; None where another one holds it."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_if_left(staging: Path) -> None:
+    """Remove the folder of a process that no longer lives; a folder is made a moment before it is locked."""
+    try:
+        young = time.time() - staging.stat().st_mtime < _YOUNG_S
+    except OSError:
+        return
+    held = None if young else _lock(staging)
+    if held is not None:
+        shutil.rmtree(staging, ignore_errors=True)
+        os.close(held)
 
 
 def publish(artifact: Artifact, folder: Path) -> Artifact:

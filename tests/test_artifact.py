@@ -243,3 +243,19 @@ def test_tool_versions_are_the_installed_ones() -> None:
 
     assert artifacts.tool_versions("numpy")["numpy"] == np.__version__
     assert list(artifacts.tool_versions("numpy")) == ["lc2fer", "numpy"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".making-left"
+    left.mkdir()
+    (left / "half.onnx").write_bytes(b"half")
+    young = tmp_path / ".making-young"
+    young.mkdir()
+    with staged(tmp_path) as living:
+        for folder in (left, living):
+            os.utime(folder, (0, 0))
+        with staged(tmp_path):
+            assert not left.exists()
+            assert living.is_dir()
+            assert young.is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == [".making-young"]

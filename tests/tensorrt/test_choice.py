@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +17,8 @@ from lc2fer.deploy import bundle, choice, golden, making
 
 from lc2fer import cli
 from lc2fer.errors import ArtifactError
+
+FAKES = Path(__file__).resolve().parents[1] / "fakes"
 
 Say = Callable[[str], None]
 
@@ -108,6 +114,94 @@ def test_without_tensorrt_it_says_what_to_do(clean: None, packed: Path, capsys: 
         "newer and its GPU were expected. Run lc2fer-deploy doctor and mend what it names, or build with --engine "
         "onnxruntime.\n"
     )
+
+
+# -- what goes wrong while engines are built --------------------------------------------------------------------------
+
+KILLED = """
+import sys, time
+from lc2fer import cli
+from lc2fer.deploy import golden
+
+def judge(*given):
+    print("proving", flush=True)
+    time.sleep(120)
+
+golden.judge = judge
+cli.run("deploy", ["build", sys.argv[1]])
+"""
+
+
+def test_a_build_that_was_killed_leaves_nothing_that_counts_and_is_cleaned_up(
+    put_in: Callable[..., None], unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
+) -> None:
+    path = os.pathsep.join(str(FAKES / name) for name in ("gpu", "cuda_python"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(unpacked.folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "proving\n"
+        process.kill()
+    (left,) = unpacked.folder.glob(".making-*")
+    assert (left / "C8-trt-fp16.engine").is_file()
+    assert not (unpacked.folder / "C8-trt-fp16.engine").exists()
+    assert cli.run("deploy", ["verify", str(unpacked.folder)]) == 0
+    os.utime(left, (0, 0))  # it was long ago
+    put_in("tensorrt", "cuda")
+    assert choice.choose(unpacked, "tensorrt", threads=None, say=said.append).file == "C8-trt-int8.engine"
+    assert list(unpacked.folder.glob(".making-*")) == []
+
+
+def test_a_full_disk_keeps_what_was_there(
+    gpu: ModuleType,
+    unpacked: bundle.Bundle,
+    clocked: dict[str, float],
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = choice.choose(unpacked, "tensorrt", threads=None, say=said.append)
+    engine = unpacked.folder / "C8-trt-int8.engine"
+    engine.write_bytes(engine.read_bytes()[:-1])
+    there = {path.name: path.read_bytes() for path in unpacked.folder.iterdir()}
+    whole = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if self.suffix == ".engine":
+            whole(self, content[: len(content) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert cli.run("deploy", ["build", str(unpacked.folder)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"Lc2ferError: The disk of {unpacked.folder} is full. Room for the new files was expected; what was there "
+        "before is untouched. Free some space and run the command again."
+    )
+    assert {path.name: path.read_bytes() for path in unpacked.folder.iterdir()} == there
+    monkeypatch.undo()
+    assert choice.chosen(unpacked.folder) == before
+
+
+def test_a_truncated_engine_is_refused_and_built_again(
+    gpu: ModuleType,
+    unpacked: bundle.Bundle,
+    clocked: dict[str, float],
+    said: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    choice.choose(unpacked, "tensorrt", threads=None, say=said.append)
+    engine = unpacked.folder / "C8-trt-int8.engine"
+    whole = engine.read_bytes()
+    engine.write_bytes(whole[: len(whole) // 2])
+    assert cli.run("deploy", ["verify", str(unpacked.folder), "--model", str(engine)]) == 2
+    assert f"ArtifactError: {engine}" in capsys.readouterr().err
+    assert choice.choose(unpacked, "tensorrt", threads=None, say=said.append).file == engine.name
+    assert len(engine.read_bytes()) == len(whole)
 
 
 def test_onnx_runtime_chooses_by_its_own_clock(
