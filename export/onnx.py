@@ -12,7 +12,7 @@ import torch
 from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
 from lc2fer.fuse import Rows, deploy_form
-from lc2fer.model import normalize
+from lc2fer.model import Network, normalize
 from lc2fer.recipe import PLAIN, Recipe
 
 from . import smooth
@@ -29,6 +29,19 @@ class _Normalize(torch.nn.Module):
         return normalize(pixels)
 
 
+_SMOOTHINGS: dict[tuple[str, str, float], list[torch.Tensor]] = {}  # what they depend on -> the last ones made
+
+
+def _smoothing(sha256: str, trained: Network, calibration: CalibrationSet, strength: float) -> list[torch.Tensor]:
+    """The factors, which all INT8 targets of the same weights and images share: they take a third of an export."""
+    key = sha256, calibration.fingerprint, strength
+    if key not in _SMOOTHINGS:
+        found = smooth.factors(trained, calibration, strength)
+        _SMOOTHINGS.clear()
+        _SMOOTHINGS[key] = found
+    return _SMOOTHINGS[key]
+
+
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
     """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
 
@@ -41,7 +54,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     smoothing = None
     if recipe.smoothing is not None:
         assert calibration is not None
-        smoothing = smooth.factors(trained, calibration, recipe.smoothing)
+        smoothing = _smoothing(parent.sha256, trained, calibration, recipe.smoothing)
     network: torch.nn.Module
     if recipe.form == PLAIN:
         network = torch.nn.Sequential(_Normalize(), trained)
