@@ -13,7 +13,9 @@ if [[ -n "${GATE_DATA_URL:-}" ]]; then
   printf 'url = "%s"\n' "$GATE_DATA_URL" | curl --fail --silent --show-error --location --config - | tar -xz -C "$data"
 fi
 
-measure=(--configs ${GATE_CONFIGS:-C6} --targets ${GATE_TARGETS:-torch onnx-fp32 onnx-int8 openvino-fp16 openvino-int8})
+read -ra configs <<<"${GATE_CONFIGS:-C6}"
+read -ra targets <<<"${GATE_TARGETS:-torch onnx-fp32 onnx-int8 openvino-fp16 openvino-int8}"
+measure=(--configs "${configs[@]}" --targets "${targets[@]}")
 measure+=(--data "$data" --out "$out")
 # The rules judge accuracy: latency on a shared runner would be noise, so it is sampled as little as possible.
 measure+=(--launches 1 --runs 30 --seconds 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,14 @@ from .bundle import Model
 
 # What engines are built from, TensorRT's FP16 and both of its INT8 forms, and ONNX Runtime's own INT8.
 TARGETS = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16", "ort-int8")
+
+# What installs, tunes and serves on the device.
+_SCRIPTS = (
+    "scripts/install.sh",
+    "scripts/build-engines.sh",
+    "scripts/max-performance.sh",
+    "systemd/lc2fer.service",
+)
 
 # What the wheel needs on a device, as wheels for aarch64 Linux exist; CPython 3.10 is JetPack 6's, 3.12 JetPack 7's.
 _REQUIREMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -75,6 +84,9 @@ def make(
         (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
         (staging / "requirements.txt").write_text(requirements(), encoding="utf-8")
         wheel.write(staging)
+        for script in _SCRIPTS:
+            content = (resources.files("lc2fer.deploy") / script).read_bytes()
+            (staging / Path(script).name).write_bytes(content)
         for each in made:
             for file in (each.path, each.manifest_path):
                 shutil.copyfile(file, staging / file.name)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import zipfile
+from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from lc2fer.errors import TargetUnavailable
 
-_PACKAGES = ("lc2fer", "lc2fer.data", "lc2fer.deploy", "lc2fer.export", "lc2fer.benchmarks")
+_PACKAGES = ("lc2fer", "lc2fer.data", "lc2fer.deploy", "lc2fer.explain", "lc2fer.export", "lc2fer.benchmarks")
 _LEFT_OUT = {"__pycache__", "weights"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 
@@ -44,11 +45,20 @@ def _sources() -> list[tuple[str, bytes]]:
             raise TargetUnavailable(
                 f"This installation has no {package}. A bundle carries the whole package. Install lc2fer again."
             )
-        folder = Path(spec.submodule_search_locations[0])
-        for path in sorted(folder.iterdir()):
-            if path.is_file() and path.name not in _LEFT_OUT:
-                found.append((f"{package.replace('.', '/')}/{path.name}", path.read_bytes()))
+        inside = package.replace(".", "/")
+        found += [(f"{inside}/{name}", content) for name, content in _files(Path(spec.submodule_search_locations[0]))]
     return found
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Modules and data of a package, its folders of data included, its inner packages not."""
+    for path in sorted(folder.iterdir()):
+        if path.name in _LEFT_OUT:
+            continue
+        if path.is_file():
+            yield path.name, path.read_bytes()
+        elif not (path / "__init__.py").is_file():
+            yield from ((f"{path.name}/{name}", content) for name, content in _files(path))
 
 
 def _digest(content: bytes) -> str:

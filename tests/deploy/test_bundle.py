@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,24 @@ def test_a_bundle_holds_what_a_device_needs(made: Path, tmp_path: Path) -> None:
         "golden.logits",
         "lc2fer-0.1.0-py3-none-any.whl",
         "requirements.txt",
+        "install.sh",
+        "build-engines.sh",
+        "max-performance.sh",
+        "lc2fer.service",
     }
     images, logits = unpacked.golden
     assert images.shape == (golden.COUNT, 3, 32, 32)
     assert logits.shape == (golden.COUNT, 7)
     assert (images.min(), images.max()) >= (0, 100)
     assert unpacked.artifact(unpacked.models[1]).calibration is not None
+
+
+def test_the_wheel_has_the_packages_data(tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel.write(tmp_path)) as archive:
+        names = archive.namelist()
+    assert {"lc2fer/deploy/page/index.html", "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(names)
+    assert not [name for name in names if "weights" in name or "__pycache__" in name]
+    assert len(set(names)) == len(names)
 
 
 def test_equal_files_give_equal_bytes(made: Path, tmp_path: Path, small_weights: Path, small_faces: Path) -> None:

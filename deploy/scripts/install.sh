@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# Installs a bundle on a Jetson, or any Linux with Python 3.10 to 3.13. It comes inside the bundle:
+#   tar -xOf C6.bundle install.sh | bash -s -- C6.bundle
+#
+# Each bundle gets a folder and an environment of its own, which sees the system's packages (TensorRT, OpenCV); `current`
+# is switched to it only when everything works, so that a failed run leaves what was there. Not run on a Jetson yet.
+set -euo pipefail
+
+usage() {
+    cat <<END
+Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--service] [--dry-run]
+       install.sh --uninstall [--prefix DIR] [--dry-run]
+
+  --sha256 HASH  what lc2fer-deploy bundle printed; another file is refused
+  --prefix DIR   where to (default: /opt/lc2fer for root, else ~/.local/share/lc2fer)
+  --service      also a systemd service with a user of its own; needs root
+  --uninstall    remove what this script made, and nothing else
+  --dry-run      say what would be done
+PYTHON=python3.12 chooses an interpreter; pip's own variables (PIP_INDEX_URL, PIP_FIND_LINKS, ...) hold.
+END
+}
+
+die() { # CODE TEXT
+    echo "$2" >&2
+    exit "$1"
+}
+
+PYTHON=${PYTHON:-python3}
+SYSTEM=${LC2FER_SYSTEM:-/} # where etc/ lies
+bundle='' expected='' prefix='' service=no remove=no dry=no
+while (($#)); do
+    case $1 in
+    --sha256 | --prefix)
+        (($# > 1)) || die 2 "$1 came without its value. See: install.sh --help"
+        if [[ $1 == --prefix ]]; then prefix=$2; else expected=$2; fi
+        shift
+        ;;
+    --service) service=yes ;;
+    --uninstall) remove=yes ;;
+    --dry-run) dry=yes ;;
+    --help | -h)
+        usage
+        exit
+        ;;
+    -*) die 2 "There is no option $1. See: install.sh --help" ;;
+    *) bundle=$1 ;;
+    esac
+    shift
+done
+root=no
+[[ $(id -u) -ne 0 ]] || root=yes
+if [[ -z $prefix ]]; then
+    if [[ $root == yes ]]; then prefix=/opt/lc2fer; else prefix=${XDG_DATA_HOME:-$HOME/.local/share}/lc2fer; fi
+fi
+unit=$SYSTEM/etc/systemd/system/lc2fer.service
+options=$SYSTEM/etc/lc2fer.env
+
+may_change_the_system() {
+    [[ $root == yes || $SYSTEM != / ]] || die 2 "This user may not change services. Root was expected. Run it with sudo."
+}
+
+uninstall() {
+    local there=()
+    for path in "$prefix/versions" "$prefix/current" "$prefix/bin/lc2fer-deploy"; do
+        if [[ -e $path || -L $path ]]; then there+=("$path"); fi
+    done
+    if [[ -e $unit ]] && grep -qF "$prefix/bin/lc2fer-deploy" "$unit"; then
+        may_change_the_system
+        there+=("$unit" "$options")
+    fi
+    ((${#there[@]})) || die 1 "There is nothing of LC2FER in $prefix. An installation was expected. Name it: --prefix DIR"
+    printf '%s\n' "To be removed:" "${there[@]}"
+    [[ $dry == no ]] || return 0
+    if [[ " ${there[*]} " == *" $unit "* ]]; then systemctl disable --now lc2fer.service || true; fi
+    rm -rf -- "${there[@]}"
+    rmdir -- "$prefix/bin" "$prefix" 2>/dev/null || true # other things may lie there
+    echo "Removed. The user lc2fer, if there is one, was left: userdel lc2fer"
+}
+
+member_hash() { # NAME: its sha256 in bundle.json
+    "$PYTHON" -c 'import json, sys
+files = json.load(open(sys.argv[1]))["files"]
+print(next(file["sha256"] for file in files if file["name"] == sys.argv[2]))' "$work/bundle.json" "$1"
+}
+
+take_out() { # NAME: a member of the bundle into $work, checked
+    tar -xOf "$bundle" "$1" >"$work/$1" || die 2 "$bundle has no $1. A bundle of lc2fer-deploy was expected. Copy it again."
+    [[ $1 == bundle.json || $(sha256sum <"$work/$1") == "$(member_hash "$1")  -" ]] ||
+        die 2 "$1 in $bundle is not what bundle.json describes. Equal hashes were expected. Copy the bundle again."
+}
+
+install_service() {
+    may_change_the_system
+    take_out lc2fer.service
+    mkdir -p "$(dirname "$unit")"
+    id lc2fer >/dev/null 2>&1 || useradd --system --home-dir "$prefix" --shell /usr/sbin/nologin --groups video lc2fer
+    sed "s|/opt/lc2fer|$prefix|g" "$work/lc2fer.service" >"$unit.new"
+    mv "$unit.new" "$unit"
+    if [[ ! -e $options ]]; then
+        echo 'LC2FER_OPTIONS=--source usb:0 --web' >"$options"
+    fi
+    systemctl daemon-reload
+    systemctl enable lc2fer.service
+    echo "The service is set up. Its options: $options. Start it with: systemctl start lc2fer"
+}
+
+if [[ $remove == yes ]]; then
+    uninstall
+    exit
+fi
+[[ -n $bundle ]] || die 2 "No bundle was named. One was expected. See: install.sh --help"
+[[ -f $bundle ]] || die 2 "$bundle is missing. A bundle of lc2fer-deploy was expected. Copy it here."
+found=$(sha256sum <"$bundle" | cut -d' ' -f1)
+[[ -z $expected || $found == "$expected" ]] ||
+    die 2 "$bundle has the sha256 $found. $expected was expected. Copy the bundle again."
+"$PYTHON" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
+    die 3 "$PYTHON is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install python3-venv"
+home=$prefix/versions/${found:0:16}
+if [[ $dry == yes ]]; then
+    printf '%s\n' "Environment and models: $home" "Command: $prefix/bin/lc2fer-deploy"
+    [[ $service == no ]] || echo "Service: $unit, user lc2fer, options $options"
+    exit
+fi
+
+mkdir -p "$prefix/versions" "$prefix/bin"
+work=$(mktemp -d "$prefix/versions/.installing-XXXXXX")
+trap 'rm -rf -- "$work"' EXIT
+take_out bundle.json
+if [[ -e $home/complete ]]; then
+    echo "$bundle is installed in $home already."
+else
+    wheel=$(tar -tf "$bundle" | grep -Ex 'lc2fer-[0-9A-Za-z.]+-py3-none-any\.whl' || true)
+    [[ $(wc -w <<<"$wheel") -eq 1 ]] || die 2 "$bundle holds no single wheel of lc2fer. One was expected. Copy it again."
+    take_out "$wheel"
+    take_out requirements.txt
+    rm -rf -- "$home"
+    "$PYTHON" -m venv --system-site-packages "$home/venv"
+    "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$work/requirements.txt" "$work/$wheel"
+    "$home/venv/bin/lc2fer-deploy" unpack "$bundle" --to "$home/model" >/dev/null
+fi
+"$home/venv/bin/lc2fer-deploy" doctor || echo "doctor found problems: see above. They are no reason to stop here."
+"$home/venv/bin/lc2fer-deploy" verify "$home/model" ||
+    die 1 "The models do not answer here as the trained network does; what was installed before was left. Report the lines above."
+touch "$home/complete"
+ln -sfn "$home" "$work/current"
+mv -T "$work/current" "$prefix/current"
+ln -sfn "$prefix/current/venv/bin/lc2fer-deploy" "$prefix/bin/lc2fer-deploy"
+for other in "$prefix"/versions/*; do
+    [[ $other == "$home" ]] || rm -rf -- "$other"
+done
+[[ $service == no ]] || install_service
+echo "Installed. Build the engines with: $prefix/bin/lc2fer-deploy build $prefix/current/model"

@@ -1,0 +1,272 @@
+"""The shell scripts for a device, run as a user runs them, against the tests' Jetson and a small wheel."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "deploy" / "scripts"
+TOOLS = ROOT / "tests" / "fakes" / "jetson" / "bin"
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# Stands for the bundle's wheel: says what it was asked and fails at what FAKE_FAILS names.
+COMMAND = """
+import os, pathlib, sys
+def main():
+    print("lc2fer-deploy", *sys.argv[1:], flush=True)
+    if sys.argv[1] == "unpack":
+        pathlib.Path(sys.argv[-1]).mkdir()
+    return int(sys.argv[1] == os.environ.get("FAKE_FAILS"))
+"""
+
+
+def small_wheel() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("small_lc2fer.py", COMMAND)
+        info = "lc2fer-0.1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: lc2fer\nVersion: 0.1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nlc2fer-deploy = small_lc2fer:main\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return buffer.getvalue()
+
+
+def pack(path: Path, **changed: bytes) -> Path:
+    """A bundle as far as install.sh looks into one; `changed` members differ from what bundle.json says."""
+    files = {
+        "lc2fer-0.1.0-py3-none-any.whl": small_wheel(),
+        "requirements.txt": f"# of {path.name}\n".encode(),
+        "lc2fer.service": (ROOT / "deploy" / "systemd" / "lc2fer.service").read_bytes(),
+    }
+    records = [{"name": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()]
+    members = {"bundle.json": json.dumps({"files": records}).encode(), **files}
+    members |= {name.replace("_", "."): content for name, content in changed.items()}
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a script with the tests' tools in front, without network, and with its state in the test's folder."""
+    jetson = tmp_path / "jetson"
+    jetson.mkdir()
+
+    def run(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", str(SCRIPTS / script), *map(str, arguments)],
+            env=environment_of(tmp_path) | environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+        "PIP_NO_INDEX": "1",
+        "PYTHON": sys.executable,
+        "FAKE_JETSON": str(folder / "jetson"),
+        "LC2FER_STATE": str(folder / "state"),
+        "LC2FER_SYSTEM": str(folder / "system"),
+    }
+
+
+def log(folder: Path) -> list[str]:
+    return (folder / "jetson" / "log").read_text().splitlines()
+
+
+def test_shellcheck_finds_nothing() -> None:
+    tool = Path(sys.executable).with_name("shellcheck")
+    scripts = [*SCRIPTS.glob("*.sh"), *TOOLS.iterdir(), *ROOT.glob(".github/*.sh")]
+    done = subprocess.run([str(tool), *map(str, scripts)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# -- max-performance.sh and build-engines.sh ---------------------------------------------------------------------------
+
+
+def test_a_jetson_at_its_fastest_and_back(run: Run, tmp_path: Path) -> None:
+    script = SCRIPTS / "max-performance.sh"
+    assert run("max-performance.sh", "status").stdout == "Power mode 25W, as it was set.\n"
+    fast = f"Power mode MAXN_SUPER, clocks at their highest. Back with: {script} off\n"
+    assert run("max-performance.sh", "on").stdout == fast
+    assert run("max-performance.sh", "on").stdout == fast  # what was there before is remembered once
+    assert run("max-performance.sh", "status").stdout == f"Power mode MAXN_SUPER, changed by {script} on.\n"
+    assert run("max-performance.sh", "off").stdout == "Power mode 25W, clocks as before.\n"
+    assert (tmp_path / "jetson" / "mode").read_text() == "1\n"
+    assert (tmp_path / "jetson" / "clocks").read_text() == "free\n"
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_a_jetson_that_cannot_change_is_told(run: Run, tmp_path: Path) -> None:
+    stuck = run("max-performance.sh", "on", FAKE_JETSON_STUCK="2")
+    assert (stuck.returncode, stuck.stdout) == (1, "")
+    assert stuck.stderr.splitlines() == [
+        "NVPM WARN: Reboot required for changing to this power mode: 2",
+        "nvpmodel did not change to mode 2. Mode 2 was expected. Run: sudo nvpmodel -m 2, and restart if it asks for it.",
+    ]
+    assert run("max-performance.sh", "faster").returncode == 2
+    nothing = run("max-performance.sh", "status", PATH="/usr/bin:/bin")
+    assert nothing.returncode == 3
+    assert nothing.stderr.startswith("nvpmodel is not here. A Jetson's power tools were expected.")
+
+
+def test_engines_are_built_at_the_fastest_and_the_mode_comes_back_even_after_a_failure(
+    run: Run, tmp_path: Path
+) -> None:
+    deploy = tmp_path / "lc2fer-deploy"
+    deploy.write_text(f'#!/bin/sh\necho "$*" at $(cat {tmp_path}/jetson/mode)\n[ "$2" != bad ]\n')
+    deploy.chmod(0o755)
+    done = run("build-engines.sh", "good", "bad", "never", LC2FER_DEPLOY=str(deploy))
+    assert done.returncode == 1
+    assert [line for line in done.stdout.splitlines() if line.startswith("build")] == [
+        "build good at 2",
+        "build bad at 2",
+    ]
+    assert log(tmp_path)[-2:] == ["set 1", "clocks --restore"]
+    assert run("build-engines.sh", "x", LC2FER_DEPLOY="no-such-command").returncode == 3
+
+
+def test_an_interrupted_build_brings_the_mode_back(tmp_path: Path) -> None:
+    (tmp_path / "jetson").mkdir()
+    deploy = tmp_path / "lc2fer-deploy"
+    deploy.write_text("#!/bin/sh\necho building\nexec sleep 60\n")
+    deploy.chmod(0o755)
+    process = subprocess.Popen(
+        ["bash", str(SCRIPTS / "build-engines.sh"), "C6.bundle"],
+        env=environment_of(tmp_path) | {"LC2FER_DEPLOY": str(deploy)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        while process.stdout.readline() != "building\n":
+            pass
+        os.killpg(process.pid, signal.SIGTERM)
+    assert log(tmp_path)[-2:] == ["set 1", "clocks --restore"]
+
+
+# -- install.sh --------------------------------------------------------------------------------------------------------
+
+
+def test_an_installation_is_made_once_replaced_whole_and_removed(run: Run, tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    (prefix / "mine").mkdir(parents=True)
+    first, second = pack(tmp_path / "a.bundle"), pack(tmp_path / "b.bundle")
+    plan = run("install.sh", first, "--prefix", prefix, "--dry-run")
+    assert f"Command: {prefix}/bin/lc2fer-deploy" in plan.stdout
+    assert [path.name for path in prefix.iterdir()] == ["mine"]
+
+    done = run("install.sh", first, "--prefix", prefix)
+    assert (done.returncode, done.stderr) == (0, "")
+    home = prefix / "versions" / hashlib.sha256(first.read_bytes()).hexdigest()[:16]
+    assert done.stdout.splitlines() == [
+        "lc2fer-deploy doctor",
+        f"lc2fer-deploy verify {home}/model",
+        f"Installed. Build the engines with: {prefix}/bin/lc2fer-deploy build {prefix}/current/model",
+    ]
+    (home / "model" / "built.engine").write_text("kept")
+    again = run("install.sh", first, "--prefix", prefix)
+    assert again.stdout.splitlines()[0] == f"{first} is installed in {home} already."
+    assert (home / "model" / "built.engine").read_text() == "kept"
+
+    broken = run("install.sh", second, "--prefix", prefix, FAKE_FAILS="verify")
+    assert broken.returncode == 1
+    assert broken.stderr.startswith("The models do not answer here as the trained network does; what was installed ")
+    assert (prefix / "current").resolve() == home
+    assert run("install.sh", second, "--prefix", prefix, FAKE_FAILS="doctor").returncode == 0
+    assert [path.name for path in (prefix / "versions").iterdir()] == [(prefix / "current").resolve().name]
+    command = subprocess.run([prefix / "bin" / "lc2fer-deploy", "hello"], capture_output=True, text=True)
+    assert command.stdout == "lc2fer-deploy hello\n"
+
+    assert run("install.sh", "--uninstall", "--prefix", prefix).returncode == 0
+    assert [path.name for path in prefix.iterdir()] == ["mine"]
+    nothing = run("install.sh", "--uninstall", "--prefix", prefix)
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert nothing.stderr.startswith(f"There is nothing of LC2FER in {prefix}.")
+
+
+@pytest.mark.parametrize(
+    ("changed", "options", "text"),
+    [
+        ({}, ["--sha256", "abc"], "abc was expected. Copy the bundle again."),
+        ({"requirements_txt": b"evil\n"}, [], "requirements.txt in {0} is not what bundle.json describes."),
+        ({}, ["--fast"], "There is no option --fast. See: install.sh --help"),
+        ({}, ["--prefix"], "--prefix came without its value."),
+    ],
+)
+def test_what_is_not_a_sound_bundle_is_refused(
+    changed: dict[str, bytes], options: list[str], text: str, run: Run, tmp_path: Path
+) -> None:
+    packed = pack(tmp_path / "a.bundle", **changed)
+    done = run("install.sh", packed, "--prefix", tmp_path / "prefix", *options)
+    assert done.returncode == 2
+    assert text.format(packed) in done.stderr
+    assert not (tmp_path / "prefix" / "current").exists()
+    assert list(tmp_path.glob("prefix/versions/.installing-*")) == []
+
+
+def test_a_missing_bundle_and_a_missing_python(run: Run, tmp_path: Path) -> None:
+    missing = run("install.sh", tmp_path / "x.bundle")
+    assert (missing.returncode, missing.stderr) == (
+        2,
+        f"{tmp_path}/x.bundle is missing. A bundle of lc2fer-deploy was expected. Copy it here.\n",
+    )
+    packed = pack(tmp_path / "a.bundle")
+    done = run("install.sh", packed, "--prefix", tmp_path / "prefix", PYTHON="python9")
+    assert done.returncode == 3
+    assert done.stderr.startswith("python9 is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install")
+
+
+def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("systemctl", "useradd"):
+        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/asked\n')
+        (tools / name).chmod(0o755)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    prefix, unit = tmp_path / "prefix", tmp_path / "system" / "etc" / "systemd" / "system" / "lc2fer.service"
+    assert run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", prefix, "--service", PATH=path).returncode == 0
+    text = unit.read_text()
+    assert f"ExecStart={prefix}/bin/lc2fer-deploy run {prefix}/current/model $LC2FER_OPTIONS" in text
+    assert "/opt/" not in text
+    assert (tmp_path / "system" / "etc" / "lc2fer.env").read_text() == "LC2FER_OPTIONS=--source usb:0 --web\n"
+    asked = (tmp_path / "asked").read_text()
+    assert f"useradd --system --home-dir {prefix} --shell /usr/sbin/nologin --groups video lc2fer" in asked
+    assert asked.endswith("systemctl daemon-reload\nsystemctl enable lc2fer.service\n")
+    assert run("install.sh", "--uninstall", "--prefix", prefix, PATH=path).returncode == 0
+    assert (tmp_path / "asked").read_text().endswith("systemctl disable --now lc2fer.service\n")
+    assert not unit.exists()
+
+
+def test_the_unit_runs_without_root_and_sees_only_its_devices() -> None:
+    unit = (ROOT / "deploy" / "systemd" / "lc2fer.service").read_text().splitlines()
+    for line in ("Type=notify", "User=lc2fer", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"):
+        assert line in unit
+    assert next(line for line in unit if line.startswith("WatchdogSec=")) == "WatchdogSec=30"
