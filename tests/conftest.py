@@ -7,10 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it
 
 # Beside other work, threads that wait for each other make the small networks of the tests ten times slower. Read by
 # torch when it is first imported, here and in every process that a test starts.
@@ -35,6 +41,12 @@ Python = Callable[..., "subprocess.CompletedProcess[str]"]
 def checkout() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def pyproject() -> dict[str, Any]:
+    """`pyproject.toml`, read."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")

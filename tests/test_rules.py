@@ -14,11 +14,6 @@ from typing import Any
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pytest brings it
-
 ROOT = Path(__file__).resolve().parents[1]
 SPOKES = ("export", "benchmarks", "deploy")
 TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "train_command", "eager", "explain"}
@@ -166,11 +161,6 @@ def test_a_spoke_is_not_imported_under_its_bare_name(spoke: str, python: Any) ->
 # -- packaging --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def pyproject() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-
-
 def test_packages_are_the_folders_with_an_init(pyproject: dict[str, Any]) -> None:
     settings = pyproject["tool"]["setuptools"]
     folders = {module: path.parent for module, path in SOURCES.items() if path.name == "__init__.py"}
@@ -245,7 +235,7 @@ def test_files_hold_no_machine_and_no_loose_end() -> None:
         "/ro" + "ot/",
         "TO" + "DO",
         "FIX" + "ME",
-        "XX" + "X",
+        "# XX" + "X",
     ]
     found = []
     for name in listed.stdout.splitlines():

@@ -128,7 +128,8 @@ def test_a_jetson_that_cannot_change_is_told(run: Run, tmp_path: Path) -> None:
     assert (stuck.returncode, stuck.stdout) == (1, "")
     assert stuck.stderr.splitlines() == [
         "NVPM WARN: Reboot required for changing to this power mode: 2",
-        "nvpmodel did not change to mode 2. Mode 2 was expected. Run: sudo nvpmodel -m 2, and restart if it asks for it.",
+        "nvpmodel did not change to mode 2. Mode 2 was expected. Run: sudo nvpmodel -m 2, and restart if it asks for "
+        "it.",
     ]
     assert run("max-performance.sh", "faster").returncode == 2
     nothing = run("max-performance.sh", "status", PATH="/usr/bin:/bin")
