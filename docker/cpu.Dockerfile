@@ -6,7 +6,8 @@
 
 FROM python:3.11-slim AS build
 WORKDIR /src
-RUN pip install --no-cache-dir build
+COPY constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt build
 COPY . .
 RUN python -m build --wheel --outdir /wheels
 

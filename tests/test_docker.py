@@ -1,0 +1,81 @@
+"""What can be known of the images and of docs/jetson.md where there is no Docker and no Jetson."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lc2fer.deploy import command
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+JETSONS = [path for path in DOCKERFILES if path.name.startswith("jetson")]
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """Each instruction and its arguments, continued lines joined and comments left out."""
+    lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    found = [re.match(r"([A-Z]+)\s+(.*)", line) for line in joined.splitlines() if line.strip()]
+    assert all(found), f"{path.name} has a line that is no instruction"
+    return [(match[1], match[2]) for match in found if match is not None]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_an_image_is_pinned_and_does_not_run_as_root(path: Path) -> None:
+    found = instructions(path)
+    bases = [arguments.split()[0] for name, arguments in found if name == "FROM"]
+    assert all(re.fullmatch(r"[\w./-]+:[\w.-]+", base) and not base.endswith(":latest") for base in bases)
+    last = max(place for place, (name, _) in enumerate(found) if name == "FROM")
+    final = found[last:]
+    assert [arguments for name, arguments in final if name == "USER"] == ["lc2fer"]
+    assert any(name == "RUN" and "useradd --create-home" in arguments for name, arguments in final)
+    assert any(name == "ENTRYPOINT" for name, _ in final)
+    assert "have not built" in path.read_text()  # nor is it claimed that anybody did
+    assert (path.parent / f"{path.name}.dockerignore").is_file()
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_packages_come_in_the_tested_versions(path: Path, pyproject: dict[str, Any]) -> None:
+    text = path.read_text()
+    for call in re.findall(r"pip install [^&\n]*", re.sub(r"\\\n\s*", " ", text)):
+        assert " -c " in call, f"{path.name} installs without constraints.txt: {call}"
+    for extras in re.findall(r"\.whl\)\[([\w,]+)\]", text):
+        assert set(extras.split(",")) <= set(pyproject["project"]["optional-dependencies"])
+
+
+@pytest.mark.parametrize("path", JETSONS, ids=lambda path: path.name)
+def test_a_jetsons_image_takes_a_bundle_and_tells_whether_the_page_lives(path: Path) -> None:
+    found = dict(instructions(path))
+    assert found["COPY"] == "${BUNDLE} /tmp/lc2fer.bundle"
+    assert "http://127.0.0.1:8000/api/status" in found["HEALTHCHECK"]
+    assert (path.parent / f"{path.name}.dockerignore").read_text() == "*\n!*.bundle\n"
+    assert "torch" not in path.read_text()
+
+
+def test_compose_opens_the_page_to_this_machine_alone() -> None:
+    document = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
+    assert set(document["services"]) == {path.name.split(".")[0] for path in JETSONS}
+    for name, service in document["services"].items():
+        assert service["profiles"] == [name]
+        assert service["ports"] == ["127.0.0.1:8000:8000"]
+        assert service["cap_drop"] == ["ALL"]
+        assert (ROOT / "docker" / service["build"]["dockerfile"]).resolve().is_file()
+        assert "LC2FER_TOKEN:?" in service["environment"]["LC2FER_TOKEN"]
+
+
+@pytest.mark.parametrize("name", ["docs/jetson.md", "docker/compose.yaml"])
+def test_every_command_that_is_named_is_understood(name: str) -> None:
+    """The verbs and flags of lc2fer-deploy, as they stand there, are those of its parser."""
+    parser = command._parser()
+    text = (ROOT / name).read_text().replace(" &&", "\n")
+    calls = re.findall(r"lc2fer-deploy ((?:bundle|build|run|bench|doctor|verify|unpack) [^\n`#|]+)", text)
+    assert len(calls) >= 2
+    for call in calls:
+        words = shlex.split(call.replace("...", "MODEL").split(",")[0])
+        if (len(words) > 1 and words[1][0] in "-/$") or words[0] == "bundle":
+            parser.parse_args(words)
