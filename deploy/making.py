@@ -31,16 +31,22 @@ _SCRIPTS = (
     "systemd/lc2fer.service",
 )
 
-# What the wheel needs on a device, as wheels for aarch64 Linux exist; CPython 3.10 is JetPack 6's, 3.12 JetPack 7's.
+# What the wheel needs on a device: to run, to show its page, to measure, to reach a Jetson's GPU (pycuda has no wheel).
+# Wheels for aarch64 Linux exist of these; CPython 3.10 and CUDA 12 are JetPack 6's, 3.12 and CUDA 13 JetPack 7's.
 _REQUIREMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {  # package -> for Python 3.10, for newer ones
         "numpy": ("2.2.6", "2.4.6"),
         "onnxruntime": ("1.23.2", "1.32.0"),
         "pillow": ("12.3.0", "13.0.0"),
+        "psutil": ("7.2.2", "7.2.2"),
         "rich": ("15.0.0", "15.0.0"),
+        "scipy": ("1.15.3", "1.17.1"),
+        "starlette": ("1.7.0", "1.10.0"),
         "tabulate": ("0.10.0", "0.10.0"),
+        "uvicorn": ("0.54.0", "0.54.0"),
     }
 )
+_ON_A_JETSON: Mapping[str, tuple[str, str]] = MappingProxyType({"cuda-bindings": ("12.9.10", "13.5.0")})
 
 
 def make(
@@ -104,12 +110,13 @@ def make(
 def requirements() -> str:
     """A list for pip -r, pinned for both Pythons."""
     lines = []
-    for package, (old, new) in _REQUIREMENTS.items():
-        if old == new:
-            lines.append(f"{package}=={new}")
-        else:
-            lines.append(f"{package}=={old}; python_version < '3.11'")
-            lines.append(f"{package}=={new}; python_version >= '3.11'")
+    for packages, machine in ((_REQUIREMENTS, ""), (_ON_A_JETSON, " and platform_machine == 'aarch64'")):
+        for package, (old, new) in packages.items():
+            if old == new:
+                lines.append(f"{package}=={new}")
+            else:
+                lines.append(f"{package}=={old}; python_version < '3.11'{machine}")
+                lines.append(f"{package}=={new}; python_version >= '3.11'{machine}")
     return "\n".join([*lines, ""])
 
 
