@@ -43,3 +43,13 @@ class Outputs:
         if outputs.predictions != tuple(fields["predictions"]):
             raise ValueError("predictions that are not the largest logits")
         return outputs
+
+
+def to_json(disturbed: Mapping[str, Outputs]) -> dict[str, Any]:
+    """The report's form of the answers to disturbed images, by factor."""
+    return {factor: outputs.to_json() for factor, outputs in disturbed.items()}
+
+
+def from_json(fields: Mapping[str, Any]) -> dict[str, Outputs]:
+    """The inverse of `to_json`; raises what `Outputs.from_json` does."""
+    return {factor: Outputs.from_json(outputs) for factor, outputs in fields.items()}

@@ -8,8 +8,8 @@ from html import escape
 
 import numpy as np
 
+from .figures import Figures
 from .report import Row
-from .table import Figures
 
 ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "stock")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from lc2fer.errors import Lc2ferError, UsageError
 
 from . import paired
 from . import report as reports
+from .figures import Figures, figures
 from .report import PARENT, Report, Row
-from .table import Figures, figures, latency
+from .table import latency
 
 _TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in ms
 _SIZES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -69,7 +71,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     chosen = _parse(arguments)
     report = reports.read(chosen.report)
     choice = choose(report, Limits(chosen.max_latency, chosen.min_accuracy, chosen.max_memory))
-    command = export_command(choice.best.row, chosen.report)
+    command = export_command(report, choice.best.row, chosen.report.parent)
     print(table(choice))
     print(f"\nShip {choice.best.name}. Its command: {command}")
     return {
@@ -137,10 +139,22 @@ def table(choice: Choice) -> str:
     return "\n".join(lines)
 
 
-def export_command(row: Row, report: Path) -> str:
-    """What makes that model."""
+def export_command(report: Report, row: Row, folder: Path) -> str:
+    """What makes that model, from the weights and with the data of the run that measured it."""
     target = "onnx-fp32" if row.target == PARENT else row.target
-    return f"lc2fer-export --config {row.variant} --target {target} --out {report.parent}"
+    words = ["lc2fer-export", "--config", row.variant, "--target", target]
+    for option in ("--weights", "--data", "--images"):
+        value = _given(report.command, option)
+        words += [] if value is None else [option, value]
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def _given(command: Sequence[str], option: str) -> str | None:
+    """An option's value among a command's arguments, in either of its spellings."""
+    for word, after in zip(command, [*command[1:], ""]):
+        if word == option or word.startswith(f"{option}="):
+            return after if word == option else word[len(option) + 1 :]
+    return None
 
 
 def _broken(one: Candidate, limits: Limits) -> list[str]:

@@ -20,14 +20,20 @@ from lc2fer.recipe import PRECISIONS
 from lc2fer.variants import VARIANTS
 
 from . import machine, peers
+from .figures import figures
 from .markdown import markdown
 from .page import page
 from .report import PARENT, Report, Row, read, write
 from .run import run
-from .table import figures, ran_in, table
+from .table import ran_in, table
 
 ENGINES = ("onnx", "openvino", "trt")
-TARGETS = (PARENT, *(f"{engine}-{precision}" for engine in ENGINES for precision in PRECISIONS), "ort-int8")
+TARGETS = (
+    PARENT,
+    *(f"{engine}-{precision}" for engine in ENGINES for precision in PRECISIONS),
+    "onnx-int8-fp16",
+    "ort-int8",
+)
 DEFAULT_TARGETS = (PARENT, "onnx-fp32", "onnx-int8", "ort-int8", "openvino-fp32", "openvino-fp16", "openvino-int8")
 ALL = "all"
 REPORT = "report.json"

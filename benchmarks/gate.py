@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from lc2fer import metrics
 
-from . import paired, spread
+from . import paired, spread, turns
+from .figures import figures, parent_of
 from .graph import quantizers
 from .paired import FAIL, INCONCLUSIVE, PASS, Drop
 from .report import PARENT, Report, Row
 from .rules import Accuracy, Latency, Rules, fits
 from .spread import Spread
-from .table import figures, parent_of
 
 SKIPPED = "skipped"
 
@@ -60,12 +60,12 @@ def drops(report: Report, references: Sequence[tuple[Row, Sequence[int]]], confi
 def slowdown(row: Row, before: Row, report: Report, baseline: Report, relative_to: str) -> tuple[Spread, str]:
     """How much slower a row is than in a baseline, and what it was taken relative to.
 
-    Two runs were not interleaved, so each row is first divided, launch by launch, by a row of its own run.
+    Two runs were not interleaved, so each row is first divided by a row of its own run that took turns with it.
     """
     own, theirs = (_row(one, row.variant, relative_to) for one in (report, baseline))
     if own is None or theirs is None or row.target == relative_to:
         return spread.quotient(spread.latency_ms(row.launches), spread.latency_ms(before.launches)), ""
-    now, then = spread.ratio(row.launches, own.launches), spread.ratio(before.launches, theirs.launches)
+    now, then = turns.ratio(report, row, own), turns.ratio(baseline, before, theirs)
     return spread.quotient(now, then), f" relative to {relative_to}"
 
 
@@ -124,7 +124,7 @@ def _ratio(report: Report, row: Row, to: str, at_most: float) -> Verdict:
     rule = f"latency against {to}"
     if other is None:
         return Verdict(rule, row.variant, row.target, SKIPPED, f"there is no row {to}")
-    return _bounded(rule, row, spread.ratio(row.launches, other.launches), at_most, "")
+    return _bounded(rule, row, turns.ratio(report, row, other), at_most, "")
 
 
 def _bounded(rule: str, row: Row, found: Spread, at_most: float, relative: str) -> Verdict:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import answers
 from .answers import Outputs
 from .launch import Scored
 from .report import Launch, Samples
@@ -44,10 +45,10 @@ class Journal:
 
     def add(self, target: str, sha256: str, number: int, launch: Launch, scored: Scored | None) -> None:
         """Keep a launch; it is on the disk when this returns."""
-        answers = None
+        given = None
         if scored is not None:
-            answers = {"outputs": scored.outputs.to_json(), "perturbed": dict(scored.perturbed)}
-        self._add((target, sha256, number), {"launch": launch.to_json(), "scored": answers})
+            given = {"outputs": scored.outputs.to_json(), "perturbed": answers.to_json(scored.perturbed)}
+        self._add((target, sha256, number), {"launch": launch.to_json(), "scored": given})
 
     def turns(self, hashes: Sequence[str], number: int) -> tuple[tuple[Samples, ...], ...] | None:
         """A finished launch of models in turn; None where it is still to be made."""
@@ -107,5 +108,4 @@ def _rounds(entry: Mapping[str, Any]) -> tuple[tuple[Samples, ...], ...]:
 
 
 def _scored(document: Mapping[str, Any]) -> Scored:
-    perturbed = {factor: tuple(found) for factor, found in document["perturbed"].items()}
-    return Scored(Outputs.from_json(document["outputs"]), perturbed)
+    return Scored(Outputs.from_json(document["outputs"]), answers.from_json(document["perturbed"]))

@@ -54,10 +54,10 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A model's answers to all images, and its predictions on the disturbed ones."""
+    """A model's answers to all images, and to the first of them under each factor."""
 
     outputs: Outputs
-    perturbed: Mapping[str, tuple[int, ...]]
+    perturbed: Mapping[str, Outputs]
 
 
 def measure(artifact: Artifact, images: Images, settings: Settings, work: Path) -> Launch:
@@ -131,8 +131,7 @@ def _run(
     if not score:
         return launch, None
     found = {name: _answers(path, artifact) for name, path in answers.items()}
-    clean = found.pop("clean")
-    return launch, Scored(clean, {factor: outputs.predictions for factor, outputs in found.items()})
+    return launch, Scored(found.pop("clean"), found)
 
 
 @dataclass

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import robustness
 from .report import Report
 from .table import cells_of, heading, notes, stock_cells, stock_headings
 
 
 def markdown(report: Report) -> str:
-    """Machine, rows, ratios against stock and what must be known about them."""
+    """Machine, rows, ratios against stock, disturbed images, and what must be known about them."""
     headings, rows = cells_of(report)
     parts = [heading(report), tabulated(headings, rows)]
     stock = stock_cells(report)
     if stock:
         parts.append(tabulated(stock_headings(), stock))
+    headings, rows = robustness.cells_of(report)
+    if rows:
+        parts += [tabulated(headings, rows), robustness.note(report)]
     return "\n\n".join([*parts, *(line for line in notes(report) if line)]) + "\n"
 
 

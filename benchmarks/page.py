@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import islice
 
 from lc2fer import metrics
 
+from . import robustness
 from .charts import distributions, pareto
+from .figures import Figures, Scores, figures, parent_of, share
 from .graph import quantizers
 from .report import PARENT, Parent, Report, Row
-from .table import Figures, cells_of, figures, heading, notes, parent_of, stock_cells, stock_headings
+from .table import cells_of, heading, notes, stock_cells, stock_headings
 from .thumbnails import MOST_A_ROW, disagreements
 
 _DASH = "-"
+_DISTURBED = (
+    "",
+    "accuracy %",
+    "mean class %",
+    "NLL",
+    "calibration error",
+    "agreement %",
+    "flips -/+",
+    "SQNR dB",
+)
 _RIGHT, _WRONG = "26 127 75", "179 38 30"  # red, green, blue
 
 
@@ -80,30 +92,11 @@ def _cell(text: str, *, last: bool) -> str:
 
 
 def _robustness(report: Report) -> list[str]:
-    """Accuracy of each row and what it keeps of its parent's answers, clean and under each factor."""
-    factors = next((list(row.perturbed) for row in report.rows if row.perturbed), [])
-    if not factors:
+    headings, cells = robustness.cells_of(report)
+    if not cells:
         return []
-    cells = []
-    for row in report.rows:
-        parent = parent_of(report, row)
-        one = [row.variant, row.target, f"{100 * metrics.accuracy(report.data.labels, row.outputs.predictions):.2f}"]
-        for factor in factors:
-            predicted = row.perturbed.get(factor, ())
-            share = metrics.accuracy(report.data.labels[: len(predicted)], predicted) if predicted else None
-            reference = parent.perturbed.get(factor, ()) if parent is not None else ()
-            same = ""
-            if row.target != PARENT and len(reference) == len(predicted) > 0:
-                same = f" ({100 * metrics.agreement(reference, predicted):.1f})"
-            one.append(_DASH if share is None else f"{100 * share:.2f}{same}")
-        cells.append(one)
-    images = max(len(found) for row in report.rows for found in row.perturbed.values())
-    return [
-        "<h2>Off the clean set</h2>",
-        f"<p class=quiet>Accuracy in %, on the first {images:,} images under each factor; in brackets, the share of "
-        "answers that are the parent's on the same disturbed images.</p>",
-        _table(["model", "target", "clean", *factors], cells, ""),
-    ]
+    note = f"<p class=quiet>{escape(robustness.note(report))}</p>"
+    return ["<h2>Off the clean set</h2>", note, _table(headings, cells, "")]
 
 
 def _first_flipped(report: Report) -> int:
@@ -123,6 +116,7 @@ def _details(report: Report, row: Row, found: Figures, *, first: bool) -> str:
     parts.append('<div class="pair">')
     parts += [_matrix(report, name, predicted) for name, predicted in matrices]
     parts.append("</div>")
+    parts += _disturbed(robustness.disturbed(report, row))
     if parent is not None and row.target != PARENT:
         parts.append(_flips(report, row, parent))
     mark = " open" if first else ""
@@ -163,6 +157,22 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
     if found.validity.doubts:
         facts.append((found.validity.state, found.validity.text))
     return facts
+
+
+def _disturbed(found: Mapping[str, Scores]) -> list[str]:
+    """All that is read off a row's answers, under each factor."""
+    if not found:
+        return []
+    cells = []
+    for factor, one in found.items():
+        line = [factor, f"{100 * one.accuracy:.2f}", f"{100 * one.mean_class_accuracy:.2f}"]
+        line += [f"{one.nll:.4f}", f"{one.calibration_error:.4f}"]
+        if one.agreement is None or one.flips is None or one.sqnr_db is None:
+            line += [_DASH] * 3
+        else:
+            line += [share(one.agreement), f"{one.flips.worse}/{one.flips.better}", f"{one.sqnr_db:.1f}"]
+        cells.append(line)
+    return ["<h3>Disturbed images</h3>", _table(_DISTURBED, cells, "")]
 
 
 def _device(row: Row) -> str:

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from lc2fer.exporting import PEERS
 from lc2fer.variants import variant
 
-from . import spread
+from . import spread, turns
 from .report import Rate, Report, Row
 from .spread import Spread
-from .turns import between
 
 _STOCK = "stock-"
 _OURS = {"onnx": ("onnx", "ort")}  # targets that run on an engine, where they are not named after it alone
@@ -38,16 +37,8 @@ def pairs(report: Report) -> list[Pair]:
             if None not in fastest and tuple(fastest) not in chosen:
                 chosen.append((str(fastest[0]), str(fastest[1])))
         for ours, stock in chosen:
-            found.append(Pair(model, ours, stock, _ratio(report, rows[ours], rows[stock])))
+            found.append(Pair(model, ours, stock, turns.ratio(report, rows[ours], rows[stock])))
     return found
-
-
-def _ratio(report: Report, ours: Row, stock: Row) -> Spread:
-    """From the turns that both took, or else from their launches one after the other."""
-    for turns in report.turns:
-        if turns.variant == ours.variant and {ours.target, stock.target} <= set(turns.targets):
-            return between(turns, ours.target, stock.target)
-    return spread.ratio(ours.launches, stock.launches)
 
 
 def fraction_of_rate(row: Row, rate: Rate) -> float:

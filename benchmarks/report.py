@@ -16,7 +16,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 
-from . import schema
+from . import answers, schema
 from .answers import Outputs
 from .conditions import Conditions
 from .graph import operators
@@ -24,9 +24,9 @@ from .machine import Machine
 from .memory import Memory
 
 # 1: one launch a row, no conditions around it. 2: several launches, three clock scopes, conditions, operators.
-# 3: turns; what a board takes when idle, its power mode, GPU clock and temperature.
-VERSION = 3
-_READ = (2, VERSION)
+# 3: turns; what a board takes when idle, its power mode, GPU clock and temperature. 4: logits of disturbed images.
+VERSION = 4
+_OLDEST = 2  # that is read
 PARENT = "torch"  # the target that the others of its configuration are compared with
 
 _SIZE_LIMIT = 1 << 30  # bytes
@@ -99,7 +99,7 @@ class Row:
     graph: Mapping[str, int] | None  # operators of the file by type; None: it is no graph
     launches: tuple[Launch, ...]
     outputs: Outputs
-    perturbed: Mapping[str, tuple[int, ...]]  # factor -> predictions on the first images of D^e under it
+    perturbed: Mapping[str, Outputs]  # factor -> answers to the first images of D^e under it
 
     @classmethod
     def of(
@@ -108,7 +108,7 @@ class Row:
         weights: str,
         launches: Sequence[Launch],
         outputs: Outputs,
-        perturbed: Mapping[str, tuple[int, ...]],
+        perturbed: Mapping[str, Outputs],
     ) -> Row:
         """The row of an artifact; `weights` are those that the configuration's checkpoint says it has."""
         return cls(
@@ -133,6 +133,7 @@ class Row:
             **vars(self),
             "launches": [launch.to_json() for launch in self.launches],
             "outputs": self.outputs.to_json(),
+            "perturbed": answers.to_json(self.perturbed),
         }
 
     @classmethod
@@ -143,7 +144,7 @@ class Row:
                 **fields,
                 "launches": tuple(Launch.from_json(launch) for launch in fields["launches"]),
                 "outputs": Outputs.from_json(fields["outputs"]),
-                "perturbed": {factor: tuple(found) for factor, found in fields["perturbed"].items()},
+                "perturbed": answers.from_json(fields["perturbed"]),
             }
         )
 
@@ -193,16 +194,16 @@ class Parent:
     variant: str
     sha256: str
     outputs: Outputs
-    perturbed: Mapping[str, tuple[int, ...]]  # as a row's
+    perturbed: Mapping[str, Outputs]  # as a row's
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""
-        return {**vars(self), "outputs": self.outputs.to_json()}
+        return {**vars(self), "outputs": self.outputs.to_json(), "perturbed": answers.to_json(self.perturbed)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Parent:
         """The inverse of `to_json`."""
-        perturbed = {factor: tuple(found) for factor, found in fields["perturbed"].items()}
+        perturbed = answers.from_json(fields["perturbed"])
         return cls(**{**fields, "outputs": Outputs.from_json(fields["outputs"]), "perturbed": perturbed})
 
 
@@ -261,11 +262,7 @@ class Report:
         """The inverse of `to_json`; raises ArtifactError for other versions and damaged documents."""
         try:
             version = document["version"]
-            if version not in _READ:
-                raise ArtifactError(
-                    f"The report has version {version!r}. This version of lc2fer reads {_READ[0]} and {_READ[1]}. "
-                    "Read it with the version that wrote it, or run lc2fer-bench again."
-                )
+            _check_version(version, document)
             machine = {name: value for name, value in document["machine"].items() if name != "identity"}
             data = document["data"]
             report = cls(
@@ -278,10 +275,12 @@ class Report:
                 turns=tuple(Turns.from_json(turns) for turns in document["turns"]) if version >= 3 else (),
                 command=tuple(document["command"]),
             )
-            outputs = [row.outputs for row in report.rows] + [parent.outputs for parent in report.parents]
-            counts = {len(answers.predictions) for answers in outputs}
-            if not counts <= {len(report.data.labels)} or len(report.data.images) != len(report.data.labels):
-                raise ValueError(f"answers to {sorted(counts)} images for {len(report.data.labels)} labels")
+            images = len(report.data.labels)
+            answered: list[Row | Parent] = [*report.rows, *report.parents]
+            counts = {len(one.outputs.predictions) for one in answered}
+            few = {len(found.predictions) for one in answered for found in one.perturbed.values()}
+            if not counts <= {images} or len(report.data.images) != images or max(few, default=0) > images:
+                raise ValueError(f"answers to {sorted(counts | few)} images for {images} labels")
             schema.check(report, "report")
             return report
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
@@ -289,6 +288,17 @@ class Report:
                 f"The report is damaged ({type(error).__name__}: {error}). Expected what lc2fer-bench writes. "
                 "Run lc2fer-bench again."
             ) from None
+
+
+def _check_version(version: Any, document: Mapping[str, Any]) -> None:
+    known = version in range(_OLDEST, VERSION + 1)
+    if known and (version >= 4 or not any(one["perturbed"] for one in (*document["rows"], *document["parents"]))):
+        return
+    more = " and disturbed images, which had no logits then" if known else ""
+    raise ArtifactError(
+        f"The report has version {version!r}{more}. This version of lc2fer reads {_OLDEST} to {VERSION}. "
+        "Read it with the version that wrote it, or run lc2fer-bench again."
+    )
 
 
 def write(path: Path, report: Report) -> None:

@@ -1,17 +1,15 @@
-"""What people read off a report: key figures and the table, pure functions of its raw data."""
+"""A report as a table for people, and what must be known to read it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from lc2fer import metrics
-
-from . import spread
+from . import robustness
+from .figures import figures, share
 from .peers import fraction_of_rate, macs_per_ms, pairs
-from .report import PARENT, Failure, Launch, Parent, Report, Row
+from .report import PARENT, Failure, Report, Row
 from .spread import Spread
-from .validity import Validity, judge
+from .validity import judge
 
 _HEADINGS = (
     "model",
@@ -24,6 +22,7 @@ _HEADINGS = (
     "p50 ms",
     "p90 ms",
     "p99 ms",
+    "compute ms",
     "frame ms",
     "images/s",
     "size MB",
@@ -31,81 +30,6 @@ _HEADINGS = (
     "state",
 )
 _RATE = "of rate %"
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What is read off a row. Shares are fractions; None: there is no parent, no sample or no reading."""
-
-    accuracy: float
-    interval: metrics.Interval  # 95 %, of the accuracy
-    mean_class_accuracy: float
-    agreement: float | None
-    flips: metrics.Flips | None
-    sqnr_db: float | None
-    max_abs: float | None  # largest difference of a logit from the parent's
-    nll: float
-    calibration_error: float
-    p50_ms: Spread
-    p90_ms: metrics.Percentile | None
-    p95_ms: metrics.Percentile | None
-    p99_ms: metrics.Percentile | None  # None: too few samples
-    compute_ms: float | None
-    frame_ms: float | None
-    throughput_hz: float | None
-    energy_mj: float | None  # an inference, of the whole package or board
-    energy_above_idle_mj: float | None
-    size_bytes: int
-    memory_bytes: int | None  # growth over an interpreter with numpy, at its highest
-    validity: Validity
-
-
-def figures(report: Report, row: Row) -> Figures:
-    """The key figures of one of the report's rows."""
-    labels, predicted = report.data.labels, row.outputs.predictions
-    found = parent_of(report, row)
-    parent = None if found is None else found.outputs
-    correct = sum(label == guess for label, guess in zip(labels, predicted))
-    memory = [launch.memory.growth_bytes("steady") for launch in row.launches]
-    energy = [launch.energy_mj for launch in row.launches if launch.energy_mj is not None]
-    return Figures(
-        accuracy=metrics.accuracy(labels, predicted),
-        interval=metrics.wilson_interval(correct, len(labels)),
-        mean_class_accuracy=metrics.mean_class_accuracy(labels, predicted, len(report.data.label_names)),
-        agreement=None if parent is None else metrics.agreement(parent.predictions, predicted),
-        flips=None if parent is None else metrics.flips(labels, parent.predictions, predicted),
-        sqnr_db=None if parent is None else metrics.sqnr_db(parent.logits, row.outputs.logits),
-        max_abs=None if parent is None else metrics.max_abs(parent.logits, row.outputs.logits),
-        nll=metrics.nll(labels, row.outputs.logits),
-        calibration_error=metrics.calibration_error(labels, row.outputs.logits),
-        p50_ms=spread.latency_ms(row.launches),
-        p90_ms=spread.percentile_ms(row.launches, 90),
-        p95_ms=spread.percentile_ms(row.launches, 95),
-        p99_ms=spread.percentile_ms(row.launches, 99),
-        compute_ms=spread.median_ms(row.launches, "compute"),
-        frame_ms=spread.median_ms(row.launches, "frame"),
-        throughput_hz=spread.throughput_hz(row.launches),
-        energy_mj=sum(energy) / len(energy) if energy else None,
-        energy_above_idle_mj=_above_idle(row.launches),
-        size_bytes=row.size_bytes,
-        memory_bytes=max((bytes_ for bytes_ in memory if bytes_ is not None), default=None),
-        validity=judge(row.launches, report.machine),
-    )
-
-
-def _above_idle(launches: Sequence[Launch]) -> float | None:
-    """Millijoules an inference over what the machine takes when nothing is timed; None where not measured."""
-    found = [
-        launch.energy_mj - launch.idle_watts * launch.throughput[1] / launch.throughput[0] / 1e6  # W x ns: 1e-6 mJ
-        for launch in launches
-        if launch.energy_mj is not None and launch.idle_watts is not None
-    ]
-    return sum(found) / len(found) if found else None
-
-
-def parent_of(report: Report, row: Row) -> Parent | None:
-    """The network that a row came from, if the report has its answers."""
-    return next((parent for parent in report.parents if parent.variant == row.variant), None)
 
 
 def table(report: Report) -> str:
@@ -118,6 +42,7 @@ def table(report: Report) -> str:
         sides = ("left", "left", "left", *["right"] * (len(headings) - 4), "left")
         lines.append(tabulate(cells, headings, disable_numparse=True, colalign=sides))
     lines += _against_stock(report)
+    lines += _off_the_clean_set(report)
     lines += notes(report)
     return "\n".join(lines)
 
@@ -170,11 +95,12 @@ def _cells(report: Report, row: Row) -> list[str]:
     elif found.agreement is None or found.flips is None or found.sqnr_db is None:
         cells += ["-", "-", "-"]
     else:
-        cells += [_share(found.agreement), f"{found.flips.worse}/{found.flips.better}", f"{found.sqnr_db:.1f}"]
+        cells += [share(found.agreement), f"{found.flips.worse}/{found.flips.better}", f"{found.sqnr_db:.1f}"]
     cells += [
         latency(found.p50_ms),
         _number(None if found.p90_ms is None else found.p90_ms.value, 3),
         _number(None if found.p99_ms is None else found.p99_ms.value, 3),
+        _number(found.compute_ms, 3),
         _number(found.frame_ms, 3),
         _number(found.throughput_hz, 0),
         f"{found.size_bytes / 1e6:.2f}",
@@ -194,12 +120,6 @@ def latency(found: Spread) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _share(share: float) -> str:
-    """A percentage that says 100 only where not one image differs."""
-    text = f"{100 * share:.2f}"
-    return "<100.00" if text == "100.00" and share < 1 else text
 
 
 def stock_headings() -> tuple[str, ...]:
@@ -232,6 +152,16 @@ def _against_stock(report: Report) -> list[str]:
         sides = ("left", "left", "left", "right", "right", "right")
         lines += ["", tabulate(cells, stock_headings(), disable_numparse=True, colalign=sides)]
     return lines
+
+
+def _off_the_clean_set(report: Report) -> list[str]:
+    from tabulate import tabulate
+
+    headings, cells = robustness.cells_of(report)
+    if not cells:
+        return []
+    sides = ("left", "left", *["right"] * (len(headings) - 2))
+    return ["", tabulate(cells, headings, disable_numparse=True, colalign=sides), robustness.note(report)]
 
 
 def _notes(report: Report) -> list[str]:

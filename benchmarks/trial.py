@@ -21,7 +21,7 @@ from .conditions import pinned
 from .launch import Images, Settings
 from .run import test_set
 from .spread import Spread
-from .turns import ROUNDS, ratio, take_turns
+from .turns import ROUNDS, between, take_turns
 
 FEWEST = 0.9  # share of the repeats that have to come out right
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
             for kind, other, verdict in (("A/A", plain, alike), ("A/B", slowed, slower)):
                 pair = [(artifact, other), (artifact, plain)]
                 launches = [take_turns(pair, images, work, rounds=chosen.rounds) for _ in range(chosen.launches)]
-                found = ratio(launches, 0, 1)
+                found = between(launches, 0, 1)
                 right[kind] += verdict(found)
                 state = "right" if verdict(found) else "wrong"
                 interval = "one launch" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"

@@ -17,7 +17,7 @@ from lc2fer.artifact import Artifact
 
 from . import spread
 from .launch import Images, Settings, start
-from .report import Samples, Turns
+from .report import Report, Row, Samples
 from .spread import Spread
 from .worker import Worker, WorkerError
 
@@ -28,13 +28,16 @@ FEWEST = 5  # runs of a turn that count
 _PATIENCE_S = 120.0  # for a turn, or for one phase of a start
 
 
-def between(turns: Turns, ours: str, theirs: str) -> Spread:
-    """The ratio of two of the targets that took turns."""
-    return ratio(turns.launches, turns.targets.index(ours), turns.targets.index(theirs))
+def ratio(report: Report, ours: Row, theirs: Row) -> Spread:
+    """Of two rows' round trips: from the turns that both took, or else from their launches, one after the other."""
+    for taken in report.turns:
+        if taken.variant == ours.variant and {ours.target, theirs.target} <= set(taken.targets):
+            return between(taken.launches, taken.targets.index(ours.target), taken.targets.index(theirs.target))
+    return spread.ratio(ours.launches, theirs.launches)
 
 
-def ratio(launches: Sequence[Sequence[Sequence[Samples]]], ours: int, theirs: int) -> Spread:
-    """That of two places in a round's samples: of a launch the median, over its rounds, of the ratio of medians.
+def between(launches: Sequence[Sequence[Sequence[Samples]]], ours: int, theirs: int) -> Spread:
+    """Of two places in a round's samples: of a launch the median, over its rounds, of the ratio of medians.
 
     Each launch's processes were started anew, so a launch is one observation.
     """

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 from lc2fer.benchmarks import report as reports
-from lc2fer.benchmarks.choose import Limits, NoChoice, choose, quantity
+from lc2fer.benchmarks.choose import Limits, NoChoice, choose, export_command, quantity
 from lc2fer.benchmarks.command import main
 from lc2fer.benchmarks.memory import Memory
 
@@ -67,6 +69,15 @@ def test_the_command_says_what_to_run_next(report, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "->  C6       onnx-int8" in printed
     assert "Ship C6 onnx-int8. Its command: lc2fer-export" in printed
+
+
+def test_the_next_command_is_of_the_weights_and_the_data_that_were_measured(report, tmp_path):
+    row = report.rows[0]
+    measured = replace(report, command=("--weights=runs/my c6.safetensors", "--data", "FACES", "--limit", "9"))
+    assert export_command(measured, row, tmp_path) == (
+        f"lc2fer-export --config C6 --target onnx-fp32 --weights 'runs/my c6.safetensors' --data FACES --out {tmp_path}"
+    )
+    assert export_command(report, row, tmp_path) == f"lc2fer-export --config C6 --target onnx-fp32 --out {tmp_path}"
 
 
 @pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])

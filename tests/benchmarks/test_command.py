@@ -249,7 +249,7 @@ def test_disturbed_images_and_thumbnails(engine, models, faces, tmp_path, capsys
     arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "torch", "onnx-fp32"]
     command.main([*arguments, "--robustness", "30", "--thumbnails", *QUICK])
     report = reports.read(tmp_path / "out" / "report.json")
-    assert [len(found) for found in report.rows[1].perturbed.values()] == [30] * 4
+    assert [found.logits.shape for found in report.rows[1].perturbed.values()] == [(30, 7)] * 4
     assert list(report.parents[0].perturbed) == ["occlusion", "blur", "brightness", "rotation"]
     flipped = [place for place, label in enumerate(report.data.labels) if label == 0]
     assert list(report.data.thumbnails) == [str(place) for place in flipped]

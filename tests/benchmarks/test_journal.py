@@ -9,7 +9,7 @@ IDENTITY = {"machine": "m", "settings": {"cores": (0, 1)}}
 
 @pytest.fixture
 def scored():
-    return Scored(Outputs.of(np.eye(7, dtype=np.float32) / 3), {"blur": (1, 2)})
+    return Scored(Outputs.of(np.eye(7, dtype=np.float32) / 3), {"blur": Outputs.of(np.eye(2, 7, dtype=np.float32))})
 
 
 def test_a_launch_survives(tmp_path, samples, scored):
@@ -22,7 +22,7 @@ def test_a_launch_survives(tmp_path, samples, scored):
     launch, answers = again.launch("torch", "abc", 0)
     assert launch == samples.launch()
     assert np.array_equal(answers.outputs.logits, scored.outputs.logits)
-    assert answers.perturbed == {"blur": (1, 2)}
+    assert {factor: found.predictions for factor, found in answers.perturbed.items()} == {"blur": (0, 1)}
     assert again.launch("torch", "abc", 1) == (samples.launch(5), None)
     assert again.launch("torch", "other", 0) is None
     again.remove()

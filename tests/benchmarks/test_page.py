@@ -11,7 +11,7 @@ from lc2fer.benchmarks import report as reports
 from lc2fer.benchmarks.charts import ENGINES, engine
 from lc2fer.benchmarks.markdown import markdown
 from lc2fer.benchmarks.page import page
-from lc2fer.benchmarks.report import Failure, Rate
+from lc2fer.benchmarks.report import Failure, Outputs, Rate
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -34,8 +34,9 @@ document.title = [up, order()].map((one) => one.join(",")).join(";") + ";" + doc
 @pytest.fixture
 def report(planted, samples):
     made = planted(300, onnx_int8=(5, 2, 1_000_000), openvino_int8=(1, 0, 500_000), stock_onnx_int8=(0, 0, 3_000_000))
-    rows = tuple(replace(row, perturbed={"blur": row.outputs.predictions[:20]}) for row in made.rows)
-    parents = tuple(replace(parent, perturbed={"blur": rows[0].outputs.predictions[:20]}) for parent in made.parents)
+    blurred = [Outputs.of(row.outputs.logits[place : place + 20]) for place, row in enumerate(made.rows)]
+    rows = tuple(replace(row, perturbed={"blur": found}) for row, found in zip(made.rows, blurred))
+    parents = tuple(replace(parent, perturbed={"blur": blurred[0]}) for parent in made.parents)
     return replace(
         made,
         data=replace(made.data, name="<faces> & more", thumbnails={"0": PIXEL, "2": PIXEL}),

@@ -4,10 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lc2fer.benchmarks import report as reports
+from lc2fer.benchmarks.figures import figures
 from lc2fer.benchmarks.memory import Memory
 from lc2fer.benchmarks.peers import pairs
 from lc2fer.benchmarks.report import Data, Failure, Outputs, Parent, Rate, Report, Turns
-from lc2fer.benchmarks.table import figures, table
+from lc2fer.benchmarks.table import table
 
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import LABELS
@@ -52,15 +53,17 @@ def test_the_table(report):
     assert lines[0] == (
         "Some CPU, 2 of 4 cores, Linux x86_64; 2 threads, batch 1, 3 launches; 10 of 20 test images of faces"
     )
-    heading = "model target ran in accuracy % agreement % flips -/+ SQNR dB p50 ms p90 ms p99 ms frame ms images/s"
+    heading = (
+        "model target ran in accuracy % agreement % flips -/+ SQNR dB p50 ms p90 ms p99 ms compute ms frame ms images/s"
+    )
     assert lines[2].split() == [*heading.split(), *["size", "MB", "memory", "MB", "state"]]
-    parent = "C6 torch bf16 12, f32 3 90.00 ±19.31 parent 2.001 ±0.002 3.000 3.000 4.000 500 1.23 45.5 VALID"
+    parent = "C6 torch bf16 12, f32 3 90.00 ±19.31 parent 2.001 ±0.002 3.000 3.000 1.000 4.000 500 1.23 45.5 VALID"
     assert lines[4].split() == parent.split()
     child = lines[5].split()
     assert child[6:10] == ["80.00", "±22.66", "70.00", "2/1"]
-    assert child[11:] == ["1.001", "±0.002", "3.000", "3.000", "4.000", "999", "1.23", "45.5", "VALID"]
+    assert child[11:] == ["1.001", "±0.002", "3.000", "3.000", "0.500", "4.000", "999", "1.23", "45.5", "VALID"]
     assert [line.split() for line in lines[6:9]] == [
-        ["C6", target, *["-"] * 12, *state.split()]
+        ["C6", target, *["-"] * 13, *state.split()]
         for target, state in (
             ("openvino-fp32", "not available here"),
             ("openvino-int8", "not available here"),
@@ -122,10 +125,19 @@ def test_ratios_are_of_the_turns_where_models_took_them(report, samples):
     assert [(pair.ours, pair.ratio.launches) for pair in pairs(again)] == [("torch", (0.75, 0.75))]
 
 
-def test_a_report_from_before_there_were_turns_is_read(report):
-    document = json.loads(json.dumps(report.to_json())) | {"version": 2}
-    del document["turns"]
+def test_older_versions_are_read_where_they_held_what_this_one_needs(report):
+    document = json.loads(json.dumps(report.to_json())) | {"version": 3}
     assert Report.from_json(document).to_json() == report.to_json()
+    document["rows"][1]["perturbed"] = {"blur": [0, 1]}
+    text = (
+        r"^The report has version 3 and disturbed images, which had no logits then\. This version of lc2fer reads 2 "
+        r"to 4\. Read it with the version that wrote it, or run lc2fer-bench again\.$"
+    )
+    with pytest.raises(ArtifactError, match=text):
+        Report.from_json(document)
+    document["rows"][1]["perturbed"] = {}
+    del document["turns"]  # came with version 3
+    assert Report.from_json(document | {"version": 2}).to_json() == report.to_json()
 
 
 def test_energy_above_idle(report, samples):
@@ -171,7 +183,7 @@ def test_a_report_stores_raw_data_and_no_percentages(report, samples):
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2 and 3\."),
+        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2 to 4\."),
         (lambda d: d.pop("turns"), r"The report is damaged \(KeyError: 'turns'\)\."),
         (lambda d: d.update(turns=[TURNS | {"launches": [[[[1], []]]]}]), r"the turns of C6 lack samples"),
         (lambda d: d.update(turns=[TURNS | {"launches": [[]]}]), r"the turns of C6 lack samples"),

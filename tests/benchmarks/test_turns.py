@@ -23,7 +23,7 @@ def test_models_that_live_side_by_side_are_timed_in_turn(engine, tiny, images, t
     launch = turns.take_turns([(first, SHORT), (second, SHORT), (first, slow)], images, tmp_path, rounds=4)
     assert [len(samples) for samples in launch] == [3] * 4
     assert all(len(samples) >= turns.FEWEST and min(samples) > 0 for turn in launch for samples in turn)
-    assert turns.ratio([launch], 2, 0).value > 1.5  # made to take three times as long, beside itself
+    assert turns.between([launch], 2, 0).value > 1.5  # made to take three times as long, beside itself
 
 
 def test_a_process_that_dies_in_its_turn_is_told(engine, tiny, images, tmp_path):
@@ -37,9 +37,18 @@ def test_a_ratio_is_the_median_over_rounds_and_spreads_over_launches():
     quiet = ((100, 101, 500), (200, 202, 204))  # an outlier within a turn
     busy = ((1000, 1010, 1020), (2000, 2020, 2040))  # both slower by ten
     odd = ((100,), (100,))
-    taken = Turns("C6", ("ours", "stock"), ((quiet, busy, odd), (quiet, quiet, busy)))
-    assert turns.between(taken, "stock", "ours").launches == pytest.approx((2, 2))
-    assert turns.between(taken, "ours", "stock").value == pytest.approx(0.5)
+    launches = ((quiet, busy, odd), (quiet, quiet, busy))
+    assert turns.between(launches, 1, 0).launches == pytest.approx((2, 2))
+    assert turns.between(launches, 0, 1).value == pytest.approx(0.5)
+
+
+def test_rows_are_compared_by_the_turns_that_both_took(planted):
+    report = planted(40, onnx_int8=(0, 0, 1_000_000), onnx_fp32=(0, 0))
+    torch, ours, other = report.rows
+    taken = Turns("C6", ("onnx-int8", "torch"), ((((30,), (10,)),), (((60,), (20,)),)))
+    report = replace(report, turns=(replace(taken, variant="C5"), taken))
+    assert turns.ratio(report, ours, torch).launches == pytest.approx((3, 3))
+    assert turns.ratio(report, ours, other).value == pytest.approx(0.5, rel=0.01)  # launches, one after the other
 
 
 def test_verdicts_of_a_trial():
