@@ -27,7 +27,7 @@ fastest() { # the mode that is called MAXN or MAXN_SUPER: 0 on most modules, 2 o
 }
 
 set_mode() { # NUMBER; a change that needs a restart is asked about, and declined
-    echo no | nvpmodel -m "$1" >/dev/null || die 1 "nvpmodel did not change to mode $1. Mode $1 was expected. Run: sudo nvpmodel -m $1, and restart if it asks for it."
+    nvpmodel -m "$1" <<<no >/dev/null || die 1 "nvpmodel did not change to mode $1. Mode $1 was expected. Run: sudo nvpmodel -m $1, and restart if it asks for it."
 }
 
 on() {
