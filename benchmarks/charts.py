@@ -15,20 +15,24 @@ ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "stock")
 
 _WIDTH, _HEIGHT = 900, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50
+_LEGEND = 24  # height of the line above a plot that says which colour is which engine
 _LARGEST = 26.0  # radius of the largest model's circle
 
 
 def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
-    """Accuracy against latency, the area of a circle its model's size: the paper's figure, with the front drawn in."""
+    """Accuracy against latency, the area of a circle its model's size: the paper's figure, with the front drawn in.
+
+    Nothing for no rows.
+    """
     if not rows:
         return ""
     latencies = [found.p50_ms.value for _, found in rows]
     across = _Scale(min(latencies) / 1.2, max(latencies) * 1.2, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
     shares = [100 * found.accuracy for _, found in rows]
     margin = max(0.5, 0.1 * (max(shares) - min(shares)))
-    up = _Scale(min(shares) - margin, max(shares) + margin, _HEIGHT - _BOTTOM, _TOP)
+    up = _Scale(min(shares) - margin, max(shares) + margin, _HEIGHT - _BOTTOM, _TOP + _LEGEND)
     largest = max(1, *(row.size_bytes for row, _ in rows))
-    parts = [*_axis_x(across, _HEIGHT, "median round trip, ms"), *_axis_y(up, "accuracy on D^e, %")]
+    parts = [*_axis_x(across, _HEIGHT, "median round trip, ms", _TOP + _LEGEND), *_axis_y(up, "accuracy on D^e, %")]
     front = sorted(_front(rows), key=lambda one: one[1].p50_ms.value)
     points = " ".join(f"{across(one.p50_ms.value):.1f},{up(100 * one.accuracy):.1f}" for _, one in front)
     parts.append(f'<polyline class="front" points="{points}"/>')
@@ -117,10 +121,10 @@ def _front(rows: Sequence[tuple[Row, Figures]]) -> list[tuple[Row, Figures]]:
     return [(row, found) for row, found in rows if not beaten(found)]
 
 
-def _axis_x(scale: _Scale, height: float, name: str) -> list[str]:
+def _axis_x(scale: _Scale, height: float, name: str, top: float = _TOP) -> list[str]:
     base = height - _BOTTOM
     parts = [
-        f'<line class="axis" x1="{scale(tick):.1f}" x2="{scale(tick):.1f}" y1="{_TOP}" y2="{base}"/>'
+        f'<line class="axis" x1="{scale(tick):.1f}" x2="{scale(tick):.1f}" y1="{top}" y2="{base}"/>'
         f'<text x="{scale(tick):.1f}" y="{base + 16}" text-anchor="middle">{tick:g}</text>'
         for tick in scale.ticks()
     ]
@@ -136,7 +140,7 @@ def _axis_y(scale: _Scale, name: str) -> list[str]:
         f'<text x="{_LEFT - 6}" y="{scale(tick) + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         for tick in scale.ticks()
     ]
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
+    middle = (_TOP + _LEGEND + _HEIGHT - _BOTTOM) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
     return [*parts, f'<text class="quiet" x="14" y="{middle}" text-anchor="middle" {turned}>{escape(name)}</text>']
 
@@ -146,8 +150,8 @@ def _legend(targets: Sequence[str]) -> list[str]:
     for number, place in enumerate(sorted({engine(target) for target in targets})):
         x = _LEFT + 10 + 95 * number
         parts.append(
-            f'<circle class="e{place}" cx="{x}" cy="{_TOP + 10}" r="5"/>'
-            f'<text x="{x + 10}" y="{_TOP + 14}">{ENGINES[place]}</text>'
+            f'<circle class="e{place}" cx="{x}" cy="{_TOP - 6}" r="5"/>'
+            f'<text x="{x + 10}" y="{_TOP - 2}">{ENGINES[place]}</text>'
         )
     return parts
 

@@ -42,11 +42,10 @@ def page(report: Report) -> str:
         f"<p class=quiet>{escape(_machine(report))}</p>",
         f"<p><code>lc2fer-bench {escape(' '.join(report.command))}</code></p>",
         "<h2>Rows</h2>",
-        _table(headings, cells, "sortable"),
-        *([f"<h2>Against stock routes</h2>{_table(stock_headings(), stock, '')}"] if stock else []),
+        _table(headings, cells, "sortable three"),
+        *([f"<h2>Against stock routes</h2>{_table(stock_headings(), stock, 'three')}"] if stock else []),
         "<h2>Accuracy against latency</h2>",
-        "<p class=quiet>Area: size of the file. Dashed: rows that none beats in both.</p>",
-        pareto(found),
+        *_pareto(found),
         "<h2>Latency</h2>",
         distributions(report.rows),
         *_robustness(report),
@@ -77,18 +76,31 @@ def _machine(report: Report) -> str:
     )
 
 
+def _pareto(found: Sequence[tuple[Row, Figures]]) -> list[str]:
+    """The plot of the rows whose accuracy means something, or else of all."""
+    meant = [(row, one) for row, one in found if row.weights != "random"]
+    without = " Rows with random weights are left out." if 0 < len(meant) < len(found) else ""
+    return [
+        f"<p class=quiet>Area: size of the file. Dashed: rows that none beats in both.{without}</p>",
+        pareto(meant or found),
+    ]
+
+
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:
-    tops = "".join(f"<th>{f'<button>{escape(one)}</button>' if kind else escape(one)}</th>" for one in headings)
+    """`kind` holds CSS classes: "sortable", whose last column is the rows' state, and how many columns are names."""
+    sortable = "sortable" in kind
+    tops = "".join(f"<th>{f'<button>{escape(one)}</button>' if sortable else escape(one)}</th>" for one in headings)
     lines = "".join(
-        f"<tr>{''.join(_cell(cell, last=place == len(row) - 1) for place, cell in enumerate(row))}</tr>" for row in rows
+        f"<tr>{''.join(_cell(cell, state=sortable and place == len(row) - 1) for place, cell in enumerate(row))}</tr>"
+        for row in rows
     )
     return (
         f'<div class="scroll"><table class="{kind}"><thead><tr>{tops}</tr></thead><tbody>{lines}</tbody></table></div>'
     )
 
 
-def _cell(text: str, *, last: bool) -> str:
-    return f'<td class="{escape(text)}">{escape(text)}</td>' if last else f"<td>{escape(text)}</td>"
+def _cell(text: str, *, state: bool) -> str:
+    return f'<td class="{escape(text)}">{escape(text)}</td>' if state else f"<td>{escape(text)}</td>"
 
 
 def _robustness(report: Report) -> list[str]:
@@ -96,7 +108,7 @@ def _robustness(report: Report) -> list[str]:
     if not cells:
         return []
     note = f"<p class=quiet>{escape(robustness.note(report))}</p>"
-    return ["<h2>Off the clean set</h2>", note, _table(headings, cells, "")]
+    return ["<h2>Off the clean set</h2>", note, _table(headings, cells, "two")]
 
 
 def _first_flipped(report: Report) -> int:
@@ -226,9 +238,10 @@ def _flips(report: Report, row: Row, parent: Parent) -> str:
             f'<li title="{escape(report.data.images[place])}">{image}{escape(names[labels[place]])}: '
             f'<span class="{kind}">{escape(names[before])} &rarr; {escape(names[after])}</span></li>'
         )
+    answers = "1 answer that is" if len(places) == 1 else f"{len(places):,} answers that are"
     kept = "" if pictures else " The report holds no pictures: --thumbnails keeps them."
     return (
-        f"<h3>{len(places):,} answers that are not the parent's</h3><p class=quiet>Right answer: the parent's "
+        f"<h3>{answers} not the parent's</h3><p class=quiet>Right answer: the parent's "
         f"&rarr; this row's.{kept}</p><ul class=faces>{''.join(items)}</ul>"
     )
 

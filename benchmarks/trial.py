@@ -1,7 +1,8 @@
 """Whether the harness can be believed here: `python -m lc2fer.benchmarks.trial MODEL`.
 
-A/A: one model as two rows has to differ by less than its own interval, nearly always. A/B: one of the rows is slowed
-artificially, and has to be found slower, nearly always. Both as a run against stock routes does it: in turns.
+One model as three rows that take turns, as in a run against stock routes. A/A: two of them have to differ by less than
+the interval of their ratio, nearly always. A/B: the third is slowed artificially, and has to be found slower, nearly
+always.
 """
 
 from __future__ import annotations
@@ -37,20 +38,19 @@ def slower(found: Spread) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Run both kinds of repeats, say each, and return 0 where at least nine of ten came out right."""
+    """Run the repeats, say what each found, and return 0 where at least nine of ten of either kind came out right."""
     chosen = _parse(arguments)
     artifact = artifacts.load(chosen.model)
     plain = Settings(chosen.threads, cores=pinned(chosen.threads))
-    slowed = replace(plain, slowdown=chosen.slowdown)
+    contenders = [(artifact, plain), (artifact, plain), (artifact, replace(plain, slowdown=chosen.slowdown))]
     right = {"A/A": 0, "A/B": 0}
     with tempfile.TemporaryDirectory(prefix="lc2fer-trial-") as folder:
         work = Path(folder)
         images = _images(artifact, chosen.data, work)
         for number in range(chosen.repeats):
-            for kind, other, verdict in (("A/A", plain, alike), ("A/B", slowed, slower)):
-                pair = [(artifact, other), (artifact, plain)]
-                launches = [take_turns(pair, images, work, rounds=chosen.rounds) for _ in range(chosen.launches)]
-                found = between(launches, 0, 1)
+            launches = [take_turns(contenders, images, work, rounds=chosen.rounds) for _ in range(chosen.launches)]
+            for kind, place, verdict in (("A/A", 1, alike), ("A/B", 2, slower)):
+                found = between(launches, place, 0)
                 right[kind] += verdict(found)
                 state = "right" if verdict(found) else "wrong"
                 interval = "one launch" if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
