@@ -129,9 +129,9 @@ def corrected(
     session = ranges.session_of(probed, outputs=outputs)
     sums = {layer: np.zeros(len(numbers.bias)) for layer, numbers in layers.items()}
     count = 0
-    for image in images:
+    for errors in ranges.runs(session, outputs, images):
         count += 1
-        for layer, error in zip(sums, session.run(outputs, {INPUT: image})):
+        for layer, error in zip(sums, errors):
             sums[layer] += error
     return {
         layer: replace(numbers, bias=(numbers.bias - sums[layer] / count).astype(np.float32))

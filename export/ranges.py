@@ -5,7 +5,10 @@ No choice wins everywhere (Wu et al., arXiv 2004.09602), so the recipe names one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +25,7 @@ from .onnx import INPUT
 LEVELS = 127  # positive values of s8; the one more negative value, -128, is left to rounding
 BINS = 8192
 _CANDIDATES = 192  # clips that mse and entropy try
+_MOST_AT_A_TIME = 8  # images
 
 
 class Histogram:
@@ -122,8 +126,8 @@ def collect(
     """
     found = {layer: Histogram() for layer in tensors}
     session = session_of(model, outputs=tensors.values())
-    for image in images:
-        for (layer, seen), values in zip(found.items(), session.run(list(tensors.values()), {INPUT: image})):
+    for answers in runs(session, list(tensors.values()), images):
+        for (layer, seen), values in zip(found.items(), answers):
             if not np.isfinite(values).all():
                 raise ArtifactError(
                     f"What {layer} reads is NaN or infinite on a calibration image. Finite activations were expected. "
@@ -131,6 +135,21 @@ def collect(
                 )
             seen.add(values)
     return found
+
+
+def runs(
+    session: Any, outputs: list[str], images: Iterable[NDArray[np.float32]]
+) -> Iterator[list[NDArray[np.float32]]]:
+    """What a session gives for each image [1,3,H,W], in their order; as many run at a time as there are cores."""
+    cores = min(_MOST_AT_A_TIME, os.cpu_count() or 1)
+    waiting: deque[Future[list[NDArray[np.float32]]]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for image in images:
+            waiting.append(pool.submit(session.run, outputs, {INPUT: image}))
+            if len(waiting) > cores:  # the outputs of many images would not fit in memory
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def session_of(model: onnx.ModelProto, *, outputs: Iterable[str] = ()) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from lc2fer.export.ranges import BINS, CLIPS, LEVELS, Histogram, clip, collect
+from lc2fer.export.ranges import BINS, CLIPS, LEVELS, Histogram, clip, collect, runs
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -96,3 +97,14 @@ def test_infinite_activations_are_refused(tmp_path: Path) -> None:
         "What second reads is NaN or infinite on a calibration image. Finite activations were expected. "
         "Look at the weights; they may come from a training that diverged."
     )
+
+
+def test_images_run_side_by_side_and_come_in_order() -> None:
+    class Session:
+        def run(self, outputs: list[str], given: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+            (image,) = given.values()
+            time.sleep(0.02 if image[0] % 3 == 0 else 0)  # some are late
+            return [image + 1]
+
+    images = (np.array([number], np.float32) for number in range(20))
+    assert [int(found[0][0]) for found in runs(Session(), ["x"], images)] == list(range(1, 21))
