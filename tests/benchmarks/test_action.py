@@ -85,6 +85,40 @@ def test_private_data_comes_by_a_secret_address(act, planted, tmp_path):
     assert "secret" not in done.stdout + done.stderr + (tmp_path / "seen").read_text()
 
 
+@pytest.mark.slow
+def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path):
+    """The same script with the real command: it makes and measures models and judges them, by two sets of rules."""
+    environment = {
+        **os.environ,
+        "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
+        "GATE_CONFIGS": "C8",
+        "GATE_TARGETS": "torch onnx-fp32",
+        "GATE_DATA": str(noise_faces),
+        "GATE_WEIGHTS": str(small_weights),
+        "GATE_LIMIT": "14",
+        "GATE_OUT": str(tmp_path / "out"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+    }
+
+    def act(**more):
+        return subprocess.run(
+            ["bash", str(checkout / ".github" / "accuracy-gate.sh")],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+        )
+
+    green = act()
+    assert green.returncode == 0, green.stderr
+    assert re.search(r"^pass +C8 +onnx-fp32 +agreement +1, at least 0\.999 expected$", green.stdout, re.MULTILINE)
+    (tmp_path / "rules.toml").write_text('version = 1\n[[floor]]\nfigure = "accuracy"\nat_least = 0.99\n')
+    red = act(GATE_RULES=str(tmp_path / "rules.toml"))  # of a network that was never trained
+    assert red.returncode == 1, red.stderr
+    assert "The gate FAILED: 2 fail, 0 inconclusive, 0 skipped, 0 pass." in red.stdout
+    heads = [line for line in (tmp_path / "summary.md").read_text().splitlines() if line.startswith("### ")]
+    assert [head.split(":")[1] for head in heads] == [" The gate passed", " The gate FAILED"]
+
+
 def test_every_input_reaches_the_script(checkout):
     action = (checkout / "action.yml").read_text()
     script = (checkout / ".github" / "accuracy-gate.sh").read_text()
