@@ -11,7 +11,7 @@ import numpy as np
 from .figures import Figures
 from .report import Row
 
-ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "stock")
+ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "rtx", "stock")
 
 _WIDTH, _HEIGHT = 900, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50

@@ -27,10 +27,9 @@ from .report import PARENT, Report, Row, read, write
 from .run import run
 from .table import ran_in, table
 
-ENGINES = ("onnx", "openvino", "trt")
 TARGETS = (
     PARENT,
-    *(f"{engine}-{precision}" for engine in ENGINES for precision in PRECISIONS),
+    *(f"{engine}-{precision}" for engine in ("onnx", "openvino", "trt") for precision in PRECISIONS),
     "onnx-int8-fp16",
     "ort-int8",
 )

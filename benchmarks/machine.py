@@ -19,7 +19,7 @@ from lc2fer.errors import ArtifactError
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16")
 _ARM = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve")
 ISA = (*_X86, *_ARM)
-ENGINES = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "tensorrt", "numpy")
+PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "tensorrt", "numpy")
 
 _CPUINFO = Path("/proc/cpuinfo")
 _BOARD = Path("/proc/device-tree/model")
@@ -145,7 +145,7 @@ def _memory() -> int | None:
 
 def _engines() -> dict[str, str]:
     found = {}
-    for name in ENGINES:
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Kind of artifact -> the package that its session runs on, imported by name before the session is opened, so that the
 # engine's own time and memory are told apart from the model's.
-ENGINES = MappingProxyType(
+PACKAGES = MappingProxyType(
     {"checkpoint": "torch", "onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 )
 
@@ -75,8 +75,8 @@ def main(link: Link, job: Message) -> None:
     _announce(link, "baseline", "importing the engine")
     refuse_telemetry()
     with suppress(ImportError), _stopwatch() as imported:  # open_session says which package is missing
-        if job["kind"] in ENGINES:
-            importlib.import_module(ENGINES[job["kind"]])
+        if job["kind"] in PACKAGES:
+            importlib.import_module(PACKAGES[job["kind"]])
 
     _announce(link, "import", "reading the model")
     with _stopwatch() as loaded:

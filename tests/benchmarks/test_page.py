@@ -94,9 +94,9 @@ def test_an_empty_report_has_a_page(report):
 
 
 def test_engines_have_their_colours(checkout):
-    targets = ("torch", "onnx-fp16", "openvino-int8", "trt-fp16", "stock-torch", "x")
+    targets = ("torch", "onnx-fp16", "openvino-int8", "trt-fp16", "rtx-int8", "stock-torch", "x")
     names = [ENGINES[engine(target)] for target in targets]
-    assert names == ["torch", "onnx", "openvino", "trt", "stock", "stock"]
+    assert names == ["torch", "onnx", "openvino", "trt", "rtx", "stock", "stock"]
     style = (checkout / "benchmarks" / "page.css").read_text()
     assert all(f".e{place} {{" in style for place in range(len(ENGINES)))
 
