@@ -1,7 +1,8 @@
-# Benchmarks and exports on a CPU:
+# Exports, benchmarks and the camera page on a CPU:
 #   docker build -f docker/cpu.Dockerfile -t lc2fer:cpu .
 #   docker run --rm -v "$PWD/out:/home/lc2fer/out" lc2fer:cpu --configs C6 --data synthetic --out out/docker
 #   docker run --rm --entrypoint lc2fer-export lc2fer:cpu --help
+#   LC2FER_TOKEN=... docker compose -f docker/compose.yaml --profile cpu up
 # The authors have not built this image yet, and CI does not build it.
 
 FROM python:3.11-slim AS build
@@ -16,10 +17,11 @@ FROM python:3.11-slim
 ARG PIP_EXTRA_INDEX_URL=""
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=build /wheels /tmp/wheels
-RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /tmp/wheels/*.whl)[export,openvino,bench]" \
+RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /tmp/wheels/*.whl)[export,openvino,bench,camera,web]" \
     && rm -r /tmp/wheels /tmp/constraints.txt \
-    && useradd --create-home lc2fer
-USER lc2fer
+    && useradd --create-home --uid 10001 --groups video lc2fer \
+    && install --directory --owner=lc2fer /home/lc2fer/engines
+USER 10001
 # The wheel, not a checkout: nothing of the source tree is in this stage.
 WORKDIR /home/lc2fer
 ENTRYPOINT ["lc2fer-bench"]

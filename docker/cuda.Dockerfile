@@ -17,8 +17,8 @@ RUN python3 -m venv --system-site-packages /opt/lc2fer \
     && /opt/lc2fer/bin/pip install --no-cache-dir -c /tmp/constraints.txt cuda-python \
         "$(echo /tmp/wheels/*.whl)[export,openvino,bench]" \
     && rm -r /tmp/wheels /tmp/constraints.txt \
-    && useradd --create-home lc2fer
-USER lc2fer
+    && useradd --create-home --uid 10001 lc2fer
+USER 10001
 ENV PATH=/opt/lc2fer/bin:$PATH
 WORKDIR /home/lc2fer
 ENTRYPOINT ["lc2fer-bench"]

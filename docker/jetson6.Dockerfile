@@ -5,22 +5,23 @@
 # NVIDIA's igpu images end at 26.02 and fail on JetPack 7, so this is its L4T image. The authors have not built it yet.
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0
 
-# Ubuntu's OpenCV, unlike the wheels', has GStreamer, which CSI cameras need.
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# Ubuntu's OpenCV, unlike the wheels', has GStreamer, which CSI cameras need. Old versions leave Ubuntu's archive, so none
+# can be named.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
         python3-venv python3-opencv opencv-data python3-libnvinfer \
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     && rm -rf /var/lib/apt/lists/*
 ARG BUNDLE=C6.bundle
-COPY ${BUNDLE} /tmp/lc2fer.bundle
-RUN tar -xOf /tmp/lc2fer.bundle install.sh | bash -s -- /tmp/lc2fer.bundle --prefix /opt/lc2fer \
-    && rm /tmp/lc2fer.bundle \
-    && useradd --create-home --groups video lc2fer \
-    && chown -R lc2fer /opt/lc2fer/versions
-USER lc2fer
+COPY ${BUNDLE} /opt/lc2fer/lc2fer.bundle
+# Engines are built by the user, at the first start, into a volume at engines/.
+RUN tar -xOf /opt/lc2fer/lc2fer.bundle install.sh | bash -s -- /opt/lc2fer/lc2fer.bundle --prefix /opt/lc2fer \
+    && useradd --create-home --uid 10001 --groups video lc2fer \
+    && install --directory --owner=lc2fer /home/lc2fer/engines
+USER 10001
 ENV PATH=/opt/lc2fer/bin:$PATH
 WORKDIR /home/lc2fer
-HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(r.Request('http://127.0.0.1:8000/api/status', headers={'Authorization': 'Bearer ' + os.environ.get('LC2FER_TOKEN', '')}), timeout=4)"]
 ENTRYPOINT ["lc2fer-deploy"]
 CMD ["doctor"]
