@@ -10,9 +10,11 @@ import importlib
 import json
 import queue
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lc2fer.errors import TargetUnavailable, UsageError
@@ -55,23 +57,22 @@ def of_status(status: Status) -> Message:
     return {"event": "source", **status.to_json()}
 
 
-class Receiver(Protocol):
-    """Where messages go."""
-
-    def send(self, message: Message) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Sender:
-    """A receiver behind a thread; what cannot be delivered is said once, until it can be again."""
+    """A receiver of messages behind a thread; what cannot be delivered is said once, until it can be again."""
 
-    def __init__(self, name: str, deliver: Callable[[Message], None], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        deliver: Callable[[Message], None],
+        say: Callable[[str], None],
+        leave: Callable[[], object] = lambda: None,
+    ) -> None:
         self.delivered = 0
         self.dropped = 0
         self._name = name
         self._deliver = deliver
         self._say = say
+        self._leave = leave
         self._failing = False
         self._queue: queue.Queue[Message | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -92,11 +93,10 @@ class Sender:
 
     def close(self) -> None:
         """Deliver what waits, for a second at most."""
-        try:
+        with suppress(queue.Full):
             self._queue.put_nowait(None)
-        except queue.Full:
-            return
-        self._thread.join(1.0)
+            self._thread.join(1.0)
+        self._leave()
 
     def _run(self) -> None:
         while (message := self._queue.get()) is not None:
@@ -153,9 +153,18 @@ def mqtt(url: str, say: Callable[[str], None]) -> Sender:
     client.loop_start()
 
     def deliver(message: Mapping[str, Any]) -> None:
+        until = time.monotonic() + _TIMEOUT_S  # the first message is often earlier than the connection
+        while not client.is_connected():
+            if time.monotonic() > until:
+                raise OSError("the broker does not answer")
+            time.sleep(0.02)
         sent = client.publish(topic, json.dumps(message))
         sent.wait_for_publish(_TIMEOUT_S)
         if not sent.is_published():
             raise OSError("the broker does not answer")
 
-    return Sender(f"The MQTT broker at {parts.hostname}", deliver, say)
+    def leave() -> None:
+        client.disconnect()
+        client.loop_stop()
+
+    return Sender(f"The MQTT broker at {parts.hostname}", deliver, say, leave)

@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from lc2fer.deploy import publish
+import video
 from lc2fer.deploy.faces import open_detector
-from lc2fer.deploy.publish import Changes
-from lc2fer.deploy.scene import Box, Face, Scene
+from lc2fer.deploy.scene import Box
 from lc2fer.deploy.tracks import HOLD_S, Tracker, crop
 
 from lc2fer import cli
-from lc2fer.data import synthetic
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import ArtifactError
 
 
-def drawn(label: int) -> np.ndarray[Any, Any]:
+def drawn(label: int) -> video.Picture:
     """A 640x480 BGR picture with a drawn face of that class that the cascade finds."""
-    for number in range(200):
-        face = synthetic.draw(synthetic.sample(label, np.random.default_rng(1000 * label + number)), 200)
-        picture = np.full((480, 640, 3), 120, np.uint8)
-        picture[140:340, 220:420] = np.asarray(face.convert("RGB"))[:, :, ::-1]
-        if len(open_detector().find(picture)) == 1:
-            return picture
-    raise AssertionError("the cascade finds no drawn face")
+    return video.placed(video.face(label), 220, 140)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Path:
-    """A small C8 for ONNX Runtime."""
-    out = tmp_path_factory.mktemp("model")
-    arguments = ["--config", "C8", "--target", "onnx-fp32", "--weights", str(small_weights), "--data", str(small_faces)]
-    assert cli.run("export", [*arguments, "--out", str(out)]) == 0
-    return out / "C8-onnx-fp32.onnx"
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds at 30 pictures a second: a face that moves, and the last second without one."""
-    path = tmp_path_factory.mktemp("video") / "face.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 30, (640, 480))
-    face = drawn(3)
-    for number in range(90):
-        writer.write(np.roll(face, number, axis=1) if number < 60 else np.full_like(face, 120))
-    writer.release()
-    return path
+    faces = video.moving(video.face(3), 60)
+    none = [np.full((video.HEIGHT, video.WIDTH, 3), 120, np.uint8)] * 30
+    return video.write(tmp_path_factory.mktemp("video") / "face.mp4", itertools.chain(faces, none))
 
 
 def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
@@ -63,8 +41,8 @@ def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"], done.stderr
 
 
-def test_a_video_is_watched_at_its_own_pace(model: Path, video: Path) -> None:
-    code, lines, _ = run(str(model), "--source", str(video), "--json", "--threads", "1")
+def test_a_video_is_watched_at_its_own_pace(model: Path, film: Path) -> None:
+    code, lines, _ = run(str(model), "--source", str(film), "--json", "--threads", "1")
     *events, document = lines
     scenes = [line for line in events if line["event"] == "scene"]
     assert code == 0
@@ -150,58 +128,3 @@ def test_the_crop_is_a_square_within_the_picture() -> None:
     picture = np.arange(100 * 200 * 3, dtype=np.uint8).reshape(100, 200, 3)
     assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (42, 42, 3)
     assert crop(picture, np.array([0.0, 0, 200, 100])).shape == (100, 100, 3)
-
-
-# -- messages ---------------------------------------------------------------------------------------------------------
-
-
-def scene(*faces: tuple[int, str | None]) -> Scene:
-    found = tuple(Face(track, Box(0, 0, 9, 9), expression, (0.25, 0.75)) for track, expression in faces)
-    return Scene(1, 10.0, 64, 48, found, 5.0, {}, 30.0, 0)
-
-
-def test_messages_tell_what_changed() -> None:
-    changes = Changes()
-    (first,) = changes.of(scene((1, "anger")))
-    assert first == {"event": "expression", "at": 10.0, "track": 1, "expression": "anger", "confidence": 0.75}
-    assert changes.of(scene((1, "anger"))) == []
-    assert [message["event"] for message in changes.of(scene((2, None)))] == ["expression", "left"]
-
-
-def test_a_webhook_gets_the_messages() -> None:
-    got: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        sender = publish.webhook(f"http://127.0.0.1:{server.server_port}/", print)
-        sender.send({"event": "left", "track": 1})
-        sender.close()
-        server.shutdown()
-    assert got == [{"event": "left", "track": 1}]
-    assert (sender.delivered, sender.dropped) == (1, 0)
-
-
-def test_a_receiver_that_is_away_costs_messages_and_says_so_once() -> None:
-    said: list[str] = []
-    sender = publish.webhook("http://127.0.0.1:9/", said.append)
-    for _ in range(3):
-        sender.send({})
-    sender.close()
-    assert sender.dropped == 3
-    assert len(said) == 1
-    assert said[0].startswith("The webhook at 127.0.0.1 takes no messages (")
-
-
-def test_an_mqtt_address_needs_a_topic() -> None:
-    with pytest.raises(UsageError, match="--mqtt is 'http://host/x'"):
-        publish.mqtt("http://host/x", print)
