@@ -22,6 +22,7 @@ from .jetson import Jetson
 _HOT = 85.0  # degrees C; Orin begins to lower its clocks at 99
 _ROOM_MB = 500  # for engines and their making
 _MEMORY_MB = 2000  # that making an engine may take
+_PIP = f"{sys.executable} -m pip"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> list[Finding]:
         lambda: _board(board),
         lambda: _python(board),
         lambda: _tensorrt(board),
-        _gpu,
+        lambda: _gpu(board),
         _onnxruntime,
         _opencv,
         lambda: _cameras(root),
@@ -57,7 +58,9 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> list[Finding]:
     engines = {finding.what: finding.state for finding in found}
     if engines["TensorRT"] != "ok" and engines["ONNX Runtime"] != "ok":
         found.append(
-            Finding("engine", "problem", "neither TensorRT nor ONNX Runtime can run a model", "pip install onnxruntime")
+            Finding(
+                "engine", "problem", "neither TensorRT nor ONNX Runtime can run a model", f"{_PIP} install onnxruntime"
+            )
         )
     return found
 
@@ -66,9 +69,16 @@ def _board(board: Jetson | None) -> Finding:
     if board is None:
         return Finding("board", "note", f"no Jetson: {platform.system()} on {platform.machine()}")
     text = f"{board.module}, L4T {board.l4t or 'unknown'}, JetPack {board.jetpack or 'unknown'}"
-    if (board.jetpack is not None and int(board.jetpack.split(".")[0]) < 6) or board.jetpack == "6.0":
+    needed = f"{text}; 6.1 or newer is needed, for TensorRT 10.3"
+    if board.jetpack == "5":
+        return Finding("board", "problem", f"{needed}: flash it with NVIDIA's SDK Manager")
+    if board.jetpack == "6.0":
         return Finding(
-            "board", "problem", f"{text}; 6.1 or newer is needed, for TensorRT 10.3", "sudo apt dist-upgrade"
+            "board",
+            "problem",
+            needed,
+            "sudo sed -i 's/r36.[23]/r36.4/' /etc/apt/sources.list.d/nvidia-l4t-apt-source.list && sudo apt update && "
+            "sudo apt dist-upgrade",
         )
     return Finding("board", "ok" if board.jetpack else "note", text)
 
@@ -92,16 +102,18 @@ def _tensorrt(board: Jetson | None) -> Finding:
     try:
         trt = TENSORRT.load()
     except Unusable as reason:
-        mend = "pip install 'lc2fer[tensorrt]'" if board is None else "sudo apt install python3-libnvinfer"
+        mend = f"{_PIP} install 'lc2fer[tensorrt]'" if board is None else "sudo apt install python3-libnvinfer"
         return Finding("TensorRT", "note", str(reason), mend)
     return Finding("TensorRT", "ok", f"{trt.__version__}, imported")
 
 
-def _gpu() -> Finding:
+def _gpu(board: Jetson | None) -> Finding:
     try:
         here = device()
     except Unusable as reason:
-        return Finding("GPU", "note", str(reason), "pip install 'cuda-python>=12.6,<13'")
+        text = str(reason)
+        wanted = "'cuda-bindings>=12.6,<13'" if board is not None and board.cuda_major == 12 else "'cuda-bindings>=13'"
+        return Finding("GPU", "note", text, f"{_PIP} install {wanted}" if "installed" in text else None)
     return Finding("GPU", "ok", f"{here.name}, SM {here.sm}, CUDA {here.cuda}, driver for CUDA {here.driver}")
 
 
@@ -110,7 +122,7 @@ def _onnxruntime() -> Finding:
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:
-        return Finding("ONNX Runtime", "note", _first_line(error), "pip install onnxruntime")
+        return Finding("ONNX Runtime", "note", _first_line(error), f"{_PIP} install onnxruntime")
     return Finding("ONNX Runtime", "ok", f"{module.__version__}, {', '.join(module.get_available_providers())}")
 
 
@@ -118,14 +130,22 @@ def _opencv() -> Finding:
     try:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:
-        return Finding("OpenCV", "note", f"no cameras: {_first_line(error)}", "sudo apt install python3-opencv")
+        text = _first_line(error)
+        if "multiarray" in text:
+            return Finding(
+                "OpenCV",
+                "problem",
+                f"no cameras: it is compiled for numpy 1, and {importlib.import_module('numpy').__version__} is here",
+                f"{_PIP} install 'numpy<2'",
+            )
+        return Finding("OpenCV", "note", f"no cameras: {text}", "sudo apt install python3-opencv")
     if re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
         return Finding("OpenCV", "ok", f"{cv2.__version__} with GStreamer")
     return Finding(
         "OpenCV",
         "note",
         f"{cv2.__version__} without GStreamer: USB cameras and files, no CSI cameras",
-        "pip uninstall opencv-python opencv-python-headless; sudo apt install python3-opencv",
+        f"{_PIP} uninstall opencv-python opencv-python-headless; sudo apt install python3-opencv",
     )
 
 
@@ -152,7 +172,10 @@ def _power(board: Jetson | None) -> Finding:
     watts = [] if board.watts is None else [f"{board.watts:.1f} W now"]
     text = "; ".join([f"mode {board.power_mode or 'unknown'}", *clocks, *watts])
     if board.power_mode is not None and not board.power_mode.startswith("MAXN"):
-        return Finding("power", "note", f"{text}; not the fastest mode", "sudo nvpmodel -m 0 && sudo jetson_clocks")
+        mode = "NUMBER" if board.fastest_mode is None else board.fastest_mode
+        return Finding(
+            "power", "note", f"{text}; not the fastest mode", f"sudo nvpmodel -m {mode} && sudo jetson_clocks"
+        )
     return Finding("power", "ok" if board.power_mode else "note", text)
 
 

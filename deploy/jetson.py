@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-_ANSWER_WITHIN = 10.0  # seconds, for nvpmodel
+_ANSWER_WITHIN = 10.0  # seconds, for nvpmodel and tegrastats
 _OFFLINE = -200.0  # degrees C; a sensor that is switched off says -256
 
 # L4T release, the longest prefix that fits -> JetPack; those of one line share TensorRT and CUDA.
@@ -36,15 +37,10 @@ _JETPACKS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Rail:
-    """One supply line: "VDD_IN", its voltage in V and current in A."""
+    """One supply line, "VDD_IN", and what goes through it."""
 
     name: str
-    volts: float
-    amperes: float
-
-    @property
-    def watts(self) -> float:
-        return self.volts * self.amperes
+    watts: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,12 @@ class Jetson:
     gpu_mhz: tuple[int, int] | None
     temperatures: Mapping[str, float] = field(default_factory=dict)  # degrees C
     rails: tuple[Rail, ...] = ()
+    fastest_mode: int | None = None  # the number of the mode MAXN or MAXN_SUPER: 0, or 2 on an Orin Nano Super
+
+    @property
+    def cuda_major(self) -> int:
+        """Of the CUDA that its JetPack brings."""
+        return 12 if (self.l4t or "").startswith(("35.", "36.")) else 13
 
     @property
     def watts(self) -> float | None:
@@ -72,15 +74,21 @@ def detect(root: Path = Path("/")) -> Jetson | None:
     release = l4t(root)
     if release is None and "jetson" not in model.lower():
         return None
+    temperatures, supplies = _temperatures(root), rails(root)
+    told = None if temperatures and supplies else tegrastats()  # older kernels and containers hide some of it
+    if told is not None:
+        temperatures = temperatures or dict(told.temperatures)
+        supplies = supplies or tuple(Rail(name, milliwatts / 1000) for name, milliwatts in told.milliwatts.items())
     return Jetson(
         module=model.strip("\0 \n") or "Jetson (unknown module)",
         l4t=release,
         jetpack=jetpack(release),
         power_mode=_power_mode(),
+        fastest_mode=_fastest_mode(root),
         cpu_mhz=_clock(root / "sys/devices/system/cpu/cpu0/cpufreq", "scaling_cur_freq", "cpuinfo_max_freq", 1000),
         gpu_mhz=_gpu_clock(root),
-        temperatures=_temperatures(root),
-        rails=rails(root),
+        temperatures=temperatures,
+        rails=supplies,
     )
 
 
@@ -109,7 +117,7 @@ def rails(root: Path = Path("/")) -> tuple[Rail, ...]:
         volts = _number(label.with_name(f"in{channel}_input"))
         amperes = _number(label.with_name(f"curr{channel}_input"))
         if name != "NC" and channel != "7" and volts is not None and amperes is not None:
-            found.append(Rail(name, volts / 1000, amperes / 1000))
+            found.append(Rail(name, volts / 1000 * amperes / 1000))
     return tuple(found)
 
 
@@ -134,6 +142,25 @@ class Tegrastats:
     gpu_mhz: tuple[int, ...]
     temperatures: Mapping[str, float]  # degrees C
     milliwatts: Mapping[str, int]  # a rail's power now
+
+
+def tegrastats() -> Tegrastats | None:
+    """What the tool says now; None where it is missing or silent."""
+    tool = shutil.which("tegrastats")
+    if tool is None:
+        return None
+    try:
+        process = subprocess.Popen([tool, "--interval", "100"], stdout=subprocess.PIPE, text=True)
+    except OSError:
+        return None
+    with process:  # it goes on until it is stopped
+        timer = threading.Timer(_ANSWER_WITHIN, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        timer.cancel()
+        process.kill()
+    return parse_tegrastats(line) if line else None
 
 
 def parse_tegrastats(line: str) -> Tegrastats:
@@ -161,6 +188,12 @@ def _power_mode() -> str | None:
         return None
     found = re.search(r"NV Power Mode: *(\S+)", done.stdout)
     return None if found is None else found[1]
+
+
+def _fastest_mode(root: Path) -> int | None:
+    text = _text(root / "etc/nvpmodel.conf") or ""
+    found = re.findall(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=MAXN", text)
+    return int(found[-1]) if found else None
 
 
 def _gpu_clock(root: Path) -> tuple[int, int] | None:

@@ -4,81 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jetson_board import ORIN_NANO, RELEASES, TOOLS, put
 from lc2fer.deploy import doctor, jetson
 
 from lc2fer import cli
 
-RELEASES = {  # /etc/nv_tegra_release -> L4T, JetPack
-    "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, DATE: Tue Aug  1": ("35.4.1", "5"),
-    "# R36 (release), REVISION: 3.0, GCID: 36191598, BOARD: generic, DATE: Mon May  6": (
-        "36.3.0",
-        "6.0",
-    ),
-    "# R36 (release), REVISION: 4.0, GCID: 37537400, BOARD: generic, DATE: Fri Sep 13": (
-        "36.4.0",
-        "6.1",
-    ),
-    "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, DATE: Wed Jan  8": (
-        "36.4.3",
-        "6.2",
-    ),
-    "# R36 (release), REVISION: 4.7, GCID: 1, BOARD: generic, DATE: Thu Sep 18": ("36.4.7", "6.2.1"),
-    "# R38 (release), REVISION: 2.0, GCID: 1, BOARD: generic, DATE: Fri Aug 22": ("38.2.0", "7.0"),
-    "# R39 (release), REVISION: 2.0": ("39.2.0", "7.2"),
-}
-
-
-def put(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
-
 
 @pytest.fixture
 def orin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An Orin Nano's files with JetPack 6.2, and its nvpmodel."""
-    sensor = "sys/bus/i2c/devices/1-0040/hwmon/hwmon1"
-    root = put(
-        tmp_path / "root",
-        {
-            "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
-            "proc/device-tree/model": "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super\0",
-            "proc/meminfo": "MemTotal:  7802 kB\nMemAvailable: 5120000 kB\nSwapFree: 3900000 kB\n",
-            "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "729600\n",
-            "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "1728000\n",
-            "sys/class/devfreq/15340000.vic/cur_freq": "1\n",
-            "sys/class/devfreq/17000000.gpu/cur_freq": "306000000\n",
-            "sys/class/devfreq/17000000.gpu/max_freq": "1020000000\n",
-            "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
-            "sys/class/thermal/thermal_zone0/temp": "48500\n",
-            "sys/class/thermal/thermal_zone1/type": "cv0-thermal\n",
-            "sys/class/thermal/thermal_zone1/temp": "-256000\n",
-            f"{sensor}/in1_label": "VDD_IN\n",
-            f"{sensor}/in1_input": "5000\n",
-            f"{sensor}/curr1_input": "1200\n",
-            f"{sensor}/in2_label": "VDD_CPU_GPU_CV\n",
-            f"{sensor}/in2_input": "5000\n",
-            f"{sensor}/curr2_input": "300\n",
-            f"{sensor}/in3_label": "NC\n",
-            f"{sensor}/in3_input": "0\n",
-            f"{sensor}/curr3_input": "0\n",
-            f"{sensor}/in7_label": "sum of shunt voltages\n",
-            f"{sensor}/in7_input": "9\n",
-            f"{sensor}/curr7_input": "9\n",
-        },
-    )
-    tool = tmp_path / "bin" / "nvpmodel"
-    put(tmp_path, {"bin/nvpmodel": '#!/bin/sh\n[ "$1" = -q ] && printf "NV Power Mode: 15W\\n0\\n"\n'})
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
-    return root
+    """An Orin Nano's files with JetPack 6.2, and its tools."""
+    (tmp_path / "tools").mkdir()
+    monkeypatch.setenv("PATH", str(TOOLS), prepend=os.pathsep)
+    monkeypatch.setenv("FAKE_JETSON", str(tmp_path / "tools"))
+    return put(tmp_path / "root", ORIN_NANO)
 
 
 @pytest.mark.parametrize(("text", "expected"), RELEASES.items())
@@ -96,15 +41,16 @@ def test_an_orin(orin: Path) -> None:
     board = jetson.detect(orin)
     assert board is not None
     assert board.module == "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super"
-    assert (board.l4t, board.jetpack, board.power_mode) == ("36.4.3", "6.2", "15W")
+    assert (board.l4t, board.jetpack, board.power_mode) == ("36.4.3", "6.2", "25W")
     assert (board.cpu_mhz, board.gpu_mhz) == ((729, 1728), (306, 1020))
+    assert (board.fastest_mode, board.cuda_major) == (2, 12)
     assert board.temperatures == {"cpu": 48.5}
     assert [rail.name for rail in board.rails] == ["VDD_IN", "VDD_CPU_GPU_CV"]
     assert board.watts == pytest.approx(6.0)
 
 
 def test_an_agx_is_the_sum_of_its_modules_rails() -> None:
-    rails = (jetson.Rail("VDD_GPU_SOC", 20, 0.2), jetson.Rail("VDD_CPU_CV", 20, 0.1), jetson.Rail("VIN_SYS_5V0", 5, 1))
+    rails = (jetson.Rail("VDD_GPU_SOC", 4), jetson.Rail("VDD_CPU_CV", 2), jetson.Rail("VIN_SYS_5V0", 5))
     board = jetson.Jetson("AGX", "36.4.3", "6.2", None, None, None, rails=rails)
     assert board.watts == pytest.approx(6.0)
 
@@ -130,6 +76,32 @@ def test_tegrastats(line: str, percent: float | None, clocks: tuple[int, ...], t
     assert read.milliwatts == {"VDD_IN": 4886, "VDD_SOC": 1446}
 
 
+@pytest.mark.parametrize(
+    ("form", "percent", "clocks"),
+    [("orin6", 45.0, (611,)), ("orin7", 45.0, (611, 611)), ("thor", None, (1049, 1049, 1049))],
+)
+def test_where_files_do_not_tell_tegrastats_does(
+    form: str, percent: float | None, clocks: tuple[int, ...], orin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TEGRASTATS", form)
+    told = jetson.tegrastats()
+    assert told is not None
+    assert (told.gpu_percent, told.gpu_mhz) == (percent, clocks)
+    shutil.rmtree(orin / "sys")
+    board = jetson.detect(orin)
+    assert board is not None
+    assert board.watts == 4.886
+    assert board.temperatures == {"cpu": 48.5, "soc0": 47.0, "gpu": 49.2, "tj": 49.2}
+
+
+def test_a_silent_tegrastats_is_not_waited_for(orin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_TEGRASTATS", "silent")
+    shutil.rmtree(orin / "sys")
+    board = jetson.detect(orin)
+    assert board is not None
+    assert (board.watts, board.temperatures) == (None, {})
+
+
 def found(root: Path, what: str) -> doctor.Finding:
     return next(each for each in doctor.examine(root, root) if each.what == what)
 
@@ -137,8 +109,8 @@ def found(root: Path, what: str) -> doctor.Finding:
 def test_the_doctor_reads_an_orin(orin: Path) -> None:
     assert found(orin, "board").state == "ok"
     power = found(orin, "power")
-    assert power.text == "mode 15W; CPU 729 of 1728 MHz; GPU 306 of 1020 MHz; 6.0 W now; not the fastest mode"
-    assert power.mend == "sudo nvpmodel -m 0 && sudo jetson_clocks"
+    assert power.text == "mode 25W; CPU 729 of 1728 MHz; GPU 306 of 1020 MHz; 6.0 W now; not the fastest mode"
+    assert power.mend == "sudo nvpmodel -m 2 && sudo jetson_clocks"
     assert found(orin, "temperature").text == "cpu 48 C"
     assert found(orin, "memory").state == "ok"
 
@@ -150,7 +122,13 @@ def test_the_doctor_reads_an_orin(orin: Path) -> None:
             {"etc/nv_tegra_release": "# R36 (release), REVISION: 3.0, x"},
             "board",
             "JetPack 6.0; 6.1 or newer is needed, for TensorRT 10.3",
-            "sudo apt dist-upgrade",
+            "sudo sed -i 's/r36.[23]/r36.4/' /etc/apt/sources.list.d/nvidia-l4t-apt-source.list && sudo apt update",
+        ),
+        (
+            {"etc/nv_tegra_release": "# R35 (release), REVISION: 4.1, x"},
+            "board",
+            "JetPack 5; 6.1 or newer is needed, for TensorRT 10.3: flash it with NVIDIA's SDK Manager",
+            None,
         ),
         ({"sys/class/thermal/thermal_zone0/temp": "91000"}, "temperature", "cpu 91 C: it will slow down", None),
         (
@@ -181,10 +159,20 @@ def test_opencv_without_gstreamer_is_told(orin: Path, monkeypatch: pytest.Monkey
     assert found(orin, "OpenCV").state == "ok"
 
 
+def test_an_opencv_for_another_numpy_is_told(orin: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('numpy.core.multiarray failed to import')")
+    monkeypatch.delitem(sys.modules, "cv2", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    finding = found(orin, "OpenCV")
+    assert finding.state == "problem"
+    assert finding.text == f"no cameras: it is compiled for numpy 1, and {np.__version__} is here"
+    assert finding.mend == f"{sys.executable} -m pip install 'numpy<2'"
+
+
 def test_no_engine_at_all_is_a_problem(orin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("onnxruntime", "tensorrt"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert found(orin, "engine").mend == "pip install onnxruntime"
+    assert found(orin, "engine").mend == f"{sys.executable} -m pip install onnxruntime"
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
