@@ -6,11 +6,11 @@ fresh one, and being slow costs pictures, not time. A camera that goes away is o
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.errors import DataError, TargetUnavailable, UsageError
+from lc2fer.errors import DataError, Lc2ferError, TargetUnavailable, UsageError
 from lc2fer.inputs import read_image
 
 from .scene import Status
@@ -179,8 +179,10 @@ class Capture:
         """Open the source and take its pictures until there are no more; returns why it could not be, if so."""
         try:
             reader = self._open()
-        except DataError as error:
+        except Lc2ferError as error:
             return str(error)
+        except OSError as error:
+            return f"{self.source} cannot be opened ({error.strerror}). It was there before. Look for it."
         try:
             self._drain(reader)
         except cv2.error as error:
@@ -215,7 +217,8 @@ def open_reader(source: Source, *, paced: bool) -> Reader:
     """
     if source.kind == "folder":
         return _Folder(Path(source.place))
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    with suppress(AttributeError):  # not every OpenCV can be told to leave the telling to us
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     capture = _opened(source)
     if not capture.isOpened():
         capture.release()

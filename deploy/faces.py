@@ -96,7 +96,7 @@ def _smaller(picture: NDArray[np.uint8]) -> tuple[Any, float]:
     factor = max(1.0, max(picture.shape[:2]) / _SIDE)
     if factor == 1:
         return picture, factor
-    size = round(picture.shape[1] / factor), round(picture.shape[0] / factor)
+    size = max(1, round(picture.shape[1] / factor)), max(1, round(picture.shape[0] / factor))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA), factor
 
 

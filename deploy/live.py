@@ -89,10 +89,11 @@ class Live:
                 on_idle()
             return
         while not stop.is_set():
+            ended = self._capture.status().state == "ended"  # asked first: its last picture may still wait
             frame = self._capture.mailbox.take(_POLL_S)
             if frame is not None:
                 on_scene(self._look(frame))
-            elif self._capture.status().state == "ended":
+            elif ended:
                 return
             on_idle()
 
@@ -196,6 +197,6 @@ def _encoded(picture: NDArray[np.uint8]) -> bytes:
     """A BGR picture as JPEG, its longer side at most 640 pixels."""
     factor = _VIEW_SIDE / max(picture.shape[:2])
     if factor < 1:
-        size = round(picture.shape[1] * factor), round(picture.shape[0] * factor)
+        size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])
