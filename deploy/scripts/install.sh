@@ -97,11 +97,11 @@ install_service() {
     sed "s|/opt/lc2fer|$prefix|g" "$work/lc2fer.service" >"$unit.new"
     mv "$unit.new" "$unit"
     if [[ ! -e $options ]]; then
-        echo 'LC2FER_OPTIONS=--source usb:0 --web' >"$options"
+        (umask 077 && echo 'LC2FER_OPTIONS=--source usb:0 --web' >"$options") # a token may stand there
     fi
     systemctl daemon-reload
     systemctl enable lc2fer.service
-    echo "The service is set up. Its options: $options. Start it with: systemctl start lc2fer"
+    echo "The service is set up. Its options: $options. Build the engines, then: systemctl restart lc2fer"
 }
 
 if [[ $remove == yes ]]; then
@@ -123,6 +123,9 @@ if [[ $dry == yes ]]; then
 fi
 
 mkdir -p "$prefix/versions" "$prefix/bin"
+exec {lock}<"$prefix/versions"
+flock --nonblock "$lock" || die 2 "Another install.sh works in $prefix. One at a time was expected. Wait for it."
+rm -rf -- "$prefix"/versions/.installing-* # of one that was killed
 work=$(mktemp -d "$prefix/versions/.installing-XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 take_out bundle.json
@@ -149,4 +152,4 @@ for other in "$prefix"/versions/*; do
     [[ $other == "$home" ]] || rm -rf -- "$other"
 done
 [[ $service == no ]] || install_service
-echo "Installed. Build the engines with: $prefix/bin/lc2fer-deploy build $prefix/current/model"
+echo "Installed. Build the engines with: bash $prefix/current/model/build-engines.sh"

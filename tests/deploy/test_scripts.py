@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -173,6 +174,32 @@ def test_an_interrupted_build_brings_the_mode_back(tmp_path: Path) -> None:
     assert log(tmp_path)[-2:] == ["set 1", "clocks --restore"]
 
 
+def test_engines_are_built_where_the_script_lies_by_the_command_beside_it(run: Run, tmp_path: Path) -> None:
+    model, bin_ = tmp_path / "version" / "model", tmp_path / "version" / "venv" / "bin"
+    for folder in (model, bin_):
+        folder.mkdir(parents=True)
+    for name in ("build-engines.sh", "max-performance.sh"):
+        shutil.copy(SCRIPTS / name, model)
+    (bin_ / "lc2fer-deploy").write_text('#!/bin/sh\necho "$*"\n')
+    (bin_ / "lc2fer-deploy").chmod(0o755)
+    assert run(model / "build-engines.sh").returncode == 2  # no bundle was unpacked there
+    (model / "bundle.json").touch()
+    assert f"build {model}" in run(model / "build-engines.sh").stdout.splitlines()
+
+
+def test_two_installations_at_once_are_refused(run: Run, tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    (prefix / "versions").mkdir(parents=True)
+    held = os.open(prefix / "versions", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    done = run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", prefix)
+    os.close(held)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"Another install.sh works in {prefix}. One at a time was expected. Wait for it.\n",
+    )
+
+
 # -- install.sh --------------------------------------------------------------------------------------------------------
 
 
@@ -190,12 +217,15 @@ def test_an_installation_is_made_once_replaced_whole_and_removed(run: Run, tmp_p
     assert done.stdout.splitlines() == [
         "lc2fer-deploy doctor",
         f"lc2fer-deploy verify {home}/model",
-        f"Installed. Build the engines with: {prefix}/bin/lc2fer-deploy build {prefix}/current/model",
+        f"Installed. Build the engines with: bash {prefix}/current/model/build-engines.sh",
     ]
     (home / "model" / "built.engine").write_text("kept")
+    killed = prefix / "versions" / ".installing-killed"
+    killed.mkdir()
     again = run("install.sh", first, "--prefix", prefix)
     assert again.stdout.splitlines()[0] == f"{first} is installed in {home} already."
     assert (home / "model" / "built.engine").read_text() == "kept"
+    assert not killed.exists()
 
     broken = run("install.sh", second, "--prefix", prefix, FAKE_FAILS="verify")
     assert broken.returncode == 1
@@ -257,7 +287,9 @@ def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path) -> 
     text = unit.read_text()
     assert f"ExecStart={prefix}/bin/lc2fer-deploy run {prefix}/current/model $LC2FER_OPTIONS" in text
     assert "/opt/" not in text
-    assert (tmp_path / "system" / "etc" / "lc2fer.env").read_text() == "LC2FER_OPTIONS=--source usb:0 --web\n"
+    options = tmp_path / "system" / "etc" / "lc2fer.env"
+    assert options.read_text() == "LC2FER_OPTIONS=--source usb:0 --web\n"
+    assert options.stat().st_mode & 0o777 == 0o600
     asked = (tmp_path / "asked").read_text()
     assert f"useradd --system --home-dir {prefix} --shell /usr/sbin/nologin --groups video lc2fer" in asked
     assert asked.endswith("systemctl daemon-reload\nsystemctl enable lc2fer.service\n")
@@ -271,3 +303,14 @@ def test_the_unit_runs_without_root_and_sees_only_its_devices() -> None:
     for line in ("Type=notify", "User=lc2fer", "NoNewPrivileges=yes", "ProtectSystem=strict", "DevicePolicy=closed"):
         assert line in unit
     assert next(line for line in unit if line.startswith("WatchdogSec=")) == "WatchdogSec=30"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze here")
+def test_systemd_understands_the_unit_and_finds_it_well_closed(tmp_path: Path) -> None:
+    unit = tmp_path / "lc2fer.service"
+    text = (ROOT / "deploy" / "systemd" / "lc2fer.service").read_text()
+    unit.write_text(text.replace("/opt/lc2fer/bin/lc2fer-deploy", "/bin/true"))
+    verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+    assert [line for line in verified.stderr.splitlines() if "lc2fer.service" in line] == []
+    security = ["systemd-analyze", "security", "--offline=true", "--threshold=25", unit]
+    assert subprocess.run(security, capture_output=True).returncode == 0  # of 100, the less the better
