@@ -13,7 +13,7 @@ import os
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -114,7 +114,7 @@ def opened(path: Path) -> Iterator[Bundle]:
 
 
 def unpack(path: Path, folder: Path) -> Bundle:
-    """Unpack to a folder, whole or not at all; what another bundle left there is replaced.
+    """Unpack to a folder, whole or not at all; another bundle there is replaced, the same one kept with its engines.
 
     Raises ArtifactError for a file that is missing, truncated, no bundle, or holds anything that its manifest does not
     name by a plain name, its size and its sha256.
@@ -122,31 +122,40 @@ def unpack(path: Path, folder: Path) -> Bundle:
     with artifacts.staged(folder.parent) as staging:
         fresh = staging / folder.name
         fresh.mkdir()
-        _unpack(path, fresh)
+        unpacked = _unpack(path, fresh)
         if folder.exists():
-            load(folder)  # nothing but a bundle is replaced
+            there = _claimed(folder)  # nothing but a bundle is replaced
+            if there == replace(unpacked, folder=folder) and _damaged(there) is None:
+                return there
             os.replace(folder, staging / "old")
         os.replace(fresh, folder)
     return load(folder)
 
 
-def of(path: Path) -> tuple[FileRecord, ...]:
-    """What a bundle says that it holds, without unpacking it; raises ArtifactError as `unpack` does."""
-    with _tar(path) as tar:
-        return _parse(_manifest(tar, path), path.parent, str(path)).files
-
-
 def load(folder: Path) -> Bundle:
     """The bundle unpacked in that folder, every file checked; raises ArtifactError."""
+    bundle = _claimed(folder)
+    damaged = _damaged(bundle)
+    if damaged is not None:
+        raise _differs(damaged, str(folder))
+    return bundle
+
+
+def _claimed(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise ArtifactError(f"{folder} holds no {MANIFEST}. Expected an unpacked bundle. Name the bundle's own file.")
-    bundle = _parse(path.read_bytes()[: _MANIFEST_LIMIT + 1], folder, str(folder))
+    with path.open("rb") as file:
+        return _parse(file.read(_MANIFEST_LIMIT + 1), folder, str(folder))
+
+
+def _damaged(bundle: Bundle) -> str | None:
+    """The first file that is not what the manifest says."""
     for record in bundle.files:
-        file = folder / record.name
+        file = bundle.folder / record.name
         if not file.is_file() or file.stat().st_size != record.size_bytes or artifacts.hash_file(file) != record.sha256:
-            raise _differs(file.name, str(folder))
-    return bundle
+            return record.name
+    return None
 
 
 def _unpack(path: Path, folder: Path) -> Bundle:

@@ -129,11 +129,7 @@ def _beside(path: Path) -> Path:
 
 def _unpacked(place: Path) -> bundle.Bundle:
     """A bundle in the folder where its engines lie: unpacked beside it, unless that was done before."""
-    if place.is_dir():
-        return bundle.load(place)
-    folder = _beside(place)
-    there = (folder / bundle.MANIFEST).is_file() and bundle.of(place) == bundle.load(folder).files
-    return bundle.load(folder) if there else bundle.unpack(place, folder)
+    return bundle.load(place) if place.is_dir() else bundle.unpack(place, _beside(place))
 
 
 def _bench(given: argparse.Namespace) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +31,26 @@ _SCRIPTS = (
 )
 
 # What the wheel needs on a device: to run, to show its page, to measure, to reach a Jetson's GPU (pycuda has no wheel).
-# Wheels for aarch64 Linux exist of these; CPython 3.10 and CUDA 12 are JetPack 6's, 3.12 and CUDA 13 JetPack 7's.
-_REQUIREMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {  # package -> for Python 3.10, for newer ones
-        "numpy": ("2.2.6", "2.4.6"),
-        "onnxruntime": ("1.23.2", "1.32.0"),
-        "pillow": ("12.3.0", "13.0.0"),
-        "psutil": ("7.2.2", "7.2.2"),
-        "rich": ("15.0.0", "15.0.0"),
-        "scipy": ("1.15.3", "1.17.1"),
-        "starlette": ("1.7.0", "1.10.0"),
-        "tabulate": ("0.10.0", "0.10.0"),
-        "uvicorn": ("0.54.0", "0.54.0"),
-    }
-)
-_ON_A_JETSON: Mapping[str, tuple[str, str]] = MappingProxyType({"cuda-bindings": ("12.9.10", "13.5.0")})
+# Wheels for aarch64 Linux exist of these. CPython 3.10 and CUDA 12 are JetPack 6's, 3.12 and CUDA 13 JetPack 7's. numpy
+# stays below 2, for which the system's OpenCV is compiled there and in Debian 12; beside numpy 2 it cannot be imported.
+REQUIREMENTS = """\
+cuda-bindings==12.9.10; python_version < '3.11' and platform_machine == 'aarch64'
+cuda-bindings==13.5.0; python_version >= '3.11' and platform_machine == 'aarch64'
+numpy==1.26.4; python_version < '3.13'
+numpy==2.4.6; python_version >= '3.13'
+onnxruntime==1.23.2; python_version < '3.11'
+onnxruntime==1.32.0; python_version >= '3.11'
+pillow==12.3.0; python_version < '3.11'
+pillow==13.0.0; python_version >= '3.11'
+psutil==7.2.2
+rich==15.0.0
+scipy==1.15.3; python_version < '3.11'
+scipy==1.17.1; python_version >= '3.11'
+starlette==1.7.0; python_version < '3.11'
+starlette==1.10.0; python_version >= '3.11'
+tabulate==0.10.0
+uvicorn==0.54.0
+"""
 
 
 def make(
@@ -88,7 +92,7 @@ def make(
     with artifacts.staged(out) as staging:
         (staging / bundle.IMAGES).write_bytes(pixels.tobytes())
         (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
-        (staging / "requirements.txt").write_text(requirements(), encoding="utf-8")
+        (staging / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         wheel.write(staging)
         for script in _SCRIPTS:
             content = (resources.files("lc2fer.deploy") / script).read_bytes()
@@ -105,19 +109,6 @@ def make(
             models=models,
         )
     return path, verdicts
-
-
-def requirements() -> str:
-    """A list for pip -r, pinned for both Pythons."""
-    lines = []
-    for packages, machine in ((_REQUIREMENTS, ""), (_ON_A_JETSON, " and platform_machine == 'aarch64'")):
-        for package, (old, new) in packages.items():
-            if old == new:
-                lines.append(f"{package}=={new}")
-            else:
-                lines.append(f"{package}=={old}; python_version < '3.11'{machine}")
-                lines.append(f"{package}=={new}; python_version >= '3.11'{machine}")
-    return "\n".join([*lines, ""])
 
 
 def _logits(artifact: Artifact, pixels: NDArray[np.uint8], **options: bool) -> NDArray[np.float32]:
