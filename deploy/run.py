@@ -73,7 +73,8 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    out = _Out(given.json, say)
+    service = Service()
+    out = _Out(given.json, say, service.status)
     source = None if given.source is None else camera.parse(given.source)
     if source is not None:
         camera.check(source)
@@ -105,7 +106,6 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             server = web.serve(live, web.parse_address(given.web), _token(given.token))
             stack.callback(server.close)
             say(f"The page: {server.link}")
-        service = Service()
         service.ready(f"{artifact.name}, {source or 'no camera'}")
         stack.callback(service.stopping)
         if capture is not None:
@@ -217,12 +217,13 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 
 
 class _Out:
-    """What is printed and sent: from the loop's thread scenes, from the camera's its states."""
+    """What is printed and sent: from the loop's thread scenes, from the camera's its states, which systemd gets too."""
 
-    def __init__(self, lines: bool, say: Callable[[str], None]) -> None:
+    def __init__(self, lines: bool, say: Callable[[str], None], tell: Callable[[str], None]) -> None:
         self.senders: list[Sender] = []
         self._lines = lines
         self._say = say
+        self._tell = tell
         self._changes = Changes()
         self._state = ""
         self._lock = threading.Lock()
@@ -240,6 +241,7 @@ class _Out:
             if status.state == self._state:
                 return
             self._state = status.state
+        self._tell(status.text)
         message = publish.of_status(status)
         self._send(message)
         if self._lines:
