@@ -8,11 +8,12 @@ set -euo pipefail
 
 usage() {
     cat <<END
-Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--service] [--dry-run]
+Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--packages] [--service] [--dry-run]
        install.sh --uninstall [--prefix DIR] [--dry-run]
 
   --sha256 HASH  what lc2fer-deploy bundle printed; another file is refused
   --prefix DIR   where to (default: /opt/lc2fer for root, else ~/.local/share/lc2fer)
+  --packages     first the system's packages: venv, OpenCV where there is none, its face cascades; needs root
   --service      also a systemd service with a user of its own; needs root
   --uninstall    remove what this script made, and nothing else
   --dry-run      say what would be done
@@ -27,7 +28,7 @@ die() { # CODE TEXT
 
 PYTHON=${PYTHON:-python3}
 SYSTEM=${LC2FER_SYSTEM:-/} # where etc/ lies
-bundle='' expected='' prefix='' service=no remove=no dry=no
+bundle='' expected='' prefix='' service=no packages=no remove=no dry=no
 while (($#)); do
     case $1 in
     --sha256 | --prefix)
@@ -35,6 +36,7 @@ while (($#)); do
         if [[ $1 == --prefix ]]; then prefix=$2; else expected=$2; fi
         shift
         ;;
+    --packages) packages=yes ;;
     --service) service=yes ;;
     --uninstall) remove=yes ;;
     --dry-run) dry=yes ;;
@@ -56,7 +58,7 @@ unit=$SYSTEM/etc/systemd/system/lc2fer.service
 options=$SYSTEM/etc/lc2fer.env
 
 may_change_the_system() {
-    [[ $root == yes || $SYSTEM != / ]] || die 2 "This user may not change services. Root was expected. Run it with sudo."
+    [[ $root == yes || $SYSTEM != / ]] || die 2 "This user may not change the system. Root was expected. Run it with sudo."
 }
 
 uninstall() {
@@ -89,6 +91,14 @@ take_out() { # NAME: a member of the bundle into $work, checked
         die 2 "$1 in $bundle is not what bundle.json describes. Equal hashes were expected. Copy the bundle again."
 }
 
+install_packages() {
+    may_change_the_system
+    local wanted=(python3-venv opencv-data) # the cascades are in no other OpenCV than PyPI's
+    "$PYTHON" -c 'import cv2' 2>/dev/null || wanted+=(python3-opencv) # JetPack's own is left as it is
+    apt-get update
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${wanted[@]}"
+}
+
 install_service() {
     may_change_the_system
     take_out lc2fer.service
@@ -113,6 +123,7 @@ fi
 found=$(sha256sum <"$bundle" | cut -d' ' -f1)
 [[ -z $expected || $found == "$expected" ]] ||
     die 2 "$bundle has the sha256 $found. $expected was expected. Copy the bundle again."
+if [[ $packages == yes && $dry == no ]]; then install_packages; fi
 "$PYTHON" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
     die 3 "$PYTHON is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install python3-venv"
 home=$prefix/versions/${found:0:16}

@@ -275,6 +275,23 @@ def test_a_missing_bundle_and_a_missing_python(run: Run, tmp_path: Path) -> None
     assert done.stderr.startswith("python9 is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install")
 
 
+def test_the_systems_packages_are_asked_for_first(run: Run, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "apt-get").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n')
+    (tools / "python9").write_text("#!/bin/sh\nexit 1\n")  # has no OpenCV and no venv, not even now
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+    arguments = ("install.sh", pack(tmp_path / "a.bundle"), "--prefix", tmp_path / "prefix", "--packages")
+    assert run(*arguments, "--dry-run", PATH=path).returncode == 0
+    assert not (tmp_path / "asked").exists()
+    assert run(*arguments, PATH=path, PYTHON="python9").returncode == 3
+    assert (tmp_path / "asked").read_text() == (
+        "update\ninstall -y --no-install-recommends python3-venv opencv-data python3-opencv\n"
+    )
+
+
 def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
