@@ -30,6 +30,7 @@ from .scene import Scene, Status
 from .service import Service
 
 _TOKEN = "LC2FER_TOKEN"
+_ENGINES = {"onnx": "ONNX Runtime", "openvino": "OpenVINO", "tensorrt": "TensorRT", "checkpoint": "PyTorch"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +95,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             Manner(given.min_confidence, given.smoothing),
             {
                 "model": artifact.name,
-                "target": artifact.target,
+                "engine": _ENGINES[artifact.kind],
                 "source": None if source is None else str(source),
                 "threshold": given.min_confidence,
             },
