@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from lc2fer.errors import UsageError
 from lc2fer.variants import variant
 
 SCHEDULES = ("constant", "one-cycle")
 PRECISIONS = ("fp32", "bf16")
-AUGMENTATIONS = ("none", "paper")  # lc2fer/augment.py
-_WARM_UP = 0.25  # share of a one-cycle run in which the learning rate rises
+AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/augment.py
+DECAYS = ("all", "weights")
+BALANCES = ("none", "sampling", "loss")
+TARGETS = ("labels", "votes")
+_FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,27 @@ class Settings:
     batch: int = 128  # over all processes
     lr: float = 1e-3
     schedule: str = "constant"  # not stated in the paper
+    warm_up: float = 0.25  # share of a one-cycle run in which the learning rate rises
     weight_decay: float = 0.01  # not stated; PyTorch's default
+    decay: str = "all"  # "weights" spares biases, norms and GRN
     label_smoothing: float = 0.0  # not stated
     drop_path: float = 0.1  # rate not stated
     augment: str = "none"
+    erase: float = 0.0  # share of the images of which a rectangle is covered
+    mixup: float = 0.0  # alpha of the Beta distribution that shares are drawn from; 0: off
+    cutmix: float = 0.0  # the same, for rectangles pasted from another image
+    balance: str = "none"  # of the classes, by the inverse root of their counts
+    targets: str = "labels"  # or the crowd's votes
+    distill: float = 0.0  # share of the teachers' answers in the targets
+    ema: float = 0.0  # decay a step of the averaged weights that are judged and kept; 0: off
+    start_size: int = 0  # pixels a side at first, growing to `size`; 0: off
+    limit: int = 0  # train on no more images of each data set; 0: on all
     patience: int = 30  # epochs without a better one before stopping
     precision: str = "fp32"
+    compile: bool = False  # by torch.compile
     seed: int = 0
     init: str | None = None  # sha256 of the checkpoint that the weights start from
+    teachers: tuple[str, ...] = ()  # sha256 of each
 
     def __post_init__(self) -> None:
         variant(self.config).feature_sizes(self.size)
@@ -42,16 +61,52 @@ class Settings:
                 )
         if not 0 < self.lr < math.inf:
             raise UsageError(f"--lr is {self.lr}. Expected a positive learning rate, such as 0.001. Pass one as --lr.")
-        for name in ("label_smoothing", "drop_path"):
+        for name in ("label_smoothing", "drop_path", "warm_up", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} is {getattr(self, name)}. Expected 0 to below 1. Pass a rate as {flag}.")
+        for name in ("erase", "distill"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}. Expected 0 to 1. Pass a share as --{name}.")
+        for name in ("mixup", "cutmix", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} is {getattr(self, name)}. Expected 0 or more. Pass 0 to do without it.")
+        if self.limit < 0:
+            raise UsageError(f"--limit is {self.limit}. Expected a number of images, or 0 for all. Correct --limit.")
+        if self.start_size:
+            if not 0 < self.start_size <= self.size:
+                raise UsageError(
+                    f"--start-size is {self.start_size}. Expected no more than --size, {self.size}. Lower --start-size."
+                )
+            variant(self.config).feature_sizes(self.start_size)
+        if bool(self.teachers) != (self.distill > 0):
+            raise UsageError(
+                f"--distill is {self.distill} with {len(self.teachers)} teachers. Both or neither were expected. "
+                "Pass --teacher FILE and a share of its answers as --distill, or leave both out."
+            )
 
     def learning_rate(self, step: int, steps: int) -> float:
         """Of step 0..steps-1."""
         if self.schedule == "constant":
             return self.lr
         place = (step + 1) / steps
-        if place < _WARM_UP:
-            return self.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * place / _WARM_UP)) / 2)
-        return self.lr * (1 + math.cos(math.pi * (place - _WARM_UP) / (1 - _WARM_UP))) / 2
+        if place < self.warm_up:
+            return self.lr * (0.04 + 0.96 * (1 - math.cos(math.pi * place / self.warm_up)) / 2)
+        return self.lr * (1 + math.cos(math.pi * (place - self.warm_up) / (1 - self.warm_up))) / 2
+
+    def train_size(self, epoch: int) -> int:
+        """Pixels a side of the training images of epoch 0..epochs-1."""
+        if not self.start_size:
+            return self.size
+        share = min(1.0, epoch / (_FULL_SIZE * self.epochs))
+        return round(self.start_size + share * (self.size - self.start_size))
+
+
+# What --recipe names: changes to the defaults.
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "paper": {},
+        "best": {"schedule": "one-cycle", "weight_decay": 0.05, "augment": "paper"},
+    }
+)

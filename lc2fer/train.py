@@ -5,10 +5,12 @@ Every epoch starts from (seed, epoch) alone, so a run that was killed and resume
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,27 +22,23 @@ from accelerate.utils import set_seed
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint
+from lc2fer import checkpoint, train_data
 from lc2fer.artifact import Artifact
-from lc2fer.augment import augmentation
-from lc2fer.data import labels_of, open_dataset, read_pixels
-from lc2fer.data.split import Split, divide
+from lc2fer.augment import augmentation, erased, mixed
+from lc2fer.data import open_dataset
+from lc2fer.data.split import divide
 from lc2fer.errors import ArtifactError, TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.model import Network, build, grow, normalize
 from lc2fer.settings import Settings
+from lc2fer.train_data import Faces
 from lc2fer.train_log import Log
 from lc2fer.variants import variant
 
-
-@dataclass(frozen=True)
-class Faces:
-    """Images and labels on the device."""
-
-    pixels: Tensor  # uint8 [N,3,H,W]
-    labels: Tensor  # int64 [N]
+FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
 
 
 @dataclass
@@ -61,9 +59,8 @@ class Progress:
 class Run:
     """One training run in one folder: `state.safetensors` to resume from, `<config>.safetensors` the best so far."""
 
-    def __init__(self, settings: Settings, splits: list[Split], sources: list[str], out: Path, init: Network | None):
+    def __init__(self, settings: Settings, data: list[dict[str, Any]], out: Path, init: Network | None):
         self.settings = settings
-        self.splits = splits
         self.out = out
         alone = not (torch.cuda.is_available() or torch.backends.mps.is_available())
         precision = "bf16" if settings.precision == "bf16" else "no"
@@ -73,23 +70,21 @@ class Run:
                 f"--batch {settings.batch} cannot be shared by {self.accelerator.num_processes} processes. Expected a "
                 f"multiple of {self.accelerator.num_processes}. Change --batch."
             )
-        self.described = asdict(settings) | {
-            "data": [
-                {"name": name, "fit_images": len(split.fit), "split": split.fingerprint}
-                for name, split in zip(sources, splits)
-            ]
-        }
+        self.described = asdict(settings) | {"data": data}
         self.spec = InputSpec(size=settings.size)
         self.progress = Progress()
         set_seed(settings.seed)
         network = build(variant(settings.config), len(LABELS), settings.drop_path)
         if init is not None:
             grow(network, init)
-        optimizer = torch.optim.AdamW(network.parameters(), settings.lr, weight_decay=settings.weight_decay)
-        self.network = network
+        groups = list(train_data.parameter_groups(network, settings))
+        optimizer = torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
+        self.judged = network if settings.ema == 0 else copy.deepcopy(network).to(self.accelerator.device)
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
-        self.criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        if settings.compile:
+            self.model = torch.compile(self.model)
         self.augment = augmentation(settings.augment)
 
     # -- state on disk -------------------------------------------------------------------------------------------
@@ -117,6 +112,10 @@ class Run:
         self.network.load_state_dict(
             {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
         )
+        if self.judged is not self.network:
+            self.judged.load_state_dict(
+                {key.removeprefix("averaged."): value for key, value in tensors.items() if key.startswith("averaged.")}
+            )
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {
             index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
@@ -129,6 +128,8 @@ class Run:
     def keep_state(self) -> None:
         """Write what `resume` reads, in one step."""
         tensors = {f"network.{key}": value.contiguous() for key, value in self.network.state_dict().items()}
+        if self.judged is not self.network:
+            tensors |= {f"averaged.{key}": value.contiguous() for key, value in self.judged.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
         tensors["progress"] = torch.tensor(list(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
@@ -137,19 +138,21 @@ class Run:
             (staging / "state.safetensors").replace(self.out / "state.safetensors")
 
     def keep_best(self, accuracies: list[float]) -> Artifact:
-        """Write the checkpoint of the present weights."""
+        """Write the checkpoint of the weights that were judged."""
         training = self.described | {
             "epoch": self.progress.best_epoch,
             "validation_accuracy": self.progress.best_accuracy,
             "validation_accuracies": accuracies,
             "seconds": round(self.progress.seconds, 1),
         }
-        return checkpoint.save(self.network, self.out, self.settings.config, input_spec=self.spec, training=training)
+        return checkpoint.save(self.judged, self.out, self.settings.config, input_spec=self.spec, training=training)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    def fit(self, faces: Faces, validation: list[Faces], report: Callable[[dict[str, Any]], None]) -> None:
-        """Train until the epochs are done or patience ends, reporting each epoch's row."""
+    def fit(
+        self, faces: Faces, targets: Tensor, validation: Sequence[Faces], report: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Train on faces and their targets [N,7] until the epochs are done or patience ends, reporting each epoch."""
         steps = len(faces.labels) // self.settings.batch
         if steps == 0:
             raise UsageError(
@@ -158,7 +161,7 @@ class Run:
             )
         while self.progress.epoch < self.settings.epochs and self.progress.stale < self.settings.patience:
             began = time.perf_counter()
-            loss, accuracy = self._epoch(faces, steps)
+            loss, accuracy = self._epoch(faces, targets, steps)
             scores = [self.evaluate(part) for part in validation]
             sizes = [len(part.labels) for part in validation]
             val_accuracy = float(np.average([score[0] for score in scores], weights=sizes))
@@ -190,38 +193,76 @@ class Run:
                 self.keep_state()
             self.accelerator.wait_for_everyone()
 
-    def _epoch(self, faces: Faces, steps: int) -> tuple[float, float]:
-        epoch = self.progress.epoch
+    def _epoch(self, faces: Faces, targets: Tensor, steps: int) -> tuple[float, float]:
+        settings, epoch = self.settings, self.progress.epoch
         device = self.accelerator.device
         ranks = self.accelerator.num_processes
-        order = torch.from_numpy(np.random.default_rng((self.settings.seed, epoch)).permutation(len(faces.labels)))
-        set_seed((self.settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
-        share = self.settings.batch // ranks
+        known = faces.labels.cpu().numpy()
+        order = train_data.order(known, settings, epoch)
+        weights = None
+        if settings.balance == "loss":
+            weights = torch.from_numpy(train_data.balance(known)).float().to(device)
+        set_seed((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
+        share = settings.batch // ranks
+        side = settings.train_size(epoch)
         losses = torch.zeros(steps, device=device)
         correct = torch.zeros((), device=device)
         self.model.train()
         look_every = 1 if device.type == "cpu" else 20  # reading a loss back stalls a GPU
         for step in range(steps):
             for group in self.optimizer.param_groups:
-                group["lr"] = self.settings.learning_rate(epoch * steps + step, self.settings.epochs * steps)
-            begin = step * self.settings.batch + self.accelerator.process_index * share
+                group["lr"] = settings.learning_rate(epoch * steps + step, settings.epochs * steps)
+            begin = step * settings.batch + self.accelerator.process_index * share
             index = order[begin : begin + share].to(device)
-            images = normalize(self.augment(faces.pixels[index].float()))
-            labels = faces.labels[index]
+            images, wanted = self._prepared(faces.pixels[index].float(), targets[index], side)
             with self.accelerator.autocast():
-                logits = self.model(images.contiguous(memory_format=torch.channels_last))
-                loss = self.criterion(logits, labels)
+                logits = self.model(normalize(images).contiguous(memory_format=torch.channels_last))
+                loss = functional.cross_entropy(logits, wanted, weights, label_smoothing=settings.label_smoothing)
             self.optimizer.zero_grad()
             self.accelerator.backward(loss)
             self.optimizer.step()
+            if self.judged is not self.network:
+                self._average(epoch * steps + step)
             losses[step] = loss.detach()
-            correct += (logits.detach().argmax(1) == labels).sum()
+            correct += (logits.detach().argmax(1) == faces.labels[index]).sum()
             if (step + 1) % look_every == 0 or step + 1 == steps:
                 self._stop_at_nan(losses[: step + 1], epoch)
                 self.step_done(epoch, step + 1, steps)
         losses = self.accelerator.reduce(losses, "mean")
+        if epoch == 0 and self.accelerator.is_main_process:
+            self._keep_first(losses[:FIRST].tolist())
         correct = self.accelerator.reduce(correct, "sum")
-        return losses.mean().item(), correct.item() / (steps * self.settings.batch)
+        return losses.mean().item(), correct.item() / (steps * settings.batch)
+
+    def _keep_first(self, losses: list[float]) -> None:
+        """Write the first losses, and what they depend on beside the settings and the images."""
+        environment = {
+            "device": str(self.accelerator.device),
+            "processes": self.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+            "vector_instructions": torch.backends.cpu.get_cpu_capability(),
+            "tools": dict(artifacts.tool_versions("torch", "numpy", "accelerate", "kornia")),
+        }
+        artifacts.write(self.out / "first_losses.json", {"environment": environment, "losses": losses})
+
+    def _prepared(self, images: Tensor, targets: Tensor, side: int) -> tuple[Tensor, Tensor]:
+        """A batch as it is learned: float pixels [N,3,side,side], targets [N,7]."""
+        settings = self.settings
+        images = self.augment(images)
+        if settings.erase:
+            images = erased(images, settings.erase)
+        if side != settings.size:
+            images = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+        if settings.mixup or settings.cutmix:
+            images, targets = mixed(images, targets, settings.mixup, settings.cutmix)
+        return images, targets
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """Move the averaged weights towards the present ones; faster at first, when there is little to average."""
+        share = 1 - min(self.settings.ema, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.judged.parameters()), list(self.network.parameters()), share)
 
     def _stop_at_nan(self, losses: Tensor, epoch: int) -> None:
         bad = torch.nonzero(~torch.isfinite(losses)).flatten()
@@ -245,14 +286,14 @@ class Run:
     @torch.inference_mode()
     def evaluate(self, faces: Faces) -> tuple[float, float]:
         """Top-1 accuracy and mean cross-entropy, over all processes."""
-        self.model.eval()
+        self.judged.eval()
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         totals = torch.zeros(2, device=self.accelerator.device)
         for index in torch.arange(rank, len(faces.labels), ranks).split(256):
             chosen = index.to(self.accelerator.device)
             images = normalize(faces.pixels[chosen]).contiguous(memory_format=torch.channels_last)
             with self.accelerator.autocast():
-                logits = self.network(images)
+                logits = self.judged(images)
             labels = faces.labels[chosen]
             totals[0] += (logits.argmax(1) == labels).sum()
             totals[1] += nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
@@ -260,36 +301,48 @@ class Run:
         return correct, loss
 
 
-def _faces(splits: list[Split], side: str, spec: InputSpec, device: torch.device) -> Iterator[Faces]:
-    for split in splits:
-        samples = getattr(split, side)
-        pixels = torch.from_numpy(read_pixels(samples, spec)).permute(0, 3, 1, 2).contiguous()
-        yield Faces(pixels.to(device), torch.from_numpy(labels_of(samples)).to(device))
-
-
 def train(
-    settings: Settings, data: list[str], out: Path, *, init: Path | None, images: str, restart: bool
+    settings: Settings,
+    data: list[str],
+    out: Path,
+    *,
+    init: Path | None,
+    teachers: Sequence[Path] = (),
+    images: str,
+    restart: bool,
 ) -> dict[str, Any]:
     """Train, or go on training, in the folder `out`; returns what became of it.
 
-    `init` is a checkpoint to start from, of this variant or of one with fewer blocks, `images` which pictures of
-    RAF-DB's official layout. Raises UsageError where the folder holds another run, DataError and ArtifactError for bad
-    images and weights, TrainingError where the loss stops being finite.
+    `init` is a checkpoint to start from, of this variant or of one with fewer blocks, `teachers` are checkpoints of any
+    variants, `images` which pictures of RAF-DB's official layout. Raises UsageError where the folder holds another run,
+    DataError and ArtifactError for bad images and weights, TrainingError where the loss stops being finite.
     """
     start = None
     if init is not None:
         start = checkpoint.load(init, settings.config, shallower=True)
         settings = replace(settings, init=artifacts.hash_file(init))
-    splits = [divide(open_dataset(name, images)) for name in data]
+    masters = [train_data.teacher(path) for path in teachers]
+    datasets = [open_dataset(name, images) for name in data]
+    splits = [divide(dataset) for dataset in datasets]
+    parts = [train_data.limited(split, settings.limit) for split in splits]
     sources = [Path(name).name for name in data]
+    described = [
+        {"name": name, "fit_images": len(part), "split": split.fingerprint}
+        for name, part, split in zip(sources, parts, splits)
+    ]
     if restart:
         (out / "state.safetensors").unlink(missing_ok=True)
-    run = Run(settings, splits, sources, out, start)
+    run = Run(settings, described, out, start)
     resumed = run.resume()
     device = run.accelerator.device
-    parts = list(_faces(splits, "fit", run.spec, device))
-    faces = Faces(torch.cat([part.pixels for part in parts]), torch.cat([part.labels for part in parts]))
-    validation = list(_faces(splits, "validation", run.spec, device))
+    samples = [sample for part in parts for sample in part]
+    faces = train_data.faces(samples, run.spec, device)
+    targets = train_data.targets(datasets, parts, settings.targets)
+    if masters and run.progress.epoch < settings.epochs:
+        answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
+        targets = torch.lerp(targets, answers, settings.distill)
+    targets = targets.to(device)
+    validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
     if run.accelerator.is_main_process:
         artifacts.write(out / "run.json", run.described)
         artifacts.write(
@@ -310,9 +363,9 @@ def train(
                 + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
             )
             run.step_done = log.step  # type: ignore[method-assign]
-            run.fit(faces, validation, log.row)
+            run.fit(faces, targets, validation, log.row)
     else:
-        run.fit(faces, validation, lambda row: None)
+        run.fit(faces, targets, validation, lambda row: None)
     return {
         "artifact": str(out / f"{settings.config}.safetensors"),
         "epochs": run.progress.epoch,

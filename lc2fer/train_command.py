@@ -10,17 +10,26 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lc2fer.settings import AUGMENTATIONS, PRECISIONS, SCHEDULES, Settings
+from lc2fer import artifact as artifacts
+from lc2fer.errors import ArtifactError
+from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, Settings
 from lc2fer.variants import VARIANTS
 
-_CHOICES = {"schedule": SCHEDULES, "augment": AUGMENTATIONS, "precision": PRECISIONS}
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "augment": AUGMENTATIONS,
+    "precision": PRECISIONS,
+    "decay": DECAYS,
+    "balance": BALANCES,
+    "targets": TARGETS,
+}
+_GIVEN = ("config", "init", "teachers")  # not by a flag of their own name
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lc2fer-train",
         description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='RAF-DB folders, or "synthetic"')
@@ -28,23 +37,49 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="start from these weights, of the variant or of one with fewer blocks"
     )
+    parser.add_argument(
+        "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="checkpoints to learn from, with --distill"
+    )
+    parser.add_argument(
+        "--recipe", choices=list(RECIPES), default="paper", help="values of the flags below (default: paper)"
+    )
     parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
     parser.add_argument(
-        "--images", choices=("aligned", "original"), default="aligned", help="of RAF-DB's official layout"
+        "--images",
+        choices=("aligned", "original"),
+        default="aligned",
+        help="of RAF-DB's official layout (default: aligned)",
     )
     for field in fields(Settings):
-        if field.name not in ("config", "init"):
+        if field.name not in _GIVEN:
             flag = "--" + field.name.replace("_", "-")
-            choices = _CHOICES.get(field.name)
-            parser.add_argument(flag, type=type(field.default), default=field.default, choices=choices, help=" ")
+            values = [f"{name}: {recipe.get(field.name, field.default)}" for name, recipe in RECIPES.items()]
+            if isinstance(field.default, bool):
+                action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+            else:
+                action = {"type": type(field.default), "choices": _CHOICES.get(field.name)}
+            parser.add_argument(flag, default=argparse.SUPPRESS, help=", ".join(values), **action)
     return parser
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = _parser().parse_args(arguments)
-    chosen = {field.name: getattr(given, field.name) for field in fields(Settings)}
-    settings = Settings(**chosen | {"init": None})
+    named = {field.name for field in fields(Settings)} - set(_GIVEN)
+    flags = {name: value for name, value in vars(given).items() if name in named}
+    for path in given.teacher:
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing. A teacher's checkpoint was expected. Correct --teacher.")
+    teachers = tuple(artifacts.hash_file(path) for path in given.teacher)
+    settings = Settings(given.config, **{**RECIPES[given.recipe], **flags}, teachers=teachers)
     from lc2fer.train import train  # imports torch
 
-    return train(settings, given.data, given.out, init=given.init, images=given.images, restart=given.restart)
+    return train(
+        settings,
+        given.data,
+        given.out,
+        init=given.init,
+        teachers=given.teacher,
+        images=given.images,
+        restart=given.restart,
+    )

@@ -16,7 +16,20 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPOKES = ("export", "benchmarks", "deploy")
-TORCH_PART = {"model", "fuse", "checkpoint", "augment", "train", "train_log", "train_command", "eager", "explain"}
+TORCH_PART = {
+    *(
+        "model",
+        "fuse",
+        "checkpoint",
+        "augment",
+        "train",
+        "train_data",
+        "train_log",
+        "train_command",
+        "eager",
+        "explain",
+    ),
+}
 
 BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
 TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "threadpoolctl", "matplotlib"}

@@ -1,0 +1,64 @@
+"""Votes of many people for each picture, beside a data set: `votes.csv` in its folder.
+
+    image,surprise,fear,disgust,happiness,sadness,anger,neutral
+    Image/aligned/train_00001_aligned.jpg,0,0,0,7,0,0,3
+
+Paths are relative to the folder, with "/"; numbers are votes or shares, 0 or more, not all 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer.data.rafdb import Sample
+from lc2fer.errors import DataError
+from lc2fer.inputs import LABELS
+
+FILE = "votes.csv"
+
+
+def read(root: Path, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
+    """Shares of the votes for the samples, float32 [N,7] in the order of LABELS; None where there is no such file.
+
+    Raises DataError, naming the line, for a row that is none, and for a sample without one.
+    """
+    path = root / FILE
+    if not path.is_file():
+        return None
+    found: dict[str, list[float]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if header != ["image", *LABELS]:
+            raise DataError(
+                f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *LABELS])!r}. "
+                "Correct its first line."
+            )
+        for row in rows:
+            try:
+                votes = [float(word) for word in row[1:]]
+                good = len(votes) == len(LABELS) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0
+            except ValueError:
+                good = False
+            if not good:
+                raise DataError(
+                    f"{path}, line {rows.line_num}: {','.join(row)!r} is no row of votes. Expected an image and "
+                    f"{len(LABELS)} numbers, 0 or more, not all 0. Correct the line."
+                )
+            found[row[0]] = votes
+    shares = np.empty((len(samples), len(LABELS)), np.float32)
+    for place, sample in enumerate(samples):
+        name = sample.path.relative_to(root).as_posix()
+        if name not in found:
+            raise DataError(
+                f"{path} has no row for {name}. Votes for every training image were expected. Add the row, or train "
+                "with --targets labels."
+            )
+        shares[place] = np.divide(found[name], sum(found[name]))
+    return shares
