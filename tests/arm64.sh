@@ -2,10 +2,10 @@
 # A bundle on arm64 without a Jetson: Debian bookworm (Python 3.11, OpenCV 4.6 with GStreamer) under qemu's emulation.
 #   sudo tests/arm64.sh out/C6.bundle face.mp4 [TREE]         # tests/fakes/video.py draws the video
 #
-# Installs the bundle by its own install.sh, as docs/jetson.md says, and has doctor, verify, build (ONNX Runtime) and
-# run answer there. It needs root, debootstrap, qemu-user-static, Debian's mirror and PyPI, 2 GB in TREE (default:
-# /tmp/lc2fer-arm64, kept for the next time), and half an hour at first. On an arm64 machine nothing is emulated. No
-# time that it prints means anything, and it says nothing of TensorRT, CUDA, cameras or Python 3.10 and 3.12.
+# Installs the bundle by its own install.sh, as docs/jetson.md says, and has doctor, verify (ONNX Runtime) and run
+# answer there. It needs root, debootstrap, qemu-user-static, Debian's mirror and PyPI, 3 GB in TREE (default:
+# /tmp/lc2fer-arm64, kept for the next time) and half an hour. On an arm64 machine nothing is emulated. No time that it
+# prints means anything, and it says nothing of TensorRT, CUDA, cameras, or of Python 3.10 and 3.12, which JetPacks have.
 set -euo pipefail
 
 say() { printf '\n== %s\n' "$*"; }
@@ -29,23 +29,21 @@ emulate() { # the kernel starts arm64 programs by qemu; taken back at the end if
 }
 
 there() { # COMMAND...: run in the tree, with pip's settings of this machine and no others
+    # A Cortex-A72 has no arithmetic in half precision, which qemu computes so slowly that nothing would end.
     env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-        QEMU_CPU=cortex-a76 PIP_CERT=/etc/ssl/certs/ca-certificates.crt "${PIP[@]}" chroot "$TREE" "$@"
+        QEMU_CPU=cortex-a72 PIP_CERT=/etc/ssl/certs/ca-certificates.crt "${PIP[@]}" chroot "$TREE" "$@"
 }
 
 make_tree() {
     say "A Debian tree in $TREE"
+    [[ ! -e $TREE || -e $TREE/lc2fer-arm64 ]] || die 2 "$TREE is not a tree of this script. A new folder was expected. Name another."
     rm -rf -- "$TREE"
+    mkdir -p "$TREE"
+    touch "$TREE/lc2fer-arm64"
     debootstrap --arch=arm64 --variant=minbase --foreign --include=ca-certificates bookworm "$TREE" "$MIRROR"
     mount_kernel
     there /debootstrap/debootstrap --second-stage
-    mount_kernel # what the second stage took away
     echo "deb $MIRROR bookworm main" >"$TREE/etc/apt/sources.list"
-    borrow
-    there apt-get update
-    # The packages that docs/jetson.md asks for.
-    there apt-get install -y --no-install-recommends python3-venv python3-opencv opencv-data
-    there apt-get clean
     touch "$TREE/complete"
 }
 
@@ -54,10 +52,10 @@ mount_kernel() { # in this script's own mount namespace: gone when it ends, howe
     mountpoint -q "$TREE/sys" || mount --rbind /sys "$TREE/sys" # ONNX Runtime counts processors there
     mountpoint -q "$TREE/dev" || mount --rbind /dev "$TREE/dev"
     [[ $(uname -m) != aarch64 ]] || return 0
-    # qemu shows this machine's x86 processors, at which ONNX Runtime's reader of them crashes: a Cortex-A76's instead.
+    # qemu shows this machine's x86 processors, at which ONNX Runtime's reader of them crashes: a Cortex-A72's instead.
     for ((processor = 0; processor < $(nproc); processor++)); do
-        printf '%s\t: %s\n' processor $processor Features "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimdrdm asimddp" \
-            "CPU implementer" 0x41 "CPU architecture" 8 "CPU variant" 0x3 "CPU part" 0xd0b "CPU revision" 0
+        printf '%s\t: %s\n' processor $processor Features "fp asimd aes pmull sha1 sha2 crc32" \
+            "CPU implementer" 0x41 "CPU architecture" 8 "CPU variant" 0x0 "CPU part" 0xd08 "CPU revision" 3
         echo
     done >"$TREE/root/cpuinfo"
     mount --bind "$TREE/root/cpuinfo" "$TREE/proc/cpuinfo"
@@ -68,32 +66,28 @@ borrow() { # this machine's name server and certificates
     cp /etc/ssl/certs/ca-certificates.crt "$TREE/etc/ssl/certs/ca-certificates.crt"
 }
 
+expect() { # PATTERN WHAT: among what install.sh said
+    grep -qE "$1" "$TREE/root/said" || die 1 "Expected $2. It did not happen: see above."
+}
+
 inside() {
-    if [[ -e $TREE/complete ]]; then
-        mount_kernel
-        borrow
-    else
-        make_tree
-    fi
+    [[ -e $TREE/complete ]] || make_tree
+    mount_kernel
+    borrow
     local hash
     hash=$(sha256sum <"$BUNDLE" | cut -d' ' -f1)
     cp "$BUNDLE" "$TREE/root/C6.bundle"
     cp "$VIDEO" "$TREE/root/face.mp4"
-    say "install.sh on $(there uname -m), $(there python3 --version), OpenCV $(there python3 -c 'import cv2; print(cv2.__version__)')"
+    say "install.sh on $(there uname -m)"
     tar -xOf "$BUNDLE" install.sh >"$TREE/root/install.sh"
     if [[ -e $TREE/opt/lc2fer/current ]]; then there bash /root/install.sh --uninstall; fi
-    there bash -s -- /root/C6.bundle --sha256 "$hash" <"$TREE/root/install.sh"
-    local deploy=/opt/lc2fer/bin/lc2fer-deploy model=/opt/lc2fer/current/model
-    say "doctor"
-    there $deploy doctor | tee "$TREE/root/doctor"
-    grep -E '^OpenCV +ok .*with GStreamer' "$TREE/root/doctor" >/dev/null || die 1 "doctor did not find OpenCV with GStreamer. It was expected, of Debian's python3-opencv."
-    grep -E '^ONNX Runtime +ok ' "$TREE/root/doctor" >/dev/null || die 1 "doctor did not find ONNX Runtime. It was expected, of the bundle's requirements.txt."
-    say "verify"
-    there $deploy verify $model
-    say "build"
-    there $deploy build $model --engine onnxruntime
+    there bash -s -- /root/C6.bundle --sha256 "$hash" --packages <"$TREE/root/install.sh" | tee "$TREE/root/said" # doctor and verify too
+    expect '^OpenCV +ok .*with GStreamer' "that doctor finds Debian's OpenCV"
+    expect '^ONNX Runtime +ok ' "that doctor finds the bundle's ONNX Runtime"
+    expect '"models":.*"passed":true' "that verify passes"
+    expect '^Installed\.' "that install.sh ends well"
     say "run"
-    there $deploy run $model --source /root/face.mp4 --every-frame --json >"$TREE/root/scenes"
+    there bash -c 'exec /opt/lc2fer/bin/lc2fer-deploy run /opt/lc2fer/current/model/*-ort-int8.onnx --source /root/face.mp4 --every-frame --json' >"$TREE/root/scenes"
     python3 - "$TREE/root/scenes" <<'END'
 import collections, json, sys
 
