@@ -159,6 +159,22 @@ def test_a_picture_that_is_hardly_one_is_looked_at_like_others(session: Session,
     assert found[1].startswith(b"\xff\xd8")
 
 
+def test_of_many_faces_the_largest_are_judged(session: Session, tmp_path: Path) -> None:
+    picture = np.full((960, 1280, 3), 120, np.uint8)
+    for place in range(12):
+        side = 160 + 8 * place
+        face = cv2.resize(video.face(3), (side, side))
+        left, top = 20 + 315 * (place % 4), 20 + 315 * (place // 4)
+        picture[top : top + side, left : left + side] = face
+    cv2.imwrite(str(tmp_path / "crowd.png"), picture)
+    assert len(open_detector().find(picture)) > live.MOST_FACES
+    with Watching(session, camera.parse(str(tmp_path))) as watching:
+        watching.until(lambda: watching.scenes)
+    areas = [face.box.width * face.box.height for face in watching.scenes[0].faces]
+    assert len(areas) == live.MOST_FACES
+    assert areas == sorted(areas, reverse=True)
+
+
 def test_a_folder_that_goes_away_ends_with_its_reason(session: Session, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
