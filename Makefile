@@ -22,8 +22,8 @@ check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into out/bench
-	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),C1 C2 C3 C4 C5 C6 C7 C8) \
-		--targets torch onnx-fp32 onnx-fp16 onnx-int8 openvino-fp32 openvino-fp16 openvino-int8 \
+	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),all) --targets torch onnx-fp32 onnx-fp16 onnx-int8 \
+		openvino-fp32 openvino-fp16 openvino-int8 trt-fp32 trt-fp16 trt-int8 \
 		--data $(or $(DATA),synthetic) --out out/bench
 
 wheel: $(VENV)/.installed ## build the source archive and the wheel into dist/
