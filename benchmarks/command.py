@@ -42,6 +42,8 @@ VERBS = MappingProxyType(
         "compare": "lc2fer.benchmarks.compare",
         "gate": "lc2fer.benchmarks.gate_command",
         "choose": "lc2fer.benchmarks.choose",
+        "paper": "lc2fer.benchmarks.paper",
+        "ablation": "lc2fer.benchmarks.ablation",
     }
 )
 PERTURBED = 512  # images a factor, if no other number is given
@@ -115,7 +117,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         prog="lc2fer-bench",
         description="Measure models: accuracy and agreement with the parent on the test images, latency at batch 1, "
         "file size, memory. Models that are missing are made first.",
-        epilog="Other verbs: lc2fer-bench compare | gate | choose, each with its own --help.",
+        epilog="Other verbs: lc2fer-bench compare | gate | choose | paper | ablation, each with its own --help.",
     )
     parser.add_argument(
         "--configs",

@@ -1,0 +1,71 @@
+"""What finished training runs left behind: their folders, as `lc2fer-train --out` writes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lc2fer.artifact import hash_file
+from lc2fer.errors import ArtifactError
+from lc2fer.variants import Variant, variant
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: its settings, how long its epochs took, and what its best epoch reached on D^v."""
+
+    folder: Path
+    variant: Variant
+    settings: Mapping[str, Any]  # and data: name, fit_images and split of each data set
+    epochs: int
+    best_epoch: int
+    epoch_seconds: float  # the median, validation included
+    accuracy: float  # on D^v
+    train_accuracy: float  # of the best epoch, under augmentation
+    size_bytes: int
+    sha256: str  # of the checkpoint
+
+    @property
+    def data(self) -> tuple[tuple[str, str], ...]:
+        """Name and split of each data set: equal where accuracies on D^v can be compared."""
+        return tuple((one["name"], one["split"]) for one in self.settings["data"])
+
+
+def read(folder: Path) -> Training:
+    """The run in that folder; raises ArtifactError where a file of it is missing or damaged."""
+    try:
+        settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        best = max(rows, key=lambda row: (float(row["validation_accuracy"]), -float(row["validation_loss"])))
+        weights = folder / f"{settings['config']}.safetensors"
+        return Training(
+            folder,
+            variant(settings["config"]),
+            settings,
+            len(rows),
+            int(best["epoch"]),
+            float(np.median([float(row["seconds"]) for row in rows])),
+            float(best["validation_accuracy"]),
+            float(best["accuracy"]),
+            weights.stat().st_size,
+            hash_file(weights),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json, log.csv and a "
+            "checkpoint were expected. Pass a folder that lc2fer-train --out wrote."
+        ) from None
+
+
+def differences(runs: Sequence[Training]) -> dict[str, list[Any]]:
+    """Settings, seed and config apart, that are not the same in all runs: name -> values in the order of the runs."""
+    names = sorted({name for run in runs for name in run.settings} - {"seed", "config", "data"})
+    found = {name: [run.settings.get(name) for run in runs] for name in names}
+    return {name: values for name, values in found.items() if any(value != values[0] for value in values)}
