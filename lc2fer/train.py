@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -84,6 +86,7 @@ class Run:
         self.judged = network if settings.ema == 0 else copy.deepcopy(network).to(self.accelerator.device)
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         if settings.compile:
+            _check_compiler(self.accelerator.device)
             self.model = torch.compile(self.model)
         self.augment = augmentation(settings.augment)
 
@@ -299,6 +302,15 @@ class Run:
             totals[1] += nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
         correct, loss = (self.accelerator.reduce(totals, "sum") / len(faces.labels)).tolist()
         return correct, loss
+
+
+def _check_compiler(device: torch.device) -> None:
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise UsageError(
+            f"--compile was passed, and there is no {compiler}. torch.compile needs a C++ compiler on a CPU. "
+            "Install g++, name yours in the variable CXX, or leave --compile out."
+        )
 
 
 def train(

@@ -302,6 +302,16 @@ def test_averaged_weights_are_kept_and_the_present_ones_go_on(tiny: Train, tmp_p
     torch.testing.assert_close(kept.head.linear.weight.detach(), expected)
 
 
+def test_compiling_without_a_compiler_is_refused(tiny: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UsageError) as refused:
+        tiny("--compile")
+    assert str(refused.value) == (
+        "--compile was passed, and there is no no-such-compiler. torch.compile needs a C++ compiler on a CPU. Install "
+        "g++, name yours in the variable CXX, or leave --compile out."
+    )
+
+
 def test_a_run_with_everything_can_be_interrupted(tiny: Train, tmp_path: Path, small_weights: Path) -> None:
     everything = [
         *("--schedule", "one-cycle", "--decay", "weights", "--ema", "0.9", "--augment", "faces", "--erase", "0.3"),
