@@ -31,6 +31,8 @@ class Plan:
 # took 0.91 of LayerNorm in three steps, in OpenVINO INT8; float depthwise convolutions 0.97 of quantised ones, with
 # fewer roundings. In ONNX Runtime a convolution with Q/DQ runs in float: rows took 0.43 of the portable INT8 graph. On
 # TensorRT nobody has measured any.
+# A block as one compiled operation of OpenVINO (AVX-512 VNNI, GELU and GRN in registers, the same numbers) took 0.60 to
+# 0.67 of NNCF's time where these nodes took 0.62 to 0.64, three launches in turns: not worth a compiler on the device.
 # Ranges: C6 (weights of 100 pixels) on 600 images of D^v of real faces, 300 others to calibrate with, smoothing 0.6,
 # logit SQNR in dB and agreement in %, without bias correction -> with it: max 31.3, 99.2 -> 33.8, 99.7; percentile
 # 99.99 35.1, 99.5 -> 35.6, 99.7; 99.999 35.4, 99.3 -> 36.3, 99.7; entropy 26.6, 99.2 -> 25.1, 98.3; mse 35.4, 99.3 ->
