@@ -21,6 +21,7 @@ from .table import latency
 _TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in ms
 _SIZES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _STOCK = "stock-"
+SAME_MEMORY = 1.05  # two processes of one model differ by some percent
 _HEADINGS = ("", "model", "target", "accuracy %", "p50 ms", "memory MB", "size MB", "state")
 
 
@@ -87,7 +88,7 @@ def choose(report: Report, limits: Limits) -> Choice:
     """The most accurate of the rows that keep the limits; of those that cannot be told from it, the fastest.
 
     Accuracies of two rows are told apart by McNemar's test on their answers, adjusted for the number of rows, latencies
-    by their intervals; of rows that are alike in both, the one with the least memory, then the smallest file. A latency
+    by their intervals; of rows that are alike in both and within 5 % of the least memory, the smallest file. A latency
     keeps its limit if its interval does. Raises NoChoice, naming the nearest row, and UsageError where there is no row.
     """
     candidates = [Candidate(row, figures(report, row)) for row in report.rows if not row.target.startswith(_STOCK)]
@@ -107,7 +108,8 @@ def choose(report: Report, limits: Limits) -> Choice:
     accurate = [top, *(one for one, p_value in zip(others, p_values) if p_value >= 0.05)]
     fastest = min(accurate, key=lambda one: one.figures.p50_ms.value)
     alike = [one for one in accurate if one.figures.p50_ms.overlaps(fastest.figures.p50_ms)]
-    best = min(alike, key=lambda one: (one.least[2], one.row.size_bytes))
+    sparing = SAME_MEMORY * min(one.least[2] for one in alike)
+    best = min((one for one in alike if one.least[2] <= sparing), key=lambda one: one.row.size_bytes)
     front = [one for one in kept if not any(_dominates(other, one) for other in kept)]
     front.sort(key=lambda one: one.figures.p50_ms.value)
     return Choice(best, tuple(one for one in alike if one is not best), tuple(front))
@@ -130,7 +132,8 @@ def table(choice: Choice) -> str:
     if choice.ties:
         names = ", ".join(one.name for one in choice.ties)
         lines.append(
-            f"= cannot be told from it in accuracy nor in latency: {names}. It takes the least memory of them."
+            f"= cannot be told from it in accuracy nor in latency: {names}. "
+            "It takes the least memory of them, or as little in a smaller file."
         )
     if any(one.row.weights != "trained" for one in shown):
         lines.append("* weights that are random or of unknown origin: the accuracy proves nothing.")

@@ -36,6 +36,22 @@ def test_the_fastest_of_those_that_are_as_accurate(report):
     assert names(found.front) == ["openvino-fp32", "openvino-int8", "onnx-int8", "torch"]
 
 
+def test_of_rows_that_are_alike_in_memory_too_the_smallest_file(planted, samples):
+    def launches(memory_bytes):
+        memory = Memory("pss", {"baseline": 0, "steady": memory_bytes})
+        return tuple(samples.launch(1_000_000 + n, memory=memory) for n in range(3))
+
+    report = planted(
+        1000,
+        openvino_fp16=(0, 0, 1_000_000, {"launches": launches(78_400_000), "size_bytes": 1_980_000}),
+        openvino_int8=(0, 0, 1_000_000, {"launches": launches(78_800_000), "size_bytes": 1_160_000}),
+        onnx_int8=(0, 0, 1_000_000, {"launches": launches(99_000_000), "size_bytes": 430_000}),
+    )
+    found = choose(report, Limits())
+    assert found.best.row.target == "openvino-int8"
+    assert names(found.ties) == ["openvino-fp16", "onnx-int8"]
+
+
 @pytest.mark.parametrize(
     ("limits", "best"),
     [
