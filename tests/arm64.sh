@@ -57,8 +57,8 @@ mount_kernel() { # in this script's own mount namespace: gone when it ends, howe
         printf '%s\t: %s\n' processor $processor Features "fp asimd aes pmull sha1 sha2 crc32" \
             "CPU implementer" 0x41 "CPU architecture" 8 "CPU variant" 0x0 "CPU part" 0xd08 "CPU revision" 3
         echo
-    done >"$TREE/root/cpuinfo"
-    mount --bind "$TREE/root/cpuinfo" "$TREE/proc/cpuinfo"
+    done >"$TREE/srv/cpuinfo"
+    mount --bind "$TREE/srv/cpuinfo" "$TREE/proc/cpuinfo"
 }
 
 borrow() { # this machine's name server and certificates
@@ -67,7 +67,7 @@ borrow() { # this machine's name server and certificates
 }
 
 expect() { # PATTERN WHAT: among what install.sh said
-    grep -qE "$1" "$TREE/root/said" || die 1 "Expected $2. It did not happen: see above."
+    grep -qE "$1" "$TREE/srv/said" || die 1 "Expected $2. It did not happen: see above."
 }
 
 inside() {
@@ -76,19 +76,19 @@ inside() {
     borrow
     local hash
     hash=$(sha256sum <"$BUNDLE" | cut -d' ' -f1)
-    cp "$BUNDLE" "$TREE/root/C6.bundle"
-    cp "$VIDEO" "$TREE/root/face.mp4"
+    cp "$BUNDLE" "$TREE/srv/C6.bundle"
+    cp "$VIDEO" "$TREE/srv/face.mp4"
     say "install.sh on $(there uname -m)"
-    tar -xOf "$BUNDLE" install.sh >"$TREE/root/install.sh"
-    if [[ -e $TREE/opt/lc2fer/current ]]; then there bash /root/install.sh --uninstall; fi
-    there bash -s -- /root/C6.bundle --sha256 "$hash" --packages <"$TREE/root/install.sh" | tee "$TREE/root/said" # doctor and verify too
+    tar -xOf "$BUNDLE" install.sh >"$TREE/srv/install.sh"
+    if [[ -e $TREE/opt/lc2fer/current ]]; then there bash /srv/install.sh --uninstall; fi
+    there bash -s -- /srv/C6.bundle --sha256 "$hash" --packages <"$TREE/srv/install.sh" | tee "$TREE/srv/said" # doctor and verify too
     expect '^OpenCV +ok .*with GStreamer' "that doctor finds Debian's OpenCV"
     expect '^ONNX Runtime +ok ' "that doctor finds the bundle's ONNX Runtime"
     expect '"models":.*"passed":true' "that verify passes"
     expect '^Installed\.' "that install.sh ends well"
     say "run"
-    there bash -c 'exec /opt/lc2fer/bin/lc2fer-deploy run /opt/lc2fer/current/model/*-ort-int8.onnx --source /root/face.mp4 --every-frame --json' >"$TREE/root/scenes"
-    python3 - "$TREE/root/scenes" <<'END'
+    there bash -c 'exec /opt/lc2fer/bin/lc2fer-deploy run /opt/lc2fer/current/model/*-ort-int8.onnx --source /srv/face.mp4 --every-frame --json' >"$TREE/srv/scenes"
+    python3 - "$TREE/srv/scenes" <<'END'
 import collections, json, sys
 
 *events, document = map(json.loads, open(sys.argv[1]))
