@@ -1,10 +1,13 @@
-"""What the tests of a running camera share."""
+"""What the tests of a running camera and of its page share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from film import TOKEN, Film
 
 from lc2fer import cli
 
@@ -16,3 +19,23 @@ def model(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_f
     arguments = ["--config", "C8", "--target", "onnx-fp32", "--weights", str(small_weights), "--data", str(small_faces)]
     assert cli.run("export", [*arguments, "--out", str(out)]) == 0
     return out / "C8-onnx-fp32.onnx"
+
+
+@pytest.fixture
+def film() -> Film:
+    """What the page shows."""
+    return Film()
+
+
+@pytest.fixture
+def served(film: Film) -> Iterator[Any]:
+    """The page's server, for this machine alone."""
+    with pytest.importorskip("lc2fer.deploy.web").serve(film, ("127.0.0.1", 0), None) as server:
+        yield server
+
+
+@pytest.fixture
+def guarded(film: Film) -> Iterator[Any]:
+    """The same behind a token."""
+    with pytest.importorskip("lc2fer.deploy.web").serve(film, ("127.0.0.1", 0), TOKEN) as server:
+        yield server

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from browser import CHROMIUM, Browser
-from film import Film
+from film import TOKEN, Film
 from lc2fer.deploy.scene import Status
 from PIL import Image
 
@@ -13,25 +13,6 @@ from lc2fer.inputs import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.web")
-
-TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture
-def film():
-    return Film()
-
-
-@pytest.fixture
-def served(film):
-    with web.serve(film, ("127.0.0.1", 0), None) as server:
-        yield server
-
-
-@pytest.fixture
-def guarded(film):
-    with web.serve(film, ("127.0.0.1", 0), TOKEN) as server:
-        yield server
 
 
 @pytest.fixture

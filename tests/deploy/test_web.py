@@ -13,7 +13,7 @@ import urllib.request
 import zlib
 
 import pytest
-from film import Film
+from film import TOKEN
 from lc2fer.deploy.scene import Status
 from PIL import Image
 
@@ -24,30 +24,11 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.web")
 
-TOKEN = "correct-horse-battery"
-
 
 def encoded(image, kind="PNG", **options):
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
-
-
-@pytest.fixture
-def film():
-    return Film()
-
-
-@pytest.fixture
-def served(film):
-    with web.serve(film, ("127.0.0.1", 0), None) as server:
-        yield server
-
-
-@pytest.fixture
-def guarded(film):
-    with web.serve(film, ("127.0.0.1", 0), TOKEN) as server:
-        yield server
 
 
 def ask(server, path, body=None, timeout=20, **headers):

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
+TOKEN = "correct-horse-battery"  # of the page that shows it
 SKIN = ("#e8b796", "#8d5a3c")
 
 
