@@ -8,6 +8,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from lc2fer import fused
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import Closing, check_batch
@@ -31,8 +32,12 @@ class OpenVinoSession(Closing):
         }
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
+        core = openvino.Core()
+        if artifact.recipe.form == "fused":
+            core.add_extension(str(fused.library()))
+            config["INFERENCE_PRECISION_HINT"] = "f32"  # between operations; in bf16 each would stand between two casts
         try:
-            self._compiled = openvino.Core().compile_model(str(artifact.path), "CPU", config)
+            self._compiled = core.compile_model(str(artifact.path), "CPU", config)
         except RuntimeError as error:
             raise ArtifactError(
                 f"OpenVINO {openvino.__version__.split('-')[0]} refuses {artifact.path}: "
@@ -60,7 +65,8 @@ class OpenVinoSession(Closing):
         counts: dict[str, int] = {}
         for node in self._compiled.get_runtime_model().get_ops():
             if node.rt_info["layerType"].astype(str) not in _MOVES:
-                precision = node.rt_info["runtimePrecision"].astype(str)
+                ours = node.rt_info["layerType"].astype(str) == "Reference"  # takes float32 and multiplies in 8 bits
+                precision = "i8" if ours else node.rt_info["runtimePrecision"].astype(str)
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 
@@ -69,5 +75,8 @@ class OpenVinoSession(Closing):
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> OpenVinoSession:
-    """Open an IR artifact; raises ArtifactError where OpenVINO cannot load the files."""
+    """Open an IR artifact; raises ArtifactError where OpenVINO cannot load the files.
+
+    Raises TargetUnavailable where an artifact of the form "fused" cannot have its operations.
+    """
     return OpenVinoSession(artifact, threads)

@@ -32,11 +32,16 @@ class _Normalize(torch.nn.Module):
 _SMOOTHINGS: dict[tuple[str, str, float], list[torch.Tensor]] = {}  # what they depend on -> the last ones made
 
 
-def _smoothing(sha256: str, trained: Network, calibration: CalibrationSet, strength: float) -> list[torch.Tensor]:
-    """The factors, which all INT8 targets of the same weights and images share: they take a third of an export."""
-    key = sha256, calibration.fingerprint, strength
+def smoothing(
+    parent: Artifact, trained: Network, calibration: CalibrationSet | None, recipe: Recipe
+) -> list[torch.Tensor] | None:
+    """The recipe's factors, found once for all INT8 targets of the same weights and images: a third of an export."""
+    if recipe.smoothing is None:
+        return None
+    assert calibration is not None
+    key = parent.sha256, calibration.fingerprint, recipe.smoothing
     if key not in _SMOOTHINGS:
-        found = smooth.factors(trained, calibration, strength)
+        found = smooth.factors(trained, calibration, recipe.smoothing)
         _SMOOTHINGS.clear()
         _SMOOTHINGS[key] = found
     return _SMOOTHINGS[key]
@@ -51,15 +56,12 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     """
     dtype = torch.float16 if "fp16" in (recipe.precision, recipe.rest) else torch.float32
     trained = checkpoint.load(parent.path, parent.variant)
-    smoothing = None
-    if recipe.smoothing is not None:
-        assert calibration is not None
-        smoothing = _smoothing(parent.sha256, trained, calibration, recipe.smoothing)
     network: torch.nn.Module
     if recipe.form == PLAIN:
         network = torch.nn.Sequential(_Normalize(), trained)
     else:
-        network = deploy_form(trained, recipe.form, dtype, smoothing)
+        factors = smoothing(parent, trained, calibration, recipe)
+        network = deploy_form(trained, recipe.form, dtype, factors)
     pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
     with errors_only(exporter), warnings.catch_warnings():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint
+from lc2fer import checkpoint, fused
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
@@ -89,6 +89,8 @@ class Pipeline:
         """Raise TargetUnavailable where `export` would for want of an engine's builder; nothing is made to know it."""
         if target in ENGINES:
             engines.check(target, self.variant.name)
+        elif target in PLANS and PLANS[target].recipe.form == "fused":
+            fused.library()
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""

