@@ -33,7 +33,16 @@ TARGETS = (
     "onnx-int8-fp16",
     "ort-int8",
 )
-DEFAULT_TARGETS = (PARENT, "onnx-fp32", "onnx-int8", "ort-int8", "openvino-fp32", "openvino-fp16", "openvino-int8")
+DEFAULT_TARGETS = (
+    PARENT,
+    "onnx-fp32",
+    "onnx-int8",
+    "ort-int8",
+    "openvino-fp32",
+    "openvino-fp16",
+    "openvino-int8",
+    "openvino-int8-fused",
+)
 ALL = "all"
 REPORT = "report.json"
 # First argument -> the module whose main takes the rest.

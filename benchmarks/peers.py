@@ -31,7 +31,7 @@ def pairs(report: Report) -> list[Pair]:
     found = []
     for model in dict.fromkeys(row.variant for row in report.rows):
         rows = {row.target: row for row in report.rows if row.variant == model}
-        chosen = [(ours, stock) for stock in PEERS if (ours := _counterpart(stock)) in rows and stock in rows]
+        chosen = [(ours, stock) for stock in PEERS if stock in rows for ours in _counterparts(stock) if ours in rows]
         for engine in ("torch", "onnx", "openvino"):
             fastest = [_fastest(rows, prefix) for prefix in (_OURS.get(engine, engine), _STOCK + engine)]
             if None not in fastest and tuple(fastest) not in chosen:
@@ -52,9 +52,11 @@ def macs_per_ms(rate: Rate) -> float:
     return rate.macs / spread.latency_ms(rate.launches).value
 
 
-def _counterpart(stock: str) -> str:
+def _counterparts(stock: str) -> tuple[str, ...]:
     name = stock.removeprefix(_STOCK)
-    return "torch" if name.startswith("torch") else "ort-int8" if name == "onnx-int8" else name
+    if name.startswith("torch"):
+        return ("torch",)
+    return ("ort-int8",) if name == "onnx-int8" else (name, f"{name}-fused")
 
 
 def _fastest(rows: dict[str, Row], prefix: str | tuple[str, ...]) -> str | None:
