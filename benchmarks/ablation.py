@@ -69,12 +69,8 @@ def compare(runs: Sequence[Training], base: Training) -> tuple[list[Arm], float 
     Raises UsageError where the runs were not judged on the same D^v, or none is of the base's settings.
     """
     groups: dict[str, list[Training]] = defaultdict(list)
+    training.check_same_images([base, *runs])
     for run in runs:
-        if run.data != base.data:
-            raise UsageError(
-                f"{run.folder} was judged on other images than {base.folder}. One D^v was expected. "
-                "Compare runs of the same --data."
-            )
         groups[_key(run)].append(run)
     if _key(base) not in groups:
         raise UsageError(

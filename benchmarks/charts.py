@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -19,6 +20,18 @@ _LEGEND = 24  # height of the line above a plot that says which colour is which 
 _LARGEST = 26.0  # radius of the largest model's circle
 
 
+@dataclass(frozen=True)
+class Circle:
+    """One of a picture: its area is in proportion to `area`, whatever that is."""
+
+    label: str
+    title: str
+    x: float
+    y: float
+    area: float
+    style: str  # class of the style sheet
+
+
 def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
     """Accuracy against latency, the area of a circle its model's size: the paper's figure, with the front drawn in.
 
@@ -26,29 +39,58 @@ def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
     """
     if not rows:
         return ""
-    latencies = [found.p50_ms.value for _, found in rows]
-    across = _Scale(min(latencies) / 1.2, max(latencies) * 1.2, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
-    shares = [100 * found.accuracy for _, found in rows]
-    margin = max(0.5, 0.1 * (max(shares) - min(shares)))
-    up = _Scale(min(shares) - margin, max(shares) + margin, _HEIGHT - _BOTTOM, _TOP + _LEGEND)
-    largest = max(1, *(row.size_bytes for row, _ in rows))
-    parts = [*_axis_x(across, _HEIGHT, "median round trip, ms", _TOP + _LEGEND), *_axis_y(up, "accuracy on D^e, %")]
-    front = sorted(_front(rows), key=lambda one: one[1].p50_ms.value)
-    points = " ".join(f"{across(one.p50_ms.value):.1f},{up(100 * one.accuracy):.1f}" for _, one in front)
-    parts.append(f'<polyline class="front" points="{points}"/>')
-    for row, found in sorted(rows, key=lambda one: -one[0].size_bytes):
-        x, y = across(found.p50_ms.value), up(100 * found.accuracy)
-        radius = max(3.0, _LARGEST * math.sqrt(row.size_bytes / largest))
-        title = (
+    circles = [
+        Circle(
+            row.variant,
             f"{row.variant} {row.target}: {100 * found.accuracy:.2f} %, {found.p50_ms.value:.3f} ms, "
-            f"{row.size_bytes / 1e6:.2f} MB"
+            f"{row.size_bytes / 1e6:.2f} MB",
+            found.p50_ms.value,
+            100 * found.accuracy,
+            row.size_bytes,
+            f"e{engine(row.target)}",
         )
+        for row, found in rows
+    ]
+    front = sorted((found.p50_ms.value, 100 * found.accuracy) for _, found in _front(rows))
+    engines = {ENGINES[place]: f"e{place}" for place in sorted({engine(row.target) for row, _ in rows})}
+    return scatter(
+        circles,
+        "median round trip, ms",
+        "accuracy on D^e, %",
+        "Accuracy against latency",
+        front=front,
+        above=legend(engines),
+    )
+
+
+def scatter(
+    circles: Sequence[Circle],
+    across: str,
+    up: str,
+    title: str,
+    *,
+    front: Sequence[tuple[float, float]] = (),
+    above: Sequence[str] = (),
+) -> str:
+    """Circles over a logarithmic x and a linear y, large ones behind; a line through `front`; what stands `above`."""
+    xs, ys = [one.x for one in circles], [one.y for one in circles]
+    margin = max(0.5, 0.1 * (max(ys) - min(ys)))
+    scale_x = _Scale(min(xs) / 1.2, max(xs) * 1.2, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
+    scale_y = _Scale(min(ys) - margin, max(ys) + margin, _HEIGHT - _BOTTOM, _TOP + _LEGEND)
+    parts = [*_axis_x(scale_x, _HEIGHT, across, _TOP + _LEGEND), *_axis_y(scale_y, up)]
+    if front:
+        points = " ".join(f"{scale_x(x):.1f},{scale_y(y):.1f}" for x, y in front)
+        parts.append(f'<polyline class="front" points="{points}"/>')
+    largest = max(1, *(one.area for one in circles))
+    for one in sorted(circles, key=lambda one: -one.area):
+        x, y = scale_x(one.x), scale_y(one.y)
+        radius = max(3.0, _LARGEST * math.sqrt(one.area / largest))
         parts.append(
-            f'<circle class="row e{engine(row.target)}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
-            f"<title>{escape(title)}</title></circle>"
-            f'<text x="{x:.1f}" y="{y - radius - 3:.1f}" text-anchor="middle">{escape(row.variant)}</text>'
+            f'<circle class="row {one.style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
+            f"<title>{escape(one.title)}</title></circle>"
+            f'<text x="{x:.1f}" y="{y - radius - 3:.1f}" text-anchor="middle">{escape(one.label)}</text>'
         )
-    return _svg(_HEIGHT, "Accuracy against latency", [*parts, *_legend([row.target for row, _ in rows])])
+    return _svg(_HEIGHT, title, [*parts, *above])
 
 
 def distributions(rows: Sequence[Row]) -> str:
@@ -145,13 +187,14 @@ def _axis_y(scale: _Scale, name: str) -> list[str]:
     return [*parts, f'<text class="quiet" x="14" y="{middle}" text-anchor="middle" {turned}>{escape(name)}</text>']
 
 
-def _legend(targets: Sequence[str]) -> list[str]:
+def legend(styles: Mapping[str, str]) -> list[str]:
+    """A line above a plot: name -> class of the style sheet."""
     parts = []
-    for number, place in enumerate(sorted({engine(target) for target in targets})):
+    for number, (name, style) in enumerate(styles.items()):
         x = _LEFT + 10 + 95 * number
         parts.append(
-            f'<circle class="e{place}" cx="{x}" cy="{_TOP - 6}" r="5"/>'
-            f'<text x="{x + 10}" y="{_TOP - 2}">{ENGINES[place]}</text>'
+            f'<circle class="{style}" cx="{x}" cy="{_TOP - 6}" r="5"/>'
+            f'<text x="{x + 10}" y="{_TOP - 2}">{escape(name)}</text>'
         )
     return parts
 

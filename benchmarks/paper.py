@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from lc2fer import metrics
-from lc2fer.errors import UsageError
 from lc2fer.variants import VARIANTS
 
 from . import report as reports
 from . import training
+from .charts import Circle, legend, scatter
 from .markdown import tabulated
 from .report import Report
 from .training import Training
@@ -48,6 +48,7 @@ INCONSISTENT = (
     "has 1.65 M and C6 0.93 M, so the paper is inconsistent there."
 )
 _HEADINGS = (
+    "recipe",
     "config",
     "parameters",
     "MMACs",
@@ -62,8 +63,9 @@ _HEADINGS = (
 
 @dataclass(frozen=True)
 class Line:
-    """One configuration: its runs (seeds), and what they reach in the mean."""
+    """One configuration by one recipe: its runs (seeds), and what they reach in the mean."""
 
+    recipe: str
     name: str
     runs: tuple[Training, ...]
     test: tuple[int, int] | None  # right answers and images of D^e, over its runs; None: not scored
@@ -72,6 +74,11 @@ class Line:
     def accuracy(self) -> float:
         """On D^v, the mean over seeds."""
         return float(np.mean([run.accuracy for run in self.runs]))
+
+    @property
+    def judged(self) -> float:
+        """On D^e where that was scored, else on D^v."""
+        return self.accuracy if self.test is None else self.test[0] / self.test[1]
 
     @property
     def epoch_seconds(self) -> float:
@@ -90,46 +97,58 @@ def main(arguments: list[str]) -> dict[str, Any]:
     return {
         "report": str(chosen.out / "paper.md"),
         "page": str(chosen.out / "paper.html"),
-        "runs": {
-            line.name: {
+        "runs": [
+            {
+                "recipe": line.recipe,
+                "config": line.name,
                 "seeds": len(line.runs),
                 "validation_accuracy": round(line.accuracy, 6),
                 "test_accuracy": None if line.test is None else round(line.test[0] / line.test[1], 6),
                 "epoch_seconds": round(line.epoch_seconds, 3),
             }
             for line in lines
-        },
-        "order_agreement": order_agreement(lines),
+        ],
+        "order_agreement": {recipe: order_agreement(own) for recipe, own in by_recipe(lines).items()},
     }
 
 
 def compare(runs: Sequence[Training], scored: Sequence[Report] = ()) -> list[Line]:
-    """The runs by configuration, in the table's order, with the answers that reports hold for their checkpoints.
+    """The runs by recipe and configuration, with the answers that reports hold for their checkpoints.
 
     Raises UsageError where the runs were not judged on the same D^v.
     """
-    for run in runs[1:]:
-        if run.data != runs[0].data:
-            raise UsageError(
-                f"{runs[0].folder} and {run.folder} were judged on different images ({_names(runs[0])} and "
-                f"{_names(run)}). One D^v was expected. Compare runs of the same --data."
-            )
+    training.check_same_images(runs)
     answers: dict[str, tuple[int, int]] = {}
     for report in scored:
         labels = np.asarray(report.data.labels)
         outputs = {row.sha256: row.outputs for row in report.rows} | {one.sha256: one.outputs for one in report.parents}
         for sha256, found in outputs.items():
             answers[sha256] = (int((np.asarray(found.predictions) == labels).sum()), len(labels))
-    groups: dict[str, list[Training]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Training]] = defaultdict(list)
     for run in runs:
-        groups[run.variant.name].append(run)
+        groups[run.recipe, run.variant.name].append(run)
     lines = []
-    for name in VARIANTS:
-        if name in groups:
-            scores = [answers[run.sha256] for run in groups[name] if run.sha256 in answers]
-            test = None if not scores else (sum(right for right, _ in scores), sum(count for _, count in scores))
-            lines.append(Line(name, tuple(groups[name]), test))
+    for recipe, name in sorted(groups, key=lambda key: (-len(key[0]), key)):  # paper, other, best
+        own = tuple(groups[recipe, name])
+        scores = [answers[run.sha256] for run in own if run.sha256 in answers]
+        test = None if not scores else (sum(right for right, _ in scores), sum(count for _, count in scores))
+        lines.append(Line(recipe, name, own, test))
     return lines
+
+
+def by_recipe(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """Recipe -> its lines."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.recipe, []).append(line)
+    return found
+
+
+def gains(lines: Sequence[Line]) -> dict[str, float]:
+    """Config -> by how much recipe best is above recipe paper, a share, where both were run."""
+    recipes = {recipe: {line.name: line.judged for line in own} for recipe, own in by_recipe(lines).items()}
+    paper, best = recipes.get("paper", {}), recipes.get("best", {})
+    return {name: best[name] - paper[name] for name in paper if name in best}
 
 
 def order_agreement(lines: Sequence[Line]) -> float | None:
@@ -141,7 +160,7 @@ def order_agreement(lines: Sequence[Line]) -> float | None:
         return None
     from scipy import stats  # type: ignore[import-untyped]
 
-    tau = stats.kendalltau([_judged(line) for line in lines], [PAPER[line.name][1] for line in lines]).statistic
+    tau = stats.kendalltau([line.judged for line in lines], [PAPER[line.name][1] for line in lines]).statistic
     return None if math.isnan(tau) else round(float(tau), 3)
 
 
@@ -157,39 +176,56 @@ def notes(lines: Sequence[Line]) -> list[str]:
     """What the table does not say by itself."""
     runs = [run for line in lines for run in line.runs]
     found = [
-        f"Runs: trained and judged on {_names(runs[0])}. The last column is the paper's, on RAF-DB, without "
+        f"Runs: trained and judged on {runs[0].names}. The last column is the paper's, on RAF-DB, without "
         "augmentation; compare orders, not values, unless the runs are of RAF-DB and of --recipe paper."
     ]
-    ours = sorted(lines, key=_judged, reverse=True)
-    theirs = sorted(lines, key=lambda line: PAPER[line.name][1], reverse=True)
-    tau = order_agreement(lines)
-    found.append(
-        f"Order of the runs: {' '.join(line.name for line in ours)}. The paper's: "
-        f"{' '.join(line.name for line in theirs)}." + ("" if tau is None else f" Kendall's tau: {tau:.2f}.")
-    )
+    for recipe, own in by_recipe(lines).items():
+        ours = sorted(own, key=lambda line: line.judged, reverse=True)
+        theirs = sorted(own, key=lambda line: PAPER[line.name][1], reverse=True)
+        tau = order_agreement(own)
+        found.append(
+            f"Order of the runs, recipe {recipe}: {' '.join(line.name for line in ours)}. The paper's: "
+            f"{' '.join(line.name for line in theirs)}." + ("" if tau is None else f" Kendall's tau: {tau:.2f}.")
+        )
+    gained = gains(lines)
+    if gained:
+        found.append(
+            "Recipe best over recipe paper, points: "
+            + ", ".join(f"{name} {100 * gain:+.2f}" for name, gain in gained.items())
+            + f"; in the mean {100 * float(np.mean(list(gained.values()))):+.2f}."
+        )
     if any(line.test is None for line in lines):
         found.append(
             "D^e is scored once, by lc2fer-bench on the checkpoints; pass its report.json as --report to see it here."
         )
-    differing = training.differences(runs)
-    if differing:
-        found.append(
-            "The runs differ in more than their configuration: "
-            + "; ".join(
-                f"{name} {', '.join(sorted({str(value) for value in values}))}" for name, values in differing.items()
+    for recipe, own in by_recipe(lines).items():
+        differing = training.differences([run for line in own for run in line.runs])
+        if differing:
+            found.append(
+                f"The runs of recipe {recipe} differ in more than their configuration: "
+                + "; ".join(
+                    f"{name} {', '.join(sorted({str(value) for value in values}))}"
+                    for name, values in differing.items()
+                )
+                + "."
             )
-            + "."
-        )
     return [*found, INCONSISTENT]
 
 
 def page(lines: Sequence[Line]) -> str:
     """One HTML file that loads nothing: the table and both pictures."""
     runs = [run for line in lines for run in line.runs]
+    styles = {recipe: f"e{place}" for place, recipe in enumerate(by_recipe(lines), 1)}
     ours = [
-        (line.name, line.epoch_seconds, 100 * _judged(line), line.runs[0].variant.parameter_count()) for line in lines
+        _circle(
+            line.name, line.epoch_seconds, "s an epoch", line.judged, styles[line.recipe], f", recipe {line.recipe}"
+        )
+        for line in lines
     ]
-    theirs = [(name, one.mac_count() / 1e6, PAPER[name][1], one.parameter_count()) for name, one in VARIANTS.items()]
+    theirs = [
+        _circle(name, one.mac_count() / 1e6, "MMACs at 100x100", PAPER[name][1] / 100, "e1")
+        for name, one in VARIANTS.items()
+    ]
     which = "D^e" if all(line.test is not None for line in lines) else "D^v"
     head = "".join(f"<th>{escape(name)}</th>" for name in _HEADINGS)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in _cells(lines))
@@ -202,10 +238,15 @@ def page(lines: Sequence[Line]) -> str:
             f"<style>\n{style}</style></head><body>",
             "<h1>The eight, as the paper compares them</h1>",
             f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>',
-            f"<h2>Runs here: {escape(_names(runs[0]))}</h2>",
-            _circles(ours, "seconds an epoch", f"accuracy on {which}, %"),
+            f"<h2>Runs here: {escape(runs[0].names)}</h2>",
+            scatter(ours, "seconds an epoch", f"accuracy on {which}, %", "Runs here", above=legend(styles)),
             "<h2>The paper: RAF-DB, without augmentation</h2>",
-            _circles(theirs, "MMACs at 100x100 (the paper's seconds are of its own machine)", "accuracy on D^e, %"),
+            scatter(
+                theirs,
+                "MMACs at 100x100 (the paper's seconds are of its own machine)",
+                "accuracy on D^e, %",
+                "The paper",
+            ),
             "<p>A circle's area is the number of parameters.</p>",
             *(f"<p>{escape(note)}</p>" for note in notes(lines)),
             "</body></html>\n",
@@ -213,41 +254,10 @@ def page(lines: Sequence[Line]) -> str:
     )
 
 
-def _circles(points: Sequence[tuple[str, float, float, int]], across: str, up: str) -> str:
-    """Points (name, x, y, parameters) as SVG, the area of a circle in the proportion of the parameters."""
-    width, height, left, bottom = 900.0, 420.0, 70.0, 60.0
-    largest = max(point[3] for point in points)
-
-    def place(values: Sequence[float], value: float, start: float, end: float) -> float:
-        low, high = min(values), max(values)
-        spread = (high - low) or 1.0
-        return start + (value - low + 0.1 * spread) / (1.2 * spread) * (end - start)
-
-    xs, ys = [point[1] for point in points], [point[2] for point in points]
-    parts = [
-        f'<line class="axis" x1="{left}" x2="{width}" y1="{height - bottom}" y2="{height - bottom}"/>',
-        f'<line class="axis" x1="{left}" x2="{left}" y1="0" y2="{height - bottom}"/>',
-    ]
-    for name, x, y, size in sorted(points, key=lambda point: -point[3]):
-        at = place(xs, x, left, width - 30), place(ys, y, height - bottom, 30)
-        radius = 32 * math.sqrt(size / largest)
-        title = f"{name}: {y:.2f} %, {x:.4g} {across.split(' (')[0]}, {size:,} parameters"
-        parts.append(
-            f'<circle class="row e1" cx="{at[0]:.1f}" cy="{at[1]:.1f}" r="{radius:.2f}"><title>{escape(title)}</title>'
-            f'</circle><text x="{at[0]:.1f}" y="{at[1] - radius - 3:.1f}" text-anchor="middle">{name}</text>'
-        )
-    for value in (min(xs), max(xs)):
-        x = place(xs, value, left, width - 30)
-        parts.append(f'<text x="{x:.1f}" y="{height - bottom + 18}" text-anchor="middle">{value:.4g}</text>')
-    for value in (min(ys), max(ys)):
-        y = place(ys, value, height - bottom, 30)
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.2f}</text>')
-    parts.append(f'<text class="quiet" x="{width / 2}" y="{height - 12}" text-anchor="middle">{escape(across)}</text>')
-    parts.append(f'<text class="quiet" x="{left}" y="14">{escape(up)}</text>')
-    return (
-        f'<div class="scroll"><svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(up)}">'
-        f"{''.join(parts)}</svg></div>"
-    )
+def _circle(name: str, x: float, unit: str, accuracy: float, style: str, more: str = "") -> Circle:
+    parameters = VARIANTS[name].parameter_count()
+    title = f"{name}{more}: {100 * accuracy:.2f} %, {x:.4g} {unit}, {parameters:,} parameters"
+    return Circle(name, title, x, 100 * accuracy, parameters, style)
 
 
 def _cells(lines: Sequence[Line]) -> list[list[str]]:
@@ -262,6 +272,7 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
             test = f"{100 * right / count:.2f} ({100 * interval.low:.2f} to {100 * interval.high:.2f})"
         rows.append(
             [
+                line.recipe,
                 line.name,
                 f"{line.runs[0].variant.parameter_count():,}",
                 f"{line.runs[0].variant.mac_count(int(line.runs[0].settings['size'])) / 1e6:.0f}",
@@ -274,14 +285,6 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
             ]
         )
     return rows
-
-
-def _judged(line: Line) -> float:
-    return line.accuracy if line.test is None else line.test[0] / line.test[1]
-
-
-def _names(run: Training) -> str:
-    return " and ".join(name for name, _ in run.data)
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lc2fer.artifact import hash_file
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.settings import RECIPES, Settings
 from lc2fer.variants import Variant, variant
+
+# Settings that a recipe leaves to its user.
+_NO_RECIPE = {"config", "size", "epochs", "patience", "limit", "precision", "compile", "seed", "teachers"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,20 @@ class Training:
     def data(self) -> tuple[tuple[str, str], ...]:
         """Name and split of each data set: equal where accuracies on D^v can be compared."""
         return tuple((one["name"], one["split"]) for one in self.settings["data"])
+
+    @property
+    def names(self) -> str:
+        """Of its data sets."""
+        return " and ".join(name for name, _ in self.data)
+
+    @property
+    def recipe(self) -> str:
+        """The one of lc2fer.settings.RECIPES that it follows but for its length, size, speed and seed; else "other"."""
+        for name, values in RECIPES.items():
+            recipe = asdict(Settings(self.variant.name, **values))
+            if all(self.settings.get(key) == recipe[key] for key in recipe.keys() - _NO_RECIPE):
+                return name
+        return "other"
 
 
 def read(folder: Path) -> Training:
@@ -62,6 +80,16 @@ def read(folder: Path) -> Training:
             f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json, log.csv and a "
             "checkpoint were expected. Pass a folder that lc2fer-train --out wrote."
         ) from None
+
+
+def check_same_images(runs: Sequence[Training]) -> None:
+    """Raise UsageError unless all were judged on the same D^v."""
+    for run in runs[1:]:
+        if run.data != runs[0].data:
+            raise UsageError(
+                f"{runs[0].folder} and {run.folder} were judged on different images ({runs[0].names} and {run.names}). "
+                "One D^v was expected. Compare runs of the same --data."
+            )
 
 
 def differences(runs: Sequence[Training]) -> dict[str, list[Any]]:

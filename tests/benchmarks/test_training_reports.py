@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lc2fer.benchmarks import ablation, paper, training
+from lc2fer.benchmarks.charts import Circle, scatter
 from lc2fer.benchmarks.command import main
 from lc2fer.benchmarks.report import Report
 
 from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.settings import RECIPES, Settings
 from lc2fer.variants import VARIANTS
 
 DATA = [{"name": "faces", "fit_images": 80, "split": "aa"}]
@@ -62,32 +64,57 @@ def test_the_papers_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str
     document = main(["paper", *map(str, folders), "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "paper.md").read_text()
     assert capsys.readouterr().out == text
-    assert document["order_agreement"] == 1.0
-    assert document["runs"]["C5"] == {
+    assert document["order_agreement"] == {"other": 1.0}
+    assert document["runs"][1] == {
+        "recipe": "other",
+        "config": "C5",
         "seeds": 2,
         "validation_accuracy": 0.72,
         "test_accuracy": None,
         "epoch_seconds": 11.0,
     }
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
-    assert rows[2] == ["C1", "3,389,647", "102", "11.0", "2 (2)", "70.00", "61.00", "not scored", "69.17"]
-    assert rows[3][0] == "C5"
-    assert rows[3][6] == "72.00 (2 seeds: 71.00 to 73.00)"
-    assert "Order of the runs: C5 C8 C1. The paper's: C5 C8 C1. Kendall's tau: 1.00." in text
-    assert "The runs differ in more than their configuration: ema 0.0, 0.9." in text
+    assert rows[2] == ["other", "C1", "3,389,647", "102", "11.0", "2 (2)", "70.00", "61.00", "not scored", "69.17"]
+    assert rows[3][1] == "C5"
+    assert rows[3][7] == "72.00 (2 seeds: 71.00 to 73.00)"
+    assert "Order of the runs, recipe other: C5 C8 C1. The paper's: C5 C8 C1. Kendall's tau: 1.00." in text
+    assert "The runs of recipe other differ in more than their configuration: ema 0.0, 0.9." in text
     assert "Runs: trained and judged on faces. The last column is the paper's, on RAF-DB" in text
     assert 'gives "0.9 M parameters" beside that figure; C5 has 1.65 M and C6 0.93 M' in text
     page = (tmp_path / "out" / "paper.html").read_text()
-    assert page.count("<circle") == 3 + len(VARIANTS)
+    assert page.count('<circle class="row') == 3 + len(VARIANTS)
     assert "C5: 73.47 %, 346.1 MMACs at 100x100, 1,645,639 parameters" in page
     assert "<h2>Runs here: faces</h2>" in page
     assert "<h2>The paper: RAF-DB, without augmentation</h2>" in page
 
 
 def test_a_circles_area_is_the_number_of_parameters() -> None:
-    drawn = paper._circles([("A", 1.0, 70.0, 4_000_000), ("B", 2.0, 71.0, 1_000_000)], "s", "%")
-    assert 'r="32.00"><title>A' in drawn
-    assert 'r="16.00"><title>B' in drawn
+    circles = [Circle("A", "A", 1.0, 70.0, 4_000_000, "e1"), Circle("B", "B", 2.0, 71.0, 1_000_000, "e1")]
+    drawn = scatter(circles, "s", "%", "Two")
+    assert 'r="26.0"><title>A' in drawn
+    assert 'r="13.0"><title>B' in drawn
+
+
+def test_recipes_stand_side_by_side(tmp_path: Path) -> None:
+    accuracies = {"paper": (0.60, 0.62, 0.61), "best": (0.63, 0.61, 0.66)}
+    runs = []
+    for recipe, values in accuracies.items():
+        for config, accuracy in zip(("C1", "C5", "C8"), values):
+            settings = asdict(Settings(config, **{**RECIPES[recipe], "size": 48, "epochs": 5, "precision": "bf16"}))
+            runs.append(training.read(write(tmp_path / recipe / config, accuracies=(accuracy,), **settings)))
+    lines = paper.compare(runs)
+    assert [(line.recipe, line.name) for line in lines[:4]] == [
+        ("paper", "C1"),
+        ("paper", "C5"),
+        ("paper", "C8"),
+        ("best", "C1"),
+    ]
+    notes = "\n".join(paper.notes(lines))
+    assert "Order of the runs, recipe paper: C5 C8 C1. The paper's: C5 C8 C1. Kendall's tau: 1.00." in notes
+    assert "Order of the runs, recipe best: C8 C1 C5. The paper's: C5 C8 C1. Kendall's tau: -0.33." in notes
+    assert "Recipe best over recipe paper, points: C1 +3.00, C5 -1.00, C8 +5.00; in the mean +2.33." in notes
+    assert "differ" not in notes
+    assert "C8, recipe best: 66.00 %" in paper.page(lines)
 
 
 def test_answers_to_the_test_images_come_from_a_report(tmp_path: Path, planted: Callable[..., Report]) -> None:
@@ -110,7 +137,7 @@ def test_runs_of_other_images_are_not_compared(tmp_path: Path) -> None:
         f"{one.folder} and {other.folder} were judged on different images (faces and drawn). One D^v was expected. "
         "Compare runs of the same --data."
     )
-    with pytest.raises(UsageError, match=r"was judged on other images than .*a\. One D\^v was expected"):
+    with pytest.raises(UsageError, match="were judged on different images"):
         ablation.compare([one, other], one)
 
 
