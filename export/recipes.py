@@ -31,6 +31,8 @@ class Plan:
 # took 0.91 of LayerNorm in three steps, in OpenVINO INT8; float depthwise convolutions 0.97 of quantised ones, with
 # fewer roundings. In ONNX Runtime a convolution with Q/DQ runs in float: rows took 0.43 of the portable INT8 graph. On
 # TensorRT nobody has measured any.
+# Fused, whose numbers are those of folded, took 0.66 of its time for C6 (0.63 for C5, 0.56 C8, 0.51 C1) in turns on two
+# quiet cores of a Zen 4: docs/int8.md.
 # Ranges: C6 (weights of 100 pixels) on 600 images of D^v of real faces, 300 others to calibrate with, smoothing 0.6,
 # logit SQNR in dB and agreement in %, without bias correction -> with it: max 31.3, 99.2 -> 33.8, 99.7; percentile
 # 99.99 35.1, 99.5 -> 35.6, 99.7; 99.999 35.4, 99.3 -> 36.3, 99.7; entropy 26.6, 99.2 -> 25.1, 98.3; mse 35.4, 99.3 ->

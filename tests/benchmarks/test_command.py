@@ -163,6 +163,13 @@ def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):
         command.main(["--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
 
 
+def test_whatever_can_be_exported_for_this_computer_can_be_measured():
+    from lc2fer.export.recipes import PLANS
+
+    assert set(PLANS) - set(command.TARGETS) == set()
+    assert set(command.DEFAULT_TARGETS) - set(PLANS) == {"torch"}
+
+
 def test_names_may_be_small_and_come_twice():
     chosen = command._parse(["--configs", "c6", "C6", "c1", "--targets", "torch", "torch"])
     assert (chosen.configs, chosen.targets) == (["C6", "C1"], ["torch"])
