@@ -218,26 +218,12 @@ void second_half(const BlockNumbers& block, const float* x, const uint16_t* hidd
                     });
 }
 
+// function(count) with the count, 1 to MOST_ROWS, as a constant.
 template <class Function>
 void with_count(int count, const Function& function) {
-    switch (count) {
-        case 1:
-            return function(std::integral_constant<int, 1>{});
-        case 2:
-            return function(std::integral_constant<int, 2>{});
-        case 3:
-            return function(std::integral_constant<int, 3>{});
-        case 4:
-            return function(std::integral_constant<int, 4>{});
-        case 5:
-            return function(std::integral_constant<int, 5>{});
-        case 6:
-            return function(std::integral_constant<int, 6>{});
-        case 7:
-            return function(std::integral_constant<int, 7>{});
-        default:
-            return function(std::integral_constant<int, MOST_ROWS>{});
-    }
+    each<MOST_ROWS>([&](auto i) {
+        if (count == i + 1) function(std::integral_constant<int, i + 1>{});
+    });
 }
 
 // Shares 0..count among `threads`, the same way each time: what a core wrote in one half it reads in the next.
@@ -378,7 +364,7 @@ inline void run_downsample(const ConvNumbers& conv, const float* x, float* out) 
 
 inline void run_stem(const ConvNumbers& conv, const float* x, float* out) {
     static thread_local std::vector<uint8_t> buffer;
-    buffer.resize(std::max(buffer.size(), size_t(3) * conv.height * conv.width + LANES));
+    buffer.resize(std::max(buffer.size(), size_t(3) * conv.height * conv.width));
     uint8_t* image = buffer.data();
     const int values = 3 * conv.height * conv.width;
     for (int i = 0; i < values; i += LANES) {
