@@ -8,7 +8,6 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from lc2fer import fused
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import Closing, check_batch
@@ -34,6 +33,8 @@ class OpenVinoSession(Closing):
             config["INFERENCE_NUM_THREADS"] = threads
         core = openvino.Core()
         if artifact.recipe.form == "fused":
+            from lc2fer import fused  # 10 ms that no other form needs
+
             core.add_extension(str(fused.library()))
             config["INFERENCE_PRECISION_HINT"] = "f32"  # between operations; in bf16 each would stand between two casts
         try:
