@@ -39,7 +39,7 @@ class Arm:
 
     @property
     def accuracy(self) -> float:
-        return float(np.mean([run.accuracy for run in self.runs]))
+        return training.accuracy(self.runs)
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def compare(runs: Sequence[Training], base: Training) -> tuple[list[Arm], float 
             f"None of the runs has the settings of {base.folder}. The base was expected among them. Pass it too."
         )
     first = groups[_key(base)]
-    deviations = [run.accuracy - np.mean([one.accuracy for one in group]) for group in groups.values() for run in group]
+    deviations = [run.accuracy - training.accuracy(group) for group in groups.values() for run in group]
     freedom = len(runs) - len(groups)
     spread = math.sqrt(float(np.sum(np.square(deviations))) / freedom) if freedom else None
     arms = []
@@ -91,11 +91,9 @@ def compare(runs: Sequence[Training], base: Training) -> tuple[list[Arm], float 
             Arm(
                 _changed(group[0], base),
                 tuple(group),
-                float(np.mean([run.accuracy for run in group]) - np.mean([run.accuracy for run in first])),
+                training.accuracy(group) - training.accuracy(first),
                 half,
-                float(
-                    np.median([run.epoch_seconds for run in group]) / np.median([run.epoch_seconds for run in first])
-                ),
+                training.epoch_seconds(group) / training.epoch_seconds(first),
             )
         )
     return sorted(arms, key=lambda arm: (bool(arm.changed), -arm.gain)), spread

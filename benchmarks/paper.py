@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from lc2fer import metrics
+from lc2fer.settings import RECIPES
 from lc2fer.variants import VARIANTS
 
 from . import report as reports
@@ -73,7 +75,7 @@ class Line:
     @property
     def accuracy(self) -> float:
         """On D^v, the mean over seeds."""
-        return float(np.mean([run.accuracy for run in self.runs]))
+        return training.accuracy(self.runs)
 
     @property
     def judged(self) -> float:
@@ -82,7 +84,7 @@ class Line:
 
     @property
     def epoch_seconds(self) -> float:
-        return float(np.median([run.epoch_seconds for run in self.runs]))
+        return training.epoch_seconds(self.runs)
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
@@ -128,7 +130,9 @@ def compare(runs: Sequence[Training], scored: Sequence[Report] = ()) -> list[Lin
     for run in runs:
         groups[run.recipe, run.variant.name].append(run)
     lines = []
-    for recipe, name in sorted(groups, key=lambda key: (-len(key[0]), key)):  # paper, other, best
+    for recipe, name in product((training.OTHER, *RECIPES), VARIANTS):
+        if (recipe, name) not in groups:
+            continue
         own = tuple(groups[recipe, name])
         scores = [answers[run.sha256] for run in own if run.sha256 in answers]
         test = None if not scores else (sum(right for right, _ in scores), sum(count for _, count in scores))
@@ -279,7 +283,7 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
                 f"{line.epoch_seconds:.1f}",
                 ", ".join(f"{run.epochs} ({run.best_epoch})" for run in line.runs),
                 f"{100 * float(np.mean([run.train_accuracy for run in line.runs])):.2f}",
-                f"{float(np.mean(seeds)):.2f}{spread}",
+                f"{100 * line.accuracy:.2f}{spread}",
                 test,
                 f"{PAPER[line.name][1]:.2f}",
             ]

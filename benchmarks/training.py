@@ -16,6 +16,7 @@ from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.settings import RECIPES, Settings
 from lc2fer.variants import Variant, variant
 
+OTHER = "other"  # a run of no recipe
 # Settings that a recipe leaves to its user.
 _NO_RECIPE = {"config", "size", "epochs", "patience", "limit", "precision", "compile", "seed", "teachers"}
 
@@ -47,12 +48,12 @@ class Training:
 
     @property
     def recipe(self) -> str:
-        """The one of lc2fer.settings.RECIPES that it follows but for its length, size, speed and seed; else "other"."""
+        """The one of lc2fer.settings.RECIPES that it follows but for its length, size, speed and seed; else OTHER."""
         for name, values in RECIPES.items():
             recipe = asdict(Settings(self.variant.name, **values))
             if all(self.settings.get(key) == recipe[key] for key in recipe.keys() - _NO_RECIPE):
                 return name
-        return "other"
+        return OTHER
 
 
 def read(folder: Path) -> Training:
@@ -80,6 +81,16 @@ def read(folder: Path) -> Training:
             f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json, log.csv and a "
             "checkpoint were expected. Pass a folder that lc2fer-train --out wrote."
         ) from None
+
+
+def accuracy(runs: Sequence[Training]) -> float:
+    """On D^v, the mean over seeds."""
+    return float(np.mean([run.accuracy for run in runs]))
+
+
+def epoch_seconds(runs: Sequence[Training]) -> float:
+    """The median over seeds."""
+    return float(np.median([run.epoch_seconds for run in runs]))
 
 
 def check_same_images(runs: Sequence[Training]) -> None:
