@@ -18,6 +18,7 @@ from openvino import opset13 as ops
 from lc2fer import checkpoint, fused
 from lc2fer.artifact import Artifact
 from lc2fer.fuse import DeployBlock, DeployDownsample, DeployStem, deploy_form
+from lc2fer.model import EPS
 from lc2fer.recipe import Recipe
 
 from . import quantize
@@ -48,14 +49,12 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     x = pixels
     for name, module in network.named_modules():
         if isinstance(module, DeployStem):
-            conv = module.conv
-            numbers = _scale_and_bias(layers[f"{name}.conv"])
+            layer = layers[f"{name}.conv"]
             norm = _rows(module.norm.weight.numpy(), module.norm.bias.numpy())
-            weights = _quads(_columns(layers[f"{name}.conv"], channels_last=False))
             x = operation(
                 "Stem",
-                [x, weights, np.concatenate([numbers, norm])],
-                {"stride": conv.stride[0], "outputs": conv.out_channels},
+                [x, _quads(_columns(layer, channels_last=False)), np.concatenate([_scale_and_bias(layer), norm])],
+                {"stride": module.conv.stride[0], "outputs": module.conv.out_channels},
             )
         elif isinstance(module, DeployDownsample):
             layer = layers[f"{name}.conv"]
@@ -87,7 +86,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
                 {"inverse_step": 1 / expand.scale},
             )
     x = ops.reduce_mean(x, np.array([1, 2]))
-    x = ops.mvn(x, np.array([1]), normalize_variance=True, eps=1e-6, eps_mode="inside_sqrt")
+    x = ops.mvn(x, np.array([1]), normalize_variance=True, eps=EPS, eps_mode="inside_sqrt")
     weight, bias = (value.detach().numpy() for value in (network.linear.weight, network.linear.bias))
     logits = ops.add(ops.matmul(x, weight, transpose_a=False, transpose_b=True), bias[np.newaxis])
     model = openvino.Model([ops.result(logits)], [pixels], path.stem)
