@@ -32,7 +32,7 @@ TARGETS = (
     *(f"{engine}-{precision}" for engine in ("onnx", "openvino", "trt") for precision in PRECISIONS),
     "onnx-int8-fp16",
     "ort-int8",
-    "openvino-int8-fused",
+    *(f"openvino-{precision}-fused" for precision in PRECISIONS),
 )
 DEFAULT_TARGETS = (
     PARENT,

@@ -90,7 +90,7 @@ class Pipeline:
         if target in ENGINES:
             engines.check(target, self.variant.name)
         elif target in PLANS and PLANS[target].recipe.form == "fused":
-            fused.library()
+            fused.library(PLANS[target].recipe.precision)
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""

@@ -53,6 +53,8 @@ PLANS = MappingProxyType(
         "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="folded")),
         "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="folded")),
         "openvino-int8": Plan("openvino", "torch", "openvino", _INT8_FOLDED),
+        "openvino-fp32-fused": Plan("fused", "torch", "openvino", Recipe("fp32", form="fused")),
+        "openvino-fp16-fused": Plan("fused", "torch", "openvino", Recipe("fp16", form="fused")),
         "openvino-int8-fused": Plan("fused", "torch", "openvino", _INT8_FUSED),
     }
 )

@@ -103,10 +103,10 @@ class Recipe:
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )
-        if self.form == "fused" and (self.precision, self.kept) != ("int8", ("depthwise",)):
+        if self.form == "fused" and self.precision == "int8" and self.kept != ("depthwise",):
             raise UsageError(
-                f"The form fused was asked for in {self.precision}, keeping {', '.join(self.kept) or 'nothing'}. It is "
-                "int8 and keeps the depthwise convolutions, no more and no less. Choose the form folded."
+                f"The form fused was asked for in int8, keeping {', '.join(self.kept) or 'nothing'}. It keeps the "
+                "depthwise convolutions, no more and no less. Choose the form folded."
             )
         if not 17 <= self.opset <= NEWEST_OPSET:
             raise UsageError(

@@ -12,40 +12,63 @@ import tempfile
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from lc2fer.data import cache_folder
 from lc2fer.errors import TargetUnavailable
 
 HERE = Path(__file__).parent
-FLAGS = ("-std=c++17", "-O3", "-march=x86-64-v4", "-mavx512vnni", "-shared", "-fPIC")
-NEEDED = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})  # as /proc/cpuinfo calls them
+FLAGS = ("-std=c++17", "-O3", "-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16", "-shared", "-fPIC")
+_AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+PRODUCTS = MappingProxyType({"fp32": "fp32", "fp16": "bf16", "int8": "int8"})  # precision -> what its products are in
+# What each precision needs, as /proc/cpuinfo calls it, and what has it.
+NEEDED = MappingProxyType({"fp32": _AVX512, "fp16": _AVX512 | {"avx512_bf16"}, "int8": _AVX512 | {"avx512_vnni"}})
+_HAVE_IT = MappingProxyType(
+    {
+        "fp32": "AVX-512 was expected (Intel Skylake-X, AMD Zen 4 or newer, on Linux)",
+        "fp16": "AVX-512 with BF16 was expected (Intel Cooper Lake or Sapphire Rapids, AMD Zen 4 or newer, on Linux)",
+        "int8": "AVX-512 with VNNI was expected (Intel Ice Lake, AMD Zen 4 or newer, on Linux)",
+    }
+)
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-@cache
-def library() -> Path:
-    """The shared library for this machine's OpenVINO, compiled if it is not there yet (some 10 s).
+def library(precision: str) -> Path:
+    """The shared library for this machine's OpenVINO, compiled if it is not there yet (some 20 s).
 
-    Raises TargetUnavailable where the processor lacks an instruction, there is no OpenVINO or no compiler, or it fails.
+    Raises TargetUnavailable where the processor lacks an instruction that the precision needs, there is no OpenVINO or
+    no compiler, or it fails.
     """
-    missing = NEEDED - _cpu_flags()
+    instead = f"export openvino-{precision}, which runs everywhere"
+    missing = NEEDED[precision] - _cpu_flags()
     if missing:
-        raise _unavailable(
-            f"the processor has no {', '.join(sorted(missing))}",
-            "AVX-512 with VNNI was expected (Intel Ice Lake, AMD Zen 4 or newer, on Linux)",
+        raise TargetUnavailable(
+            f"The fused operations cannot run here: the processor has no {', '.join(sorted(missing))}. "
+            f"{_HAVE_IT[precision]}. {instead[0].upper()}{instead[1:]}, instead."
         )
+    try:
+        return _built()
+    except _Lacking as lacking:
+        raise TargetUnavailable(f"The fused operations cannot run here: {lacking}, or {instead}.") from None
+
+
+class _Lacking(Exception):
+    """What a machine lacks to build the library; what was expected; what to do."""
+
+
+@cache
+def _built() -> Path:
     found = importlib.util.find_spec("openvino")
     if found is None or found.origin is None:
-        raise _unavailable("there is no OpenVINO", "The package of pip was expected", "Run: pip install openvino")
+        raise _Lacking("there is no OpenVINO. The package of pip was expected. Run: pip install openvino")
     root = Path(found.origin).parent
     engine = next(iter(sorted((root / "libs").glob("libopenvino.so*"))), None)
     threads = next(iter(sorted((root / "libs").glob("libtbb.so*"))), None)
     if engine is None or threads is None:
-        raise _unavailable(
-            f"{root / 'libs'} lacks OpenVINO's or TBB's library",
-            "OpenVINO as pip installs it was expected",
-            "Run: pip install openvino",
+        raise _Lacking(
+            f"{root / 'libs'} lacks OpenVINO's or TBB's library. OpenVINO as pip installs it was expected. "
+            "Run: pip install openvino"
         )
     command = (
         *shlex.split(os.environ.get("CXX", "g++")),
@@ -67,8 +90,8 @@ def library() -> Path:
 def _compile(command: tuple[str, ...], built: Path) -> None:
     """Under a temporary name first: a process that is killed leaves no half of a library."""
     if shutil.which(command[0]) is None:
-        raise _unavailable(
-            f"there is no {command[0]}", "A C++17 compiler was expected", "Run: apt-get install g++, or name one in CXX"
+        raise _Lacking(
+            f"there is no {command[0]}. A C++17 compiler was expected. Run: apt-get install g++, or name one in CXX"
         )
     built.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
@@ -76,20 +99,11 @@ def _compile(command: tuple[str, ...], built: Path) -> None:
         done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True)
         if done.returncode:
             error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
-            raise _unavailable(
-                f"{command[0]} says {error.strip()}",
-                "A compiler that knows AVX-512 VNNI was expected (GCC 9, Clang 9 or newer)",
-                "Name one in CXX",
+            raise _Lacking(
+                f"{command[0]} says {error.strip()}. A compiler that knows AVX-512 was expected (GCC 11, Clang 12 or "
+                "newer). Name one in CXX"
             )
         made.replace(built)
-
-
-def _unavailable(what: str, expected: str, todo: str | None = None) -> TargetUnavailable:
-    instead = "export openvino-int8, which runs everywhere"
-    return TargetUnavailable(
-        f"The fused operations cannot run here: {what}. {expected}. "
-        + (f"{todo}, or {instead}." if todo else f"{instead[0].upper()}{instead[1:]}, instead.")
-    )
 
 
 def _cpu_flags() -> frozenset[str]:

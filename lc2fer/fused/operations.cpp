@@ -2,6 +2,8 @@
 #include "kernels.h"
 
 #include <memory>
+#include <string>
+#include <utility>
 
 #include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
@@ -9,13 +11,39 @@
 
 namespace lc2fer {
 
-// What the three have in common: constants of fixed shapes behind one float32 input, which gives the output's shape.
+// What the three have in common: constants of fixed shapes behind one float32 input, which gives the output's shape,
+// and a precision, that of the products.
 class Operation : public ov::op::Op {
 public:
-    using Op::Op;
+    Operation() = default;
+    Operation(const ov::OutputVector& arguments, std::string precision)
+        : Op(arguments), m_precision(std::move(precision)) {}
+
     bool has_evaluate() const override { return get_input_element_type(0) == ov::element::f32; }
 
+    bool visit_attributes(ov::AttributeVisitor& visitor) override {
+        visitor.on_attribute("precision", m_precision);
+        return true;
+    }
+
 protected:
+    std::string m_precision = "int8";
+
+    // function(Format)
+    template <class Function>
+    void in_format(const Function& function) const {
+        if (m_precision == "int8") return function(Bytes{});
+        if (m_precision == "bf16") return function(Halves{});
+        NODE_VALIDATION_CHECK(this, m_precision == "fp32", "int8, bf16 or fp32 was expected, not ", m_precision);
+        function(Floats{});
+    }
+
+    ov::Shape weights(size_t outputs, size_t depth) const {
+        size_t steps = 0;
+        in_format([&](auto format) { steps = depth / format.STEP; });
+        return {padded(int(outputs)) / size_t(LANES), steps, LANES, 4};
+    }
+
     struct Expected {
         ov::element::Type type;
         ov::Shape shape;
@@ -44,7 +72,8 @@ public:
     OPENVINO_OP("Block", "lc2fer");
 
     Block() = default;
-    Block(const ov::OutputVector& arguments, float inverse_step) : Operation(arguments), m_inverse_step(inverse_step) {
+    Block(const ov::OutputVector& arguments, const std::string& precision, float inverse_step)
+        : Operation(arguments, precision), m_inverse_step(inverse_step) {
         constructor_validate_and_infer_types();
     }
 
@@ -54,30 +83,40 @@ public:
         NODE_VALIDATION_CHECK(this, channels <= MOST_CHANNELS && channels % 8 == 0,
                               "8, 16, 24 .. 512 channels were expected");
         expect({{ov::element::f32, {TAPS + 1, stride}},
-                {ov::element::i8, {wide / LANES, channels / 4, LANES, 4}},
+                {ov::element::u8, weights(wide, channels)},
                 {ov::element::f32, {2, wide}},
                 {ov::element::f32, {2, wide}},
-                {ov::element::i8, {stride / LANES, channels, LANES, 4}},
+                {ov::element::u8, weights(channels, wide)},
                 {ov::element::f32, {2, stride}}});
         set_output_type(0, ov::element::f32, shape);
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& arguments) const override {
-        return std::make_shared<Block>(arguments, m_inverse_step);
+        return std::make_shared<Block>(arguments, m_precision, m_inverse_step);
     }
 
     bool visit_attributes(ov::AttributeVisitor& visitor) override {
         visitor.on_attribute("inverse_step", m_inverse_step);
-        return true;
+        return Operation::visit_attributes(visitor);
     }
 
     bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
         const ov::Shape& shape = inputs[0].get_shape();
         const int channels = int(shape[3]);
-        run_block({int(shape[1]), int(shape[2]), channels, 4 * channels, m_inverse_step, inputs[1].data<const float>(),
-                   inputs[2].data<const int8_t>(), inputs[3].data<const float>(), inputs[4].data<const float>(),
-                   inputs[5].data<const int8_t>(), inputs[6].data<const float>()},
-                  inputs[0].data<const float>(), outputs[0].data<float>());
+        const BlockNumbers numbers{int(shape[1]),
+                                   int(shape[2]),
+                                   channels,
+                                   4 * channels,
+                                   m_inverse_step,
+                                   inputs[1].data<const float>(),
+                                   inputs[2].data<const uint8_t>(),
+                                   inputs[3].data<const float>(),
+                                   inputs[4].data<const float>(),
+                                   inputs[5].data<const uint8_t>(),
+                                   inputs[6].data<const float>()};
+        in_format([&](auto format) {
+            run_block<decltype(format)>(numbers, inputs[0].data<const float>(), outputs[0].data<float>());
+        });
         return true;
     }
 
@@ -90,8 +129,9 @@ public:
     OPENVINO_OP("Downsample", "lc2fer");
 
     Downsample() = default;
-    Downsample(const ov::OutputVector& arguments, float inverse_step, int64_t kernel, int64_t outputs)
-        : Operation(arguments), m_inverse_step(inverse_step), m_kernel(kernel), m_outputs(outputs) {
+    Downsample(const ov::OutputVector& arguments, const std::string& precision, float inverse_step, int64_t kernel,
+               int64_t outputs)
+        : Operation(arguments, precision), m_inverse_step(inverse_step), m_kernel(kernel), m_outputs(outputs) {
         constructor_validate_and_infer_types();
     }
 
@@ -102,27 +142,36 @@ public:
                               "a kernel of 1 to 3, and an image not smaller, were expected");
         NODE_VALIDATION_CHECK(this, shape[3] <= MOST_CHANNELS / 2 && shape[3] % 8 == 0,
                               "8, 16 .. 256 channels were expected");
-        expect({{ov::element::i8, {stride / LANES, taps * shape[3] / 4, LANES, 4}}, {ov::element::f32, {2, stride}}});
+        expect({{ov::element::u8, weights(outputs, taps * shape[3])}, {ov::element::f32, {2, stride}}});
         set_output_type(0, ov::element::f32, ov::Shape{1, shape[1] / kernel, shape[2] / kernel, outputs});
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& arguments) const override {
-        return std::make_shared<Downsample>(arguments, m_inverse_step, m_kernel, m_outputs);
+        return std::make_shared<Downsample>(arguments, m_precision, m_inverse_step, m_kernel, m_outputs);
     }
 
     bool visit_attributes(ov::AttributeVisitor& visitor) override {
         visitor.on_attribute("inverse_step", m_inverse_step);
         visitor.on_attribute("kernel", m_kernel);
         visitor.on_attribute("outputs", m_outputs);
-        return true;
+        return Operation::visit_attributes(visitor);
     }
 
     bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
         const ov::Shape& shape = inputs[0].get_shape();
         const int kernel = int(m_kernel);
-        run_downsample({int(shape[1]), int(shape[2]), int(shape[3]), kernel, kernel, int(m_outputs), m_inverse_step,
-                        inputs[1].data<const int8_t>(), inputs[2].data<const float>()},
-                       inputs[0].data<const float>(), outputs[0].data<float>());
+        const ConvNumbers numbers{int(shape[1]),
+                                  int(shape[2]),
+                                  int(shape[3]),
+                                  kernel,
+                                  kernel,
+                                  int(m_outputs),
+                                  m_inverse_step,
+                                  inputs[1].data<const uint8_t>(),
+                                  inputs[2].data<const float>()};
+        in_format([&](auto format) {
+            run_downsample<decltype(format)>(numbers, inputs[0].data<const float>(), outputs[0].data<float>());
+        });
         return true;
     }
 
@@ -136,8 +185,8 @@ public:
     OPENVINO_OP("Stem", "lc2fer");
 
     Stem() = default;
-    Stem(const ov::OutputVector& arguments, int64_t stride, int64_t outputs)
-        : Operation(arguments), m_stride(stride), m_outputs(outputs) {
+    Stem(const ov::OutputVector& arguments, const std::string& precision, int64_t stride, int64_t outputs)
+        : Operation(arguments, precision), m_stride(stride), m_outputs(outputs) {
         constructor_validate_and_infer_types();
     }
 
@@ -147,26 +196,35 @@ public:
         NODE_VALIDATION_CHECK(this,
                               shape[1] == 3 && shape[2] >= STEM_KERNEL && shape[3] >= STEM_KERNEL && m_stride >= 1,
                               "an image of three colours and at least 4 x 4 pixels was expected");
-        expect({{ov::element::i8, {width / LANES, 3 * STEM_KERNEL, LANES, 4}}, {ov::element::f32, {4, width}}});
+        expect({{ov::element::u8, weights(outputs, 3 * STEM_KERNEL * STEM_KERNEL)}, {ov::element::f32, {4, width}}});
         const auto side = [&](size_t size) { return (size - STEM_KERNEL) / size_t(m_stride) + 1; };
         set_output_type(0, ov::element::f32, ov::Shape{1, side(shape[2]), side(shape[3]), outputs});
     }
 
     std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& arguments) const override {
-        return std::make_shared<Stem>(arguments, m_stride, m_outputs);
+        return std::make_shared<Stem>(arguments, m_precision, m_stride, m_outputs);
     }
 
     bool visit_attributes(ov::AttributeVisitor& visitor) override {
         visitor.on_attribute("stride", m_stride);
         visitor.on_attribute("outputs", m_outputs);
-        return true;
+        return Operation::visit_attributes(visitor);
     }
 
     bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
         const ov::Shape& shape = inputs[0].get_shape();
-        run_stem({int(shape[2]), int(shape[3]), 3, STEM_KERNEL, int(m_stride), int(m_outputs), 1.0f,
-                  inputs[1].data<const int8_t>(), inputs[2].data<const float>()},
-                 inputs[0].data<const float>(), outputs[0].data<float>());
+        const ConvNumbers numbers{int(shape[2]),
+                                  int(shape[3]),
+                                  3,
+                                  STEM_KERNEL,
+                                  int(m_stride),
+                                  int(m_outputs),
+                                  1.0f,
+                                  inputs[1].data<const uint8_t>(),
+                                  inputs[2].data<const float>()};
+        in_format([&](auto format) {
+            run_stem<decltype(format)>(numbers, inputs[0].data<const float>(), outputs[0].data<float>());
+        });
         return true;
     }
 
