@@ -42,6 +42,8 @@ DEFAULT_TARGETS = (
     "openvino-fp32",
     "openvino-fp16",
     "openvino-int8",
+    "openvino-fp32-fused",
+    "openvino-fp16-fused",
     "openvino-int8-fused",
 )
 ALL = "all"

@@ -12,6 +12,8 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import Closing, check_batch
 
+_FUSED = {"fp32": "f32", "fp16": "bf16", "int8": "i8"}  # what the products of our operations are in
+
 # Asked for by precision; the plugin runs bf16 for f16 where the CPU has it, and f32 elsewhere.
 _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f16"}
 
@@ -31,6 +33,7 @@ class OpenVinoSession(Closing):
         }
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
+        self._products = _FUSED[artifact.recipe.precision]
         core = openvino.Core()
         if artifact.recipe.form == "fused":
             from lc2fer import fused  # 10 ms that no other form needs
@@ -66,8 +69,8 @@ class OpenVinoSession(Closing):
         counts: dict[str, int] = {}
         for node in self._compiled.get_runtime_model().get_ops():
             if node.rt_info["layerType"].astype(str) not in _MOVES:
-                ours = node.rt_info["layerType"].astype(str) == "Reference"  # takes float32 and multiplies in 8 bits
-                precision = "i8" if ours else node.rt_info["runtimePrecision"].astype(str)
+                ours = node.rt_info["layerType"].astype(str) == "Reference"  # float32 outside its products
+                precision = self._products if ours else node.rt_info["runtimePrecision"].astype(str)
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 

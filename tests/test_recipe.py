@@ -29,9 +29,9 @@ from lc2fer.recipe import Calibration, Recipe
             "Correct the recipe.",
         ),
         (
-            {"precision": "fp32", "form": "fused"},
-            "The form fused was asked for in fp32, keeping nothing. It is int8 and keeps the depthwise convolutions, "
-            "no more and no less. Choose the form folded.",
+            {"precision": "int8", "calibration": Calibration(), "form": "fused"},
+            "The form fused was asked for in int8, keeping nothing. It keeps the depthwise convolutions, no more and "
+            "no less. Choose the form folded.",
         ),
         (
             {"precision": "fp32", "opset": 21},

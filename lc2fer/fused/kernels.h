@@ -62,18 +62,6 @@ struct BlockNumbers {
     const float* project_numbers;  // [2][padded C]: scale, bias
 };
 
-// x * Phi(x). Phi - 1/2 is a polynomial of odd powers that is 1/2 at 4.2, clamped beyond: off by 7.5e-5 at most.
-inline INLINE __m512 gelu(__m512 x) {
-    constexpr float P[] = {0.398465902f,    -0.0655282438f,   0.00929825194f,  -0.000950663351f,
-                           6.68914799e-05f, -3.03798856e-06f, 7.94155213e-08f, -9.01785091e-10f};
-    const __m512 bound = _mm512_set1_ps(4.2f);
-    const __m512 near = _mm512_max_ps(_mm512_min_ps(x, bound), _mm512_sub_ps(_mm512_setzero_ps(), bound));
-    const __m512 square = _mm512_mul_ps(near, near);
-    __m512 sum = _mm512_set1_ps(P[7]);
-    for (int i = 6; i >= 0; --i) sum = _mm512_fmadd_ps(sum, square, _mm512_set1_ps(P[i]));
-    return _mm512_mul_ps(x, _mm512_fmadd_ps(sum, near, _mm512_set1_ps(0.5f)));
-}
-
 inline INLINE __mmask16 lanes(int channels, int first) {  // of those from `first` on, which exist
     return channels - first >= LANES ? ALL : static_cast<__mmask16>((1 << (channels - first)) - 1);
 }
@@ -90,10 +78,17 @@ inline INLINE float deviation(const float* pixel, int channels) {
     return std::sqrt(std::max(_mm512_reduce_add_ps(square) / channels - mean * mean, 0.0f) + EPSILON);
 }
 
+// GELU's coefficients for products of few bits: off by 7.5e-5 at most.
+struct Short {
+    static constexpr float GELU_BOUND = 4.2f;
+    static constexpr float GELU[] = {0.16785454f,  -0.0815715061f, 0.0559487312f, -0.0379262363f,
+                                     0.023777651f, -0.0164670046f, 0.0111758252f, -0.00374440785f};
+};
+
 // Around the intrinsics of VPDPBUSD and VDPBF16PS, GCC 12 copies each sum to and fro; so they add in place.
 
 // Unsigned with zero-point 128, the weights signed; the biases of export/fused.py take the 128 back.
-struct Bytes {
+struct Bytes : Short {
     using Value = uint8_t;
     using Hidden = uint16_t;  // float16
     using Sums = __m512i;
@@ -112,7 +107,7 @@ struct Bytes {
 };
 
 // bfloat16; subnormals count as zero.
-struct Halves {
+struct Halves : Short {
     using Value = uint16_t;
     using Hidden = uint16_t;  // float16
     using Sums = __m512;
@@ -130,6 +125,10 @@ struct Halves {
 };
 
 struct Floats {
+    static constexpr float GELU_BOUND = 5.1f;  // off by 1e-6 at most
+    static constexpr float GELU[] = {0.138605283f,   -0.0690032603f,  0.050782957f,   -0.0402186584f, 0.0317160251f,
+                                     -0.0240164695f, 0.0174654839f,   -0.0120242483f, 0.00685993478f, -0.00322963438f,
+                                     0.00240441551f, -0.00195682617f, 0.000654198417f};
     using Value = float;
     using Hidden = float;
     using Sums = __m512;
@@ -142,6 +141,20 @@ struct Floats {
     static INLINE __m512 floats(Sums sums) { return sums; }
     static INLINE void put(Value* to, __mmask16 mask, __m512 x) { _mm512_mask_storeu_ps(to, mask, x); }
 };
+
+// x * Phi(x). Phi - 1/2 is x times a polynomial of t, -1 to 1 while |x| grows from 0 to a bound, beyond which it stays.
+template <class Format>
+inline INLINE __m512 gelu(__m512 x) {
+    constexpr float BOUND = Format::GELU_BOUND;
+    constexpr int TERMS = sizeof(Format::GELU) / sizeof(float);
+    const __m512 bound = _mm512_set1_ps(BOUND);
+    const __m512 near = _mm512_max_ps(_mm512_min_ps(x, bound), _mm512_sub_ps(_mm512_setzero_ps(), bound));
+    const __m512 t =
+        _mm512_fmadd_ps(_mm512_mul_ps(near, near), _mm512_set1_ps(2 / (BOUND * BOUND)), _mm512_set1_ps(-1));
+    __m512 sum = _mm512_set1_ps(Format::GELU[TERMS - 1]);
+    each<TERMS - 1>([&](auto i) INLINE { sum = _mm512_fmadd_ps(sum, t, _mm512_set1_ps(Format::GELU[TERMS - 2 - i])); });
+    return _mm512_mul_ps(x, _mm512_fmadd_ps(sum, near, _mm512_set1_ps(0.5f)));
+}
 
 inline INLINE void keep(uint16_t* to, __m512 x) {  // as float16
     const __m256i halves = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
@@ -248,7 +261,7 @@ void first_half(const BlockNumbers& block, const float* x, int line, int left, t
         const __m512 bias = _mm512_loadu_ps(block.expand_numbers + wide + at);
         __m512 square = _mm512_loadu_ps(squares + at);
         each<COUNT>([&](auto i) INLINE {
-            const __m512 value = gelu(_mm512_fmadd_ps(sums[i], scale, bias));
+            const __m512 value = gelu<Format>(_mm512_fmadd_ps(sums[i], scale, bias));
             square = _mm512_fmadd_ps(value, value, square);
             keep(hidden + size_t(i) * wide + at, value);
         });
