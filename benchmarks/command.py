@@ -31,6 +31,7 @@ TARGETS = (
     PARENT,
     *(f"{engine}-{precision}" for engine in ("onnx", "openvino", "trt") for precision in PRECISIONS),
     "onnx-int8-fp16",
+    "ort-fp32",
     "ort-int8",
     *(f"openvino-{precision}-fused" for precision in PRECISIONS),
 )
@@ -38,6 +39,7 @@ DEFAULT_TARGETS = (
     PARENT,
     "onnx-fp32",
     "onnx-int8",
+    "ort-fp32",
     "ort-int8",
     "openvino-fp32",
     "openvino-fp16",

@@ -56,7 +56,9 @@ def _counterparts(stock: str) -> tuple[str, ...]:
     name = stock.removeprefix(_STOCK)
     if name.startswith("torch"):
         return ("torch",)
-    return ("ort-int8",) if name == "onnx-int8" else (name, f"{name}-fused")
+    if name == "onnx-int8":
+        return ("ort-int8",)
+    return (name, "ort-fp32") if name == "onnx-fp32" else (name, f"{name}-fused")
 
 
 def _fastest(rows: dict[str, Row], prefix: str | tuple[str, ...]) -> str | None:

@@ -54,7 +54,7 @@ def deliver(pipeline: Pipeline, target: str, budget: Budget) -> Artifact:
     rivals = [
         pipeline.export(name)
         for name, plan in PLANS.items()
-        if plan.kind == PLANS[target].kind and plan.recipe.precision != "int8"
+        if plan.kind == PLANS[target].kind and plan.recipe.precision != "int8" and plan.recipe.form != "fused"
     ]
     images = pipeline.validation.policy(IMAGES)
     reference = _logits(pipeline.checkpoint, images)

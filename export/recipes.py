@@ -49,6 +49,7 @@ PLANS = MappingProxyType(
         "onnx-fp16": Plan("onnx", "torch", "onnx", Recipe("fp16")),
         "onnx-int8": Plan("quantize", "torch", "onnx", _INT8),
         "onnx-int8-fp16": Plan("quantize", "torch", "onnx", _INT8_HALF),
+        "ort-fp32": Plan("onnx", "torch", "onnx", Recipe("fp32", form="rows")),
         "ort-int8": Plan("quantize", "torch", "onnx", _INT8_ROWS),
         "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="folded")),
         "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="folded")),

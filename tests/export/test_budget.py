@@ -83,12 +83,12 @@ def test_a_fragile_network_is_rescued_or_refused(
     assert made.budget["drop"] <= 0.01
     assert made.budget["kept"] == list(made.recipe.kept)
     assert made.budget["images"] == IMAGES
-    assert made.budget["rival"] in ("onnx-fp32", "onnx-fp16")
+    assert made.budget["rival"] in ("onnx-fp32", "onnx-fp16", "ort-fp32")
     assert made.budget["speedup"] > 0.01
     assert artifacts.load(made.path) == made
     assert re.fullmatch(
         r"C6-onnx-int8.onnx: (loses|gains) \d\.\d\d points on 200 validation images, \d+\.\d\d times as fast as "
-        r"C6-onnx-fp(32|16), stages\.\d\.1\.project.* kept in float",
+        r"C6-(?:onnx|ort)-fp(?:32|16), stages\.\d\.1\.project.* kept in float",
         said[-1],
     )
 
@@ -96,7 +96,7 @@ def test_a_fragile_network_is_rescued_or_refused(
     trial = budget._Trial(made, made.budget["drop"], made.recipe.kept)
     monkeypatch.setattr(budget, "_within", lambda *arguments: trial)
     refused = budget.deliver(source, "onnx-int8", Budget(0.02, min_speedup=1000))
-    assert refused.target in ("onnx-fp32", "onnx-fp16")
+    assert refused.target in ("onnx-fp32", "onnx-fp16", "ort-fp32")
     assert refused.budget is not None
     assert refused.budget["verdict"] == "refused"
     assert refused.budget["speedup"] < 1000
@@ -104,11 +104,11 @@ def test_a_fragile_network_is_rescued_or_refused(
     assert artifacts.load(made.path) == made
     assert said[-1] == refused.budget["reason"]
     assert re.fullmatch(
-        r"C6-onnx-int8 was refused: it is \d+\.\d\d times as fast as C6-onnx-fp(32|16) "
+        r"C6-onnx-int8 was refused: it is \d+\.\d\d times as fast as C6-(?:onnx|ort)-fp(?:32|16) "
         r"\(\d+\.\d\d against \d+\.\d\d ms\) and (loses|gains) \d+\.\d\d points on 200 validation images "
         r"\(at most 2\.00 may be lost\), stages\.\d\.1\.project.* kept in float\. "
-        r"At least 1000\.00 times was expected\. C6-onnx-fp(32|16) is delivered instead; lower --min-speedup, or "
-        r"measure on another machine\.",
+        r"At least 1000\.00 times was expected\. C6-(?:onnx|ort)-fp(?:32|16) is delivered instead; "
+        r"lower --min-speedup, or measure on another machine\.",
         said[-1],
     )
 
@@ -130,7 +130,7 @@ def test_a_network_that_nothing_rescues_is_refused(
     assert cli.run("export", [*arguments, "--out", str(tmp_path), "--max-drop", "0.3"]) == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     rival = document["target"]
-    assert rival in ("onnx-fp32", "onnx-fp16")
+    assert rival in ("onnx-fp32", "onnx-fp16", "ort-fp32")
     assert document["budget"]["speedup"] is None
     assert document["budget"]["reason"] == (
         "C8-onnx-int8 was refused: with stages.0.0.conv, stages.1.0.conv kept in float it still loses 5.00 points on "
