@@ -15,6 +15,11 @@ RUN python -m build --wheel --outdir /wheels
 FROM python:3.11-slim
 # An index with a CPU build of torch saves several gigabytes of CUDA packages: --build-arg PIP_EXTRA_INDEX_URL=...
 ARG PIP_EXTRA_INDEX_URL=""
+# g++ for the fused operations, which each machine compiles for itself.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 COPY constraints.txt /tmp/constraints.txt
 COPY --from=build /wheels /tmp/wheels
 RUN pip install --no-cache-dir -c /tmp/constraints.txt "$(echo /tmp/wheels/*.whl)[export,openvino,bench,camera,web]" \
