@@ -62,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: list[str]) -> dict[str, Any]:
-    """Run the command; returns the last line's document."""
+def settings_of(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
+    """What a command line says, and the settings that follow from it; raises ArtifactError for a missing teacher."""
     given = _parser().parse_args(arguments)
     named = {field.name for field in fields(Settings)} - set(_GIVEN)
     flags = {name: value for name, value in vars(given).items() if name in named}
@@ -71,7 +71,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
         if not path.is_file():
             raise ArtifactError(f"{path} is missing. A teacher's checkpoint was expected. Correct --teacher.")
     teachers = tuple(artifacts.hash_file(path) for path in given.teacher)
-    settings = Settings(given.config, **{**RECIPES[given.recipe], **flags}, teachers=teachers)
+    return given, Settings(given.config, **{**RECIPES[given.recipe], **flags}, teachers=teachers)
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run the command; returns the last line's document."""
+    given, settings = settings_of(arguments)
     from lc2fer.train import train  # imports torch
 
     return train(
