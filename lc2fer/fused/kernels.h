@@ -78,11 +78,19 @@ inline INLINE float deviation(const float* pixel, int channels) {
     return std::sqrt(std::max(_mm512_reduce_add_ps(square) / channels - mean * mean, 0.0f) + EPSILON);
 }
 
-// GELU's coefficients for products of few bits: off by 7.5e-5 at most.
+// Of products of few bits: hidden values are kept in float16, and GELU is off by 7.5e-5 at most.
 struct Short {
+    using Hidden = uint16_t;
     static constexpr float GELU_BOUND = 4.2f;
     static constexpr float GELU[] = {0.16785454f,  -0.0815715061f, 0.0559487312f, -0.0379262363f,
                                      0.023777651f, -0.0164670046f, 0.0111758252f, -0.00374440785f};
+};
+
+// Of products that are summed in float32.
+struct FloatSums {
+    using Sums = __m512;
+    static INLINE Sums zero() { return _mm512_setzero_ps(); }
+    static INLINE __m512 floats(Sums sums) { return sums; }
 };
 
 // Around the intrinsics of VPDPBUSD and VDPBF16PS, GCC 12 copies each sum to and fro; so they add in place.
@@ -90,7 +98,6 @@ struct Short {
 // Unsigned with zero-point 128, the weights signed; the biases of export/fused.py take the 128 back.
 struct Bytes : Short {
     using Value = uint8_t;
-    using Hidden = uint16_t;  // float16
     using Sums = __m512i;
     static constexpr int STEP = 4;
 
@@ -107,38 +114,31 @@ struct Bytes : Short {
 };
 
 // bfloat16; subnormals count as zero.
-struct Halves : Short {
+struct Halves : Short, FloatSums {
     using Value = uint16_t;
-    using Hidden = uint16_t;  // float16
-    using Sums = __m512;
     static constexpr int STEP = 2;
 
-    static INLINE Sums zero() { return _mm512_setzero_ps(); }
     static INLINE Sums add(Sums sums, __m512i rows, __m512i weights) {
         asm("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(rows), "v"(weights));
         return sums;
     }
-    static INLINE __m512 floats(Sums sums) { return sums; }
     static INLINE void put(Value* to, __mmask16 mask, __m512 x) {
         _mm256_mask_storeu_epi16(to, mask, (__m256i)_mm512_cvtneps_pbh(x));
     }
 };
 
-struct Floats {
+struct Floats : FloatSums {
     static constexpr float GELU_BOUND = 5.1f;  // off by 1e-6 at most
     static constexpr float GELU[] = {0.138605283f,   -0.0690032603f,  0.050782957f,   -0.0402186584f, 0.0317160251f,
                                      -0.0240164695f, 0.0174654839f,   -0.0120242483f, 0.00685993478f, -0.00322963438f,
                                      0.00240441551f, -0.00195682617f, 0.000654198417f};
     using Value = float;
     using Hidden = float;
-    using Sums = __m512;
     static constexpr int STEP = 1;
 
-    static INLINE Sums zero() { return _mm512_setzero_ps(); }
     static INLINE Sums add(Sums sums, __m512i rows, __m512i weights) {
         return _mm512_fmadd_ps(_mm512_castsi512_ps(rows), _mm512_castsi512_ps(weights), sums);
     }
-    static INLINE __m512 floats(Sums sums) { return sums; }
     static INLINE void put(Value* to, __mmask16 mask, __m512 x) { _mm512_mask_storeu_ps(to, mask, x); }
 };
 
