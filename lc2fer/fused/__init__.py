@@ -34,6 +34,7 @@ _HAVE_IT = MappingProxyType(
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+@cache
 def library(precision: str) -> Path:
     """The shared library for this machine's OpenVINO, compiled if it is not there yet (some 20 s).
 
@@ -57,7 +58,6 @@ class _Lacking(Exception):
     """What a machine lacks to build the library; what was expected; what to do."""
 
 
-@cache
 def _built() -> Path:
     found = importlib.util.find_spec("openvino")
     if found is None or found.origin is None:

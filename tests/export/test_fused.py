@@ -27,9 +27,9 @@ here = pytest.mark.skipif(not fused._cpu_flags() >= fused.NEEDED["int8"], reason
 @pytest.fixture
 def anew() -> Iterator[None]:
     """What was found out about this machine is forgotten, before and after."""
-    fused._built.cache_clear()
+    fused.library.cache_clear()
     yield
-    fused._built.cache_clear()
+    fused.library.cache_clear()
 
 
 @here
@@ -179,6 +179,6 @@ def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, an
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
     built = fused.library("int8")
     first = built.stat().st_mtime_ns
-    fused._built.cache_clear()
+    fused.library.cache_clear()
     assert (fused.library("int8"), built.stat().st_mtime_ns) == (built, first)
     assert built.parent.parent == tmp_path
