@@ -33,7 +33,7 @@ TARGETS = (
     "onnx-int8-fp16",
     "ort-fp32",
     "ort-int8",
-    *(f"openvino-{precision}-fused" for precision in PRECISIONS),
+    *(f"{engine}-{precision}-fused" for engine in ("ort", "openvino") for precision in PRECISIONS),
 )
 DEFAULT_TARGETS = (
     PARENT,
@@ -41,6 +41,8 @@ DEFAULT_TARGETS = (
     "onnx-int8",
     "ort-fp32",
     "ort-int8",
+    "ort-fp32-fused",
+    "ort-int8-fused",
     "openvino-fp32",
     "openvino-fp16",
     "openvino-int8",

@@ -57,8 +57,8 @@ def _counterparts(stock: str) -> tuple[str, ...]:
     if name.startswith("torch"):
         return ("torch",)
     if name == "onnx-int8":
-        return ("ort-int8",)
-    return (name, "ort-fp32") if name == "onnx-fp32" else (name, f"{name}-fused")
+        return ("ort-int8", "ort-int8-fused")
+    return (name, "ort-fp32", "ort-fp32-fused") if name == "onnx-fp32" else (name, f"{name}-fused")
 
 
 def _fastest(rows: dict[str, Row], prefix: str | tuple[str, ...]) -> str | None:

@@ -20,6 +20,9 @@ from lc2fer.session import Closing, check_batch
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
 
 
+_FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the products of our operations are in
+
+
 class OnnxRuntimeSession(Closing):
     """An ONNX file with a static batch; longer batches run piece by piece."""
 
@@ -33,6 +36,12 @@ class OnnxRuntimeSession(Closing):
         options.add_session_config_entry("session.qdqisint8allowed", "1")
         if not optimize:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._products: dict[str, str] = {}
+        if artifact.recipe is not None and artifact.recipe.form == "fused":
+            from lc2fer import fused
+
+            options.register_custom_ops_library(str(fused.library("onnxruntime", artifact.recipe.precision)))
+            self._products = dict.fromkeys(fused.KINDS, _FUSED[artifact.recipe.precision])
         # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
         rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == ("rows", "int8")
         self._open = partial(
@@ -81,7 +90,8 @@ class OnnxRuntimeSession(Closing):
         for event in events:
             told = event.get("args", {})
             if str(event.get("name", "")).endswith("_kernel_time") and told.get("op_name") not in _CONVERSIONS:
-                precision = next(iter(told["input_type_shape"][0]), "none") if told["input_type_shape"] else "none"
+                taken = next(iter(told["input_type_shape"][0]), "none") if told["input_type_shape"] else "none"
+                precision = self._products.get(told["op_name"], taken)
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 

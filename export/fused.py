@@ -1,4 +1,4 @@
-"""OpenVINO IR of the operations of lc2fer/fused: a stem, blocks, downsamples; the head is OpenVINO's own.
+"""A network as the operations of lc2fer/fused: a stem, blocks, downsamples; what stands in an engine's graph.
 
 The numbers are those of the form "folded", in int8 those of `quantize` on it: the same weights, scales and corrected
 biases.
@@ -6,36 +6,52 @@ biases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
-from openvino import opset13 as ops
 from torch import nn
 
 from lc2fer import checkpoint, fused
 from lc2fer.artifact import Artifact
 from lc2fer.fuse import DeployBlock, DeployDownsample, DeployStem, deploy_form
-from lc2fer.model import EPS
 from lc2fer.recipe import Recipe
 
 from . import quantize
 from .calibration import CalibrationSet
-from .onnx import INPUT, OUTPUT, smoothing
+from .onnx import smoothing
 from .quantize import QuantizedLayer
 
-TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 LANES = 16
 ZERO = 128  # of the unsigned bytes that stand for an int8 input
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of lc2fer/fused: its input is what the one before it gives, a stem's the pixels [1,3,H,W]."""
+
+    kind: str
+    attributes: dict[str, Any]
+    constants: list[NDArray[Any]]  # behind that input
+    shape: tuple[int, int, int, int]  # of what it gives, float32 [1,H,W,C]
+
+
+@dataclass(frozen=True)
+class FusedNetwork:
+    """Operations in their order, then the head: the mean over the image, LayerNorm without weights, a linear layer."""
+
+    operations: list[Operation]
+    weight: Float  # [7,C]
+    bias: Float  # [7]
 
 
 @dataclass(frozen=True)
@@ -47,12 +63,8 @@ class _Product:
     numbers: Float  # [2, padded C_out]: of the sums' scale and bias
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path` (.xml) and its weights (.bin): input float32 [1,3,H,W], output float32 [1,7].
-
-    Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.
-    """
-    library = fused.library(recipe.precision)
+def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> FusedNetwork:
+    """What the graph at `path` is to hold; a float graph to quantise is written beside it."""
     trained = checkpoint.load(parent.path, parent.variant)
     factors = None
     layers: Mapping[str, QuantizedLayer] = {}
@@ -60,80 +72,49 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         graph = path.with_suffix(".float.onnx")
         _, layers = quantize.quantized(parent, replace(recipe, form="folded"), calibration, graph)
         factors = smoothing(parent, trained, calibration, recipe)
-    network = deploy_form(trained, "folded", smoothing=factors)
+    form = deploy_form(trained, "folded", smoothing=factors)
     precision = fused.PRODUCTS[recipe.precision]
 
     def product(name: str, *, channels_last: bool = True) -> _Product:
         if name in layers:
             return _quantized(layers[name], channels_last)
-        layer = network.get_submodule(name)
+        layer = form.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
         return _rounded(layer, precision, channels_last)
 
-    operation = _operations(library, precision)
-    pixels = ops.parameter([1, *parent.input_spec.shape], np.float32, name=INPUT)
-    x = pixels
-    for name, module in network.named_modules():
+    operations: list[Operation] = []
+    numbers: list[NDArray[Any]]
+    side = parent.input_spec.size
+
+    def add(kind: str, channels: int, constants: list[NDArray[Any]], attributes: dict[str, float]) -> None:
+        arrays = [np.ascontiguousarray(array) for array in constants]
+        operations.append(Operation(kind, {"precision": precision, **attributes}, arrays, (1, side, side, channels)))
+
+    for name, module in form.named_modules():
         if isinstance(module, DeployStem):
-            conv = product(f"{name}.conv", channels_last=False)
+            conv, outputs = product(f"{name}.conv", channels_last=False), module.conv.out_channels
             norm = _rows(module.norm.weight.numpy(), module.norm.bias.numpy())
-            x = operation(
-                "Stem",
-                [x, conv.weights, np.concatenate([conv.numbers, norm])],
-                {"stride": module.conv.stride[0], "outputs": module.conv.out_channels},
-            )
+            side = (side - module.conv.kernel_size[0]) // module.conv.stride[0] + 1
+            numbers = [conv.weights, np.concatenate([conv.numbers, norm])]
+            add("Stem", outputs, numbers, {"stride": module.conv.stride[0], "channels": outputs})
         elif isinstance(module, DeployDownsample):
-            conv = product(f"{name}.conv")
-            x = operation(
-                "Downsample",
-                [x, conv.weights, conv.numbers],
-                {
-                    "inverse_step": 1 / conv.step,
-                    "kernel": module.conv.kernel_size[0],
-                    "outputs": module.conv.out_channels,
-                },
-            )
+            conv, outputs, kernel = product(f"{name}.conv"), module.conv.out_channels, module.conv.kernel_size[0]
+            side //= kernel
+            numbers = [conv.weights, conv.numbers]
+            attributes = {"inverse_step": 1 / conv.step, "kernel": kernel, "channels": outputs}
+            add("Downsample", outputs, numbers, attributes)
         elif isinstance(module, DeployBlock):
             expand, project = product(f"{name}.expand"), product(f"{name}.project")
-            taps = module.depthwise.weight.detach().numpy().reshape(module.depthwise.out_channels, -1).T  # [49,C]
+            channels = module.depthwise.out_channels
+            taps = module.depthwise.weight.detach().numpy().reshape(channels, -1).T  # [49,C]
             assert module.depthwise.bias is not None
+            depthwise = _rows(*taps, module.depthwise.bias.detach().numpy())
             response = np.stack([module.grn.one.flatten().numpy(), module.grn.gamma.flatten().numpy()])
-            x = operation(
-                "Block",
-                [
-                    x,
-                    _rows(*taps, module.depthwise.bias.detach().numpy()),
-                    expand.weights,
-                    expand.numbers,
-                    (response / project.step).astype(np.float32),
-                    project.weights,
-                    project.numbers,
-                ],
-                {"inverse_step": 1 / expand.step},
-            )
-    x = ops.reduce_mean(x, np.array([1, 2]))
-    x = ops.mvn(x, np.array([1]), normalize_variance=True, eps=EPS, eps_mode="inside_sqrt")
-    weight, bias = (value.detach().numpy() for value in (network.linear.weight, network.linear.bias))
-    logits = ops.add(ops.matmul(x, weight, transpose_a=False, transpose_b=True), bias[np.newaxis])
-    model = openvino.Model([ops.result(logits)], [pixels], path.stem)
-    model.inputs[0].tensor.set_names({INPUT})
-    model.outputs[0].tensor.set_names({OUTPUT})
-    openvino.save_model(model, path, compress_to_fp16=False)
-    return [path, path.with_suffix(".bin")]
-
-
-def _operations(library: Path, precision: str) -> Callable[[str, list[Any], dict[str, Any]], openvino.Node]:
-    from openvino.utils.node_factory import NodeFactory
-
-    factory = NodeFactory()
-    factory.add_extension(str(library))
-
-    def operation(kind: str, arguments: list[Any], attributes: dict[str, Any]) -> openvino.Node:
-        source, *constants = arguments
-        inputs = [source, *(ops.constant(np.ascontiguousarray(each)) for each in constants)]
-        return factory.create(kind, [each.output(0) for each in inputs], {"precision": precision, **attributes})
-
-    return operation
+            response = (response / project.step).astype(np.float32)
+            numbers = [depthwise, expand.weights, expand.numbers, response, project.weights, project.numbers]
+            add("Block", channels, numbers, {"inverse_step": 1 / expand.step})
+    weight, bias = (value.detach().numpy() for value in (form.linear.weight, form.linear.bias))
+    return FusedNetwork(operations, weight, bias)
 
 
 def _quantized(layer: QuantizedLayer, channels_last: bool) -> _Product:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint, fused
+from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
@@ -89,8 +89,8 @@ class Pipeline:
         """Raise TargetUnavailable where `export` would for want of an engine's builder; nothing is made to know it."""
         if target in ENGINES:
             engines.check(target, self.variant.name)
-        elif target in PLANS and PLANS[target].recipe.form == "fused":
-            fused.library(PLANS[target].recipe.precision)
+        elif target in PLANS and hasattr(maker := _maker(target), "check"):
+            maker.check(PLANS[target].recipe)
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""
@@ -119,7 +119,7 @@ class Pipeline:
         assert wanted.recipe is not None
         maker, parent = _maker(wanted.target), self.export(_plan(wanted.target).parent)
         paths = maker.make(parent, wanted.recipe, self.calibration(wanted.recipe), staging / wanted.path.name)
-        if wanted.kind == "onnx" and wanted.target not in STOCK:
+        if wanted.kind == "onnx" and wanted.target not in STOCK and wanted.recipe.form != "fused":
             lint.check(paths[0], wanted.recipe)
         made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
         return made if made.kind == "checkpoint" else replace(made, proof=self._prove(made).to_json())

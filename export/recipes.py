@@ -54,9 +54,12 @@ PLANS = MappingProxyType(
         "openvino-fp32": Plan("openvino", "torch", "openvino", Recipe("fp32", form="folded")),
         "openvino-fp16": Plan("openvino", "torch", "openvino", Recipe("fp16", form="folded")),
         "openvino-int8": Plan("openvino", "torch", "openvino", _INT8_FOLDED),
-        "openvino-fp32-fused": Plan("fused", "torch", "openvino", Recipe("fp32", form="fused")),
-        "openvino-fp16-fused": Plan("fused", "torch", "openvino", Recipe("fp16", form="fused")),
-        "openvino-int8-fused": Plan("fused", "torch", "openvino", _INT8_FUSED),
+        "ort-fp32-fused": Plan("fused_onnx", "torch", "onnx", Recipe("fp32", form="fused")),
+        "ort-fp16-fused": Plan("fused_onnx", "torch", "onnx", Recipe("fp16", form="fused")),
+        "ort-int8-fused": Plan("fused_onnx", "torch", "onnx", _INT8_FUSED),
+        "openvino-fp32-fused": Plan("fused_openvino", "torch", "openvino", Recipe("fp32", form="fused")),
+        "openvino-fp16-fused": Plan("fused_openvino", "torch", "openvino", Recipe("fp16", form="fused")),
+        "openvino-int8-fused": Plan("fused_openvino", "torch", "openvino", _INT8_FUSED),
     }
 )
 

@@ -1,4 +1,7 @@
-"""The operations of the graph form "fused": C++ for OpenVINO, compiled once by a machine's own compiler and kept."""
+"""The operations of the graph form "fused", in C++ for OpenVINO and ONNX Runtime.
+
+Each machine compiles them once, with its own compiler, and keeps the library.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ from lc2fer.errors import TargetUnavailable
 HERE = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16", "-shared", "-fPIC")
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+DOMAIN = "lc2fer"  # of the operations in an ONNX graph
+KINDS = ("Stem", "Block", "Downsample")
 PRODUCTS = MappingProxyType({"fp32": "fp32", "fp16": "bf16", "int8": "int8"})  # precision -> what its products are in
 # What each precision needs, as /proc/cpuinfo calls it, and what has it.
 NEEDED = MappingProxyType({"fp32": _AVX512, "fp16": _AVX512 | {"avx512_bf16"}, "int8": _AVX512 | {"avx512_vnni"}})
@@ -34,14 +39,23 @@ _HAVE_IT = MappingProxyType(
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+# What runs without them, by engine and precision.
+_INSTEAD = MappingProxyType(
+    {
+        "openvino": {"fp32": "openvino-fp32", "fp16": "openvino-fp16", "int8": "openvino-int8"},
+        "onnxruntime": {"fp32": "ort-fp32", "fp16": "onnx-fp16", "int8": "ort-int8"},
+    }
+)
+
+
 @cache
-def library(precision: str) -> Path:
-    """The shared library for this machine's OpenVINO, compiled if it is not there yet (some 20 s).
+def library(engine: str, precision: str) -> Path:
+    """The shared library for "openvino" or "onnxruntime", compiled if it is not there yet (some 15 s).
 
     Raises TargetUnavailable where the processor lacks an instruction that the precision needs, there is no OpenVINO or
     no compiler, or it fails.
     """
-    instead = f"export openvino-{precision}, which runs everywhere"
+    instead = f"export {_INSTEAD[engine][precision]}, which runs everywhere"
     missing = NEEDED[precision] - _cpu_flags()
     if missing:
         raise TargetUnavailable(
@@ -49,7 +63,7 @@ def library(precision: str) -> Path:
             f"{_HAVE_IT[precision]}. {instead[0].upper()}{instead[1:]}, instead."
         )
     try:
-        return _built()
+        return _built(engine)
     except _Lacking as lacking:
         raise TargetUnavailable(f"The fused operations cannot run here: {lacking}, or {instead}.") from None
 
@@ -58,7 +72,22 @@ class _Lacking(Exception):
     """What a machine lacks to build the library; what was expected; what to do."""
 
 
-def _built() -> Path:
+def _built(engine: str) -> Path:
+    source = HERE / f"{engine}.cpp"
+    command = (*shlex.split(os.environ.get("CXX", "g++")), *FLAGS, str(source))
+    against = ""
+    if engine == "openvino":
+        command, against = (*command, *_openvino()), metadata.version("openvino")
+    sources = [path.read_bytes() for path in (*sorted(HERE.glob("*.h")), source)]
+    key = hashlib.sha256(repr((command, sources, against)).encode()).hexdigest()[:16]
+    built = cache_folder() / "fused" / f"{engine}-{key}.so"
+    if not built.is_file():
+        _compile(command, built)
+    return built
+
+
+def _openvino() -> tuple[str, ...]:
+    """What the compiler has to be told to find OpenVINO's headers and libraries."""
     found = importlib.util.find_spec("openvino")
     if found is None or found.origin is None:
         raise _Lacking("there is no OpenVINO. The package of pip was expected. Run: pip install openvino")
@@ -70,21 +99,7 @@ def _built() -> Path:
             f"{root / 'libs'} lacks OpenVINO's or TBB's library. OpenVINO as pip installs it was expected. "
             "Run: pip install openvino"
         )
-    command = (
-        *shlex.split(os.environ.get("CXX", "g++")),
-        *FLAGS,
-        f"-I{root / 'include'}",
-        str(HERE / "operations.cpp"),
-        f"-L{root / 'libs'}",
-        f"-l:{engine.name}",
-        f"-l:{threads.name}",
-    )
-    sources = [path.read_bytes() for path in (HERE / "kernels.h", HERE / "operations.cpp")]
-    key = hashlib.sha256(repr((command, sources, metadata.version("openvino"))).encode()).hexdigest()[:16]
-    built = cache_folder() / "fused" / f"{key}.so"
-    if not built.is_file():
-        _compile(command, built)
-    return built
+    return f"-I{root / 'include'}", f"-L{root / 'libs'}", f"-l:{engine.name}", f"-l:{threads.name}"
 
 
 def _compile(command: tuple[str, ...], built: Path) -> None:

@@ -13,12 +13,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
 #include <vector>
-
-#include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 
 namespace lc2fer {
 
@@ -301,21 +299,23 @@ void with_count(int count, const Function& function) {
     });
 }
 
-// Shares 0..count among `threads`, the same way each time: what a core wrote in one half it reads in the next.
-template <class Function>
-void share(int count, int threads, const Function& function) {
+// Shares 0..count among an engine's threads, the same way each time: what a core wrote in one half it reads in the
+// next. `pool` has their number, `threads`, and run(function), which calls function(0) .. function(threads - 1).
+template <class Pool, class Function>
+void share(int count, const Pool& pool, const Function& function) {
+    const int threads = pool.threads;
     const auto part = [&](int thread) {
         function(thread, int(int64_t(count) * thread / threads), int(int64_t(count) * (thread + 1) / threads));
     };
     if (threads == 1) return part(0);
-    tbb::parallel_for(0, threads, part, tbb::static_partitioner());
+    pool.run(part);
 }
 
 // A tile is some pixels of a line: function(thread, line, left, count).
-template <class Function>
-void tiles(int height, int width, int threads, const Function& function) {
+template <class Pool, class Function>
+void tiles(int height, int width, const Pool& pool, const Function& function) {
     const int across = (width + MOST_ROWS - 1) / MOST_ROWS;
-    share(height * across, threads, [&](int thread, int begin, int end) {
+    share(height * across, pool, [&](int thread, int begin, int end) {
         for (int unit = begin; unit < end; ++unit) {
             const int line = unit / across, tile = unit % across;
             const int left = width * tile / across;
@@ -324,14 +324,9 @@ void tiles(int height, int width, int threads, const Function& function) {
     });
 }
 
-inline int concurrency() {
-    return std::max(1, tbb::this_task_arena::max_concurrency());
-}
-
-template <class Format>
-void run_block(const BlockNumbers& block, const float* x, float* out) {
-    const int wide = block.hidden, pixels = block.height * block.width;
-    const int threads = concurrency();
+template <class Format, class Pool>
+void run_block(const BlockNumbers& block, const Pool& pool, const float* x, float* out) {
+    const int wide = block.hidden, pixels = block.height * block.width, threads = pool.threads;
     using Hidden = typename Format::Hidden;
     static thread_local std::vector<Hidden> hidden_values;  // one for all blocks that a stream runs in turn
     static thread_local std::vector<float> sums;
@@ -340,7 +335,7 @@ void run_block(const BlockNumbers& block, const float* x, float* out) {
     Hidden* hidden = hidden_values.data();  // the workers have vectors of their own by that name
     float* squares = sums.data();
 
-    tiles(block.height, block.width, threads, [&](int thread, int line, int left, auto count) {
+    tiles(block.height, block.width, pool, [&](int thread, int line, int left, auto count) {
         first_half<Format, count()>(block, x, line, left, hidden + (size_t(line) * block.width + left) * wide,
                                     squares + size_t(thread) * wide);
     });
@@ -354,7 +349,7 @@ void run_block(const BlockNumbers& block, const float* x, float* out) {
     const float inverse = 1.0f / (total / wide + EPSILON);
     for (int e = 0; e < wide; ++e) squares[e] = block.response[e] + block.response[wide + e] * (squares[e] * inverse);
 
-    tiles(block.height, block.width, threads, [&](int, int line, int left, auto count) {
+    tiles(block.height, block.width, pool, [&](int, int line, int left, auto count) {
         const size_t pixel = size_t(line) * block.width + left, at = pixel * block.channels;
         second_half<Format, count()>(block, x + at, hidden + pixel * wide, squares, out + at);
     });
@@ -433,14 +428,14 @@ void stem(const ConvNumbers& conv, const typename Format::Value* image, int line
     }
 }
 
-template <class Format>
-void run_downsample(const ConvNumbers& conv, const float* x, float* out) {
-    tiles(conv.high(), conv.across(), concurrency(),
+template <class Format, class Pool>
+void run_downsample(const ConvNumbers& conv, const Pool& pool, const float* x, float* out) {
+    tiles(conv.high(), conv.across(), pool,
           [&](int, int line, int left, auto count) { downsample<Format, count()>(conv, x, line, left, out); });
 }
 
-template <class Format>
-void run_stem(const ConvNumbers& conv, const float* x, float* out) {
+template <class Format, class Pool>
+void run_stem(const ConvNumbers& conv, const Pool& pool, const float* x, float* out) {
     static thread_local std::vector<typename Format::Value> buffer;
     const int values = 3 * conv.height * conv.width;
     buffer.resize(std::max(buffer.size(), size_t(values)));
@@ -449,7 +444,7 @@ void run_stem(const ConvNumbers& conv, const float* x, float* out) {
         const __mmask16 mask = lanes(values, i);
         Format::put(image + i, mask, _mm512_sub_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(CENTRE)));
     }
-    tiles(conv.high(), conv.across(), concurrency(),
+    tiles(conv.high(), conv.across(), pool,
           [&](int, int line, int left, auto count) { stem<Format, count()>(conv, image, line, left, out); });
 }
 

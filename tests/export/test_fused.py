@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from lc2fer.export import quantize
@@ -21,6 +22,11 @@ from lc2fer.model import build
 from lc2fer.variants import VARIANTS
 
 TARGET = "openvino-int8-fused"
+# What each engine calls the precisions.
+ENGINES = {
+    "openvino": {"fp32": "f32", "fp16": "bf16", "int8": "i8"},
+    "ort": {"fp32": "float", "fp16": "bfloat16", "int8": "int8"},
+}
 here = pytest.mark.skipif(not fused._cpu_flags() >= fused.NEEDED["int8"], reason="this processor has no AVX-512 VNNI")
 
 
@@ -33,13 +39,14 @@ def anew() -> Iterator[None]:
 
 
 @here
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("config", "size"), [("C1", 50), ("C7", 38), ("C8", 100)])
 def test_it_computes_what_the_graph_with_qdq_says(
-    config: str, size: int, tmp_path: Path, write_faces: Callable[..., Path]
+    engine: str, config: str, size: int, tmp_path: Path, write_faces: Callable[..., Path]
 ) -> None:
     """Lines of 1 to 49 pixels, 40 to 512 channels, kernels 2 and 3, stem strides 2 and 4; ONNX Runtime in float32."""
     pipeline = scattered(config, size, tmp_path, write_faces)
-    made = pipeline.export(TARGET)
+    made = pipeline.export(f"{engine}-int8-fused")
     assert made.recipe is not None
     graph = tmp_path / "graph.onnx"
     recipe = replace(made.recipe, form="folded")
@@ -47,18 +54,19 @@ def test_it_computes_what_the_graph_with_qdq_says(
     images = noise(size)
     with open_session(replace(made, kind="onnx", path=graph), threads=1) as session:
         expected = session.run(images)
-    found = on_one_and_two_threads(made, images, "i8")
+    found = on_one_and_two_threads(made, images, ENGINES[engine]["int8"])
     assert np.abs(expected - found[0]).max() < 5e-3 * np.abs(expected).max()
     assert np.abs(found[0] - found[1]).max() < 5e-3 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize(("precision", "products", "tolerance"), [("fp32", "f32", 2e-4), ("fp16", "bf16", 2e-2)])
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-4), ("fp16", 2e-2)])
 @pytest.mark.parametrize(("config", "size"), [("C1", 50), ("C7", 38), ("C8", 100)])
 def test_in_float_it_computes_what_the_trained_network_does(
+    engine: str,
     config: str,
     size: int,
     precision: str,
-    products: str,
     tolerance: float,
     tmp_path: Path,
     write_faces: Callable[..., Path],
@@ -70,7 +78,8 @@ def test_in_float_it_computes_what_the_trained_network_does(
     images = noise(size)
     with open_session(pipeline.checkpoint, threads=1) as session:
         expected = session.run(images)
-    found = on_one_and_two_threads(pipeline.export(f"openvino-{precision}-fused"), images, products)
+    made = pipeline.export(f"{engine}-{precision}-fused")
+    found = on_one_and_two_threads(made, images, ENGINES[engine][precision])
     assert np.abs(expected - found[0]).max() < tolerance * np.abs(expected).max()
     assert np.abs(found[0] - found[1]).max() < tolerance * np.abs(expected).max()
 
@@ -123,11 +132,64 @@ def test_a_changed_graph_is_refused(exported: Callable[[str], Artifact], tmp_pat
         open_session(replace(made, path=changed), threads=1)
 
 
-def test_a_budget_has_nothing_to_give_back(exported: Callable[[str], Artifact]) -> None:
+def attribute(name: str, value: object) -> Callable[[onnx.ModelProto], None]:
+    """Changes it in all operations that have it."""
+
+    def change(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            for place, there in enumerate(node.attribute):
+                if node.domain == fused.DOMAIN and there.name == name:
+                    node.attribute[place].CopyFrom(onnx.helper.make_attribute(name, value))
+
+    return change
+
+
+def shorter(model: onnx.ModelProto) -> None:
+    """The first block's depthwise taps lose their bias."""
+    tensor = next(each for each in model.graph.initializer if each.name == "block.1.0")
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[:-1], tensor.name))
+
+
+def computed(model: onnx.ModelProto) -> None:
+    """The first block's depthwise taps come out of a node, which may change from image to image."""
+    node = next(each for each in model.graph.node if each.name == "block.1")
+    node.input[1] = "taps"
+    place = list(model.graph.node).index(node)
+    model.graph.node.insert(place, onnx.helper.make_node("RandomNormalLike", ["block.1.0"], ["taps"]))
+
+
+@here
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (attribute("kernel", 2), "expected constants of the image's and the attributes' shapes"),
+        (attribute("kernel", -1), "expected a kernel of 1 to 3, and an image not smaller"),
+        (attribute("precision", "int4"), "expected a precision of int8, bf16 or fp32"),
+        (attribute("precision", "bf16"), "expected constants of the image's and the attributes' shapes"),
+        (attribute("precision", "as good as it gets"), "Result buffer is not large enough"),
+        (attribute("stride", 0), "expected an image of three colours and at least 4 x 4 pixels"),
+        (shorter, "expected constants of the image's and the attributes' shapes"),
+        (computed, "expected a constant behind the image"),
+    ],
+)
+def test_a_changed_graph_of_onnx_is_refused(
+    change: Callable[[onnx.ModelProto], None], expected: str, exported: Callable[[str], Artifact], tmp_path: Path
+) -> None:
+    made = exported("ort-int8-fused")
+    model = onnx.load(made.path)
+    change(model)
+    changed = tmp_path / made.path.name
+    onnx.save_model(model, changed)
+    with pytest.raises(ArtifactError, match=rf"ONNX Runtime .* refuses .*{expected}.*A model that it can run was"):
+        open_session(replace(made, path=changed), threads=1)
+
+
+def test_a_budget_has_nothing_to_give_back() -> None:
     from lc2fer.export.recipes import check_budget_target
 
-    with pytest.raises(UsageError, match=f"A budget was given for {TARGET}. Expected one of onnx-int8"):
-        check_budget_target(TARGET)
+    for target in (TARGET, "ort-int8-fused"):
+        with pytest.raises(UsageError, match=f"A budget was given for {target}. Expected one of onnx-int8"):
+            check_budget_target(target)
 
 
 def test_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
@@ -140,6 +202,8 @@ def test_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew
         "The fused operations cannot run here: the processor has no avx512_vnni. AVX-512 with VNNI was expected (Intel "
         "Ice Lake, AMD Zen 4 or newer, on Linux). Export openvino-int8, which runs everywhere, instead."
     )
+    with pytest.raises(TargetUnavailable, match=r"Export ort-int8, which runs everywhere, instead\.$"):
+        Pipeline("C8", tmp_path).check("ort-int8-fused")
     with pytest.raises(TargetUnavailable) as raised:
         Pipeline("C8", tmp_path).check("openvino-fp16-fused")
     assert str(raised.value) == (
@@ -169,7 +233,7 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
     with pytest.raises(TargetUnavailable) as raised:
-        fused.library("int8")
+        fused.library("openvino", "int8")
     assert str(raised.value) == text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -177,8 +241,8 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
 @here
 def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
-    built = fused.library("int8")
+    built = fused.library("openvino", "int8")
     first = built.stat().st_mtime_ns
     fused.library.cache_clear()
-    assert (fused.library("int8"), built.stat().st_mtime_ns) == (built, first)
+    assert (fused.library("openvino", "int8"), built.stat().st_mtime_ns) == (built, first)
     assert built.parent.parent == tmp_path
