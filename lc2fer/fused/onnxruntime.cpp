@@ -104,8 +104,7 @@ inline Shape shape_of(const Api* api, Any tensor_info) {
     check(api->GetDimensionsCount(tensor_info, &rank));
     std::vector<int64_t> dimensions(rank);
     check(api->GetDimensions(tensor_info, dimensions.data(), rank));
-    return Shape(dimensions.begin(),
-                 dimensions.end());  // an open dimension, -1, becomes a huge one that nothing accepts
+    return Shape(dimensions.begin(), dimensions.end());  // an open dimension, -1, becomes one that is too large
 }
 
 struct Threads {

@@ -12,6 +12,8 @@ namespace lc2fer {
 
 using Shape = std::vector<size_t>;
 
+constexpr size_t MOST_PIXELS = 4096;  // a side
+
 struct Attributes {
     std::string precision = "int8";  // of the products: int8, bf16 or fp32
     float inverse_step = 1.0f;
@@ -160,6 +162,7 @@ struct Stem {
 template <class Kind>
 Shape checked(const Attributes& its, const Shape& image, const std::vector<Shape>& constants) {
     demand(image.size() == 4 && image[0] == 1, "an image [1,.,.,.]");
+    for (const size_t size : image) demand(size >= 1 && size <= MOST_PIXELS, "an image of 1 to 4096 pixels a side");
     demand(constants == Kind::constants(its, image), "constants of the image's and the attributes' shapes");
     return Kind::output(its, image);
 }

@@ -158,10 +158,18 @@ def computed(model: onnx.ModelProto) -> None:
     model.graph.node.insert(place, onnx.helper.make_node("RandomNormalLike", ["block.1.0"], ["taps"]))
 
 
+def larger(model: onnx.ModelProto) -> None:
+    """The image is one that no camera takes."""
+    for size in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        size.dim_value = 100_000
+    del model.graph.value_info[:]
+
+
 @here
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        (larger, "expected an image of 1 to 4096 pixels a side"),
         (attribute("kernel", 2), "expected constants of the image's and the attributes' shapes"),
         (attribute("kernel", -1), "expected a kernel of 1 to 3, and an image not smaller"),
         (attribute("precision", "int4"), "expected a precision of int8, bf16 or fp32"),
