@@ -25,10 +25,13 @@ def weights(small_weights: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory, faces: Path, weights: Path) -> Callable[[str], Artifact]:
+def pipeline(tmp_path_factory: pytest.TempPathFactory, faces: Path, weights: Path) -> Pipeline:
+    return Pipeline("C8", tmp_path_factory.mktemp("out"), weights=weights, data=faces, calibration_images=40)
+
+
+@pytest.fixture(scope="session")
+def exported(pipeline: Pipeline) -> Callable[[str], Artifact]:
     """The artifact of a target; each is made once. Where the fused operations cannot run, the test is skipped."""
-    out = tmp_path_factory.mktemp("out")
-    pipeline = Pipeline("C8", out, weights=weights, data=faces, calibration_images=40)
 
     def export(target: str) -> Artifact:
         try:

@@ -140,9 +140,8 @@ def test_a_network_that_nothing_rescues_is_refused(
     assert not (tmp_path / "C8-onnx-int8.onnx").exists()
 
 
-def test_openvino_int8_within_its_budget(exported: Callable[[str], Artifact]) -> None:
-    source = exported.__self__  # type: ignore[attr-defined]
-    made = budget.deliver(source, "openvino-int8", Budget(0.9, min_speedup=0.001))
+def test_openvino_int8_within_its_budget(pipeline: Pipeline, exported: Callable[[str], Artifact]) -> None:
+    made = budget.deliver(pipeline, "openvino-int8", Budget(0.9, min_speedup=0.001))
     assert made.target == "openvino-int8"
     assert made.budget is not None
     assert made.budget["rival"] in ("openvino-fp32", "openvino-fp16")
