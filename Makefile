@@ -9,9 +9,9 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: demo test check bench wheel clean help
 
-demo: $(VENV)/.demo ## export C6 to five targets and compare them on procedural faces, into out/demo
+demo: $(VENV)/.demo ## export C6 to six targets and compare them on procedural faces, into out/demo
 	$(VENV)/bin/lc2fer-bench --configs C6 --targets torch onnx-fp32 ort-int8 openvino-fp16 openvino-int8 \
-		openvino-int8-fused --data synthetic --out out/demo
+		ort-int8-fused openvino-int8-fused --data synthetic --out out/demo
 
 test: $(VENV)/.installed ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
