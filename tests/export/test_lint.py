@@ -22,7 +22,8 @@ from lc2fer.errors import LintError
 Exported = Callable[[str], Artifact]
 Model = onnx.ModelProto
 SINGLE, HALF = "onnx-int8", "onnx-int8-fp16"
-ONNX_TARGETS = [target for target, plan in PLANS.items() if plan.kind == "onnx"]
+# The rules are of ONNX's own nodes.
+ONNX_TARGETS = [target for target, plan in PLANS.items() if plan.kind == "onnx" and plan.recipe.form != "fused"]
 
 
 def node_of(model: Model, name: str) -> onnx.NodeProto:
