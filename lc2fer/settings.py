@@ -18,6 +18,7 @@ DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
 _FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
+_GROWTHS = 4  # in so many leaps: --compile compiles for each size, and PyTorch gives up after eight
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Settings:
         if not self.start_size:
             return self.size
         share = min(1.0, epoch / (_FULL_SIZE * self.epochs))
-        return round(self.start_size + share * (self.size - self.start_size))
+        return round(self.start_size + int(share * _GROWTHS) / _GROWTHS * (self.size - self.start_size))
 
 
 # What --recipe names: changes to the defaults.

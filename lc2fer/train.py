@@ -87,7 +87,7 @@ class Run:
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
         if settings.compile:
             _check_compiler(self.accelerator.device)
-            self.model = torch.compile(self.model)
+            self.model = torch.compile(self.model, dynamic=False)  # Inductor fails on an open image size
         self.augment = augmentation(settings.augment)
 
     # -- state on disk -------------------------------------------------------------------------------------------
