@@ -84,7 +84,8 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
 
     operations: list[Operation] = []
     numbers: list[NDArray[Any]]
-    side = parent.input_spec.size
+    sides = iter(form.variant.feature_sizes(parent.input_spec.size))
+    side = 0
 
     def add(kind: str, channels: int, constants: list[NDArray[Any]], attributes: dict[str, float]) -> None:
         arrays = [np.ascontiguousarray(array) for array in constants]
@@ -94,12 +95,12 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
         if isinstance(module, DeployStem):
             conv, outputs = product(f"{name}.conv", channels_last=False), module.conv.out_channels
             norm = _rows(module.norm.weight.numpy(), module.norm.bias.numpy())
-            side = (side - module.conv.kernel_size[0]) // module.conv.stride[0] + 1
+            side = next(sides)
             numbers = [conv.weights, np.concatenate([conv.numbers, norm])]
             add("Stem", outputs, numbers, {"stride": module.conv.stride[0], "channels": outputs})
         elif isinstance(module, DeployDownsample):
             conv, outputs, kernel = product(f"{name}.conv"), module.conv.out_channels, module.conv.kernel_size[0]
-            side //= kernel
+            side = next(sides)
             numbers = [conv.weights, conv.numbers]
             attributes = {"inverse_step": 1 / conv.step, "kernel": kernel, "channels": outputs}
             add("Downsample", outputs, numbers, attributes)

@@ -2,7 +2,6 @@
 #include "operations.h"
 
 #include <cstddef>
-#include <memory>
 #include <thread>
 
 namespace lc2fer {

@@ -78,9 +78,30 @@ struct Block {
     }
 };
 
-struct Downsample {
-    static constexpr char NAME[] = "Downsample";
+// What a downsample and a stem have in common: their constants are weights and numbers.
+struct Convolution {
     static constexpr std::array<bool, 2> BYTES{true, false};
+
+    static std::vector<Shape> constants(const Attributes& its, size_t depth, size_t rows) {
+        return {weights(its, its.outputs, depth), {rows, size_t(padded(int(its.outputs)))}};
+    }
+
+    static ConvNumbers numbers(const Attributes& its, size_t height, size_t width, size_t channels, int64_t kernel,
+                               int64_t stride, const std::array<const void*, 2>& constants) {
+        return {int(height),
+                int(width),
+                int(channels),
+                int(kernel),
+                int(stride),
+                int(its.outputs),
+                its.inverse_step,
+                static_cast<const uint8_t*>(constants[0]),
+                static_cast<const float*>(constants[1])};
+    }
+};
+
+struct Downsample : Convolution {
+    static constexpr char NAME[] = "Downsample";
 
     template <class Visit>
     static void visit(Attributes& its, const Visit& each) {
@@ -91,11 +112,11 @@ struct Downsample {
     }
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
-        const size_t kernel = its.kernel, taps = kernel * kernel, outputs = its.outputs;
+        const size_t kernel = its.kernel, taps = kernel * kernel;
         demand(its.kernel >= 1 && taps <= MOST_TAPS && image[1] >= kernel && image[2] >= kernel,
                "a kernel of 1 to 3, and an image not smaller");
         demand(image[3] <= MOST_CHANNELS / 2 && image[3] % 8 == 0, "an image of 8, 16 .. 256 channels");
-        return {weights(its, outputs, taps * image[3]), {2, size_t(padded(int(outputs)))}};
+        return Convolution::constants(its, taps * image[3], 2);
     }
 
     static Shape output(const Attributes& its, const Shape& image) {
@@ -105,23 +126,13 @@ struct Downsample {
     template <class Pool>
     static void run(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants,
                     const Pool& pool, const float* x, float* out) {
-        const int kernel = int(its.kernel);
-        const ConvNumbers numbers{int(image[1]),
-                                  int(image[2]),
-                                  int(image[3]),
-                                  kernel,
-                                  kernel,
-                                  int(its.outputs),
-                                  its.inverse_step,
-                                  static_cast<const uint8_t*>(constants[0]),
-                                  static_cast<const float*>(constants[1])};
+        const auto numbers = Convolution::numbers(its, image[1], image[2], image[3], its.kernel, its.kernel, constants);
         in_format(its, [&](auto format) { run_downsample<decltype(format)>(numbers, pool, x, out); });
     }
 };
 
-struct Stem {
+struct Stem : Convolution {
     static constexpr char NAME[] = "Stem";
-    static constexpr std::array<bool, 2> BYTES{true, false};
 
     template <class Visit>
     static void visit(Attributes& its, const Visit& each) {
@@ -133,8 +144,7 @@ struct Stem {
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         demand(image[1] == 3 && image[2] >= STEM_KERNEL && image[3] >= STEM_KERNEL && its.stride >= 1,
                "an image of three colours and at least 4 x 4 pixels");
-        const size_t outputs = its.outputs;
-        return {weights(its, outputs, 3 * STEM_KERNEL * STEM_KERNEL), {4, size_t(padded(int(outputs)))}};
+        return Convolution::constants(its, 3 * STEM_KERNEL * STEM_KERNEL, 4);
     }
 
     static Shape output(const Attributes& its, const Shape& image) {
@@ -145,15 +155,7 @@ struct Stem {
     template <class Pool>
     static void run(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants,
                     const Pool& pool, const float* x, float* out) {
-        const ConvNumbers numbers{int(image[2]),
-                                  int(image[3]),
-                                  3,
-                                  STEM_KERNEL,
-                                  int(its.stride),
-                                  int(its.outputs),
-                                  1.0f,
-                                  static_cast<const uint8_t*>(constants[0]),
-                                  static_cast<const float*>(constants[1])};
+        const auto numbers = Convolution::numbers(its, image[2], image[3], 3, STEM_KERNEL, its.stride, constants);
         in_format(its, [&](auto format) { run_stem<decltype(format)>(numbers, pool, x, out); });
     }
 };
