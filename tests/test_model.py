@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lc2fer.model import EPS, GRN, DropPath, LayerNorm, build, normalize
+from lc2fer.model import EPS, GRN, Depthwise, DropPath, LayerNorm, _Depthwise, build, normalize
 from lc2fer.variants import VARIANTS, variant
 
 
@@ -80,6 +83,39 @@ def test_gradient_of_grn_is_exact() -> None:
         return torch.func.functional_call(grn, {"gamma": gamma, "beta": beta}, (x,))
 
     assert torch.autograd.gradcheck(function, (x, gamma, beta), eps=1e-6, atol=1e-8)
+
+
+def test_the_depthwise_gradient_is_right() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shapes = ((2, 3, 4, 5), (3, 1, 7, 7), (3,))
+    x, weight, bias = (torch.randn(shape, generator=rng, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    assert torch.autograd.gradcheck(_Depthwise.apply, (x, weight, bias), eps=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_depthwise_convolution_learns_the_same_compiled(precision: str) -> None:
+    torch.manual_seed(0)
+    layer = Depthwise(4).train()
+    learned = list(layer.parameters())
+    x = torch.randn(2, 4, 9, 6, requires_grad=True)
+    graphs: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph.code)
+        return graph.forward
+
+    found = []
+    for function in (layer, torch.compile(layer, backend=backend)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            output = function(x)
+        loss = output.float().square().sum()
+        found.append((output, *torch.autograd.grad(loss, [x, *learned])))
+    (code,) = graphs
+    assert "autograd_function_apply" in code
+    for plain, compiled in zip(*found):
+        assert plain.dtype == compiled.dtype
+        tolerance = 2e-2 if precision == "bf16" else 1e-5
+        torch.testing.assert_close(compiled, plain, rtol=tolerance, atol=tolerance * plain.abs().max().item())
 
 
 def test_gradient_of_grn_is_finite_for_a_dead_channel() -> None:
