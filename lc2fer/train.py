@@ -13,6 +13,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from lc2fer.train_data import Faces
 from lc2fer.train_log import Log
 from lc2fer.variants import variant
 
+CACHED = 16  # images at once on a CPU: what lies between two layers stays in its caches
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
 
 
@@ -201,7 +203,7 @@ class Run:
         device = self.accelerator.device
         ranks = self.accelerator.num_processes
         known = faces.labels.cpu().numpy()
-        order = train_data.order(known, settings, epoch)
+        order = train_data.order(known, settings, epoch).to(device)
         weights = None
         if settings.balance == "loss":
             weights = torch.from_numpy(train_data.balance(known)).float().to(device)
@@ -216,18 +218,14 @@ class Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.learning_rate(epoch * steps + step, settings.epochs * steps)
             begin = step * settings.batch + self.accelerator.process_index * share
-            index = order[begin : begin + share].to(device)
+            index = order[begin : begin + share]
             images, wanted = self._prepared(faces.pixels[index].float(), targets[index], side)
-            with self.accelerator.autocast():
-                logits = self.model(normalize(images).contiguous(memory_format=torch.channels_last))
-                loss = functional.cross_entropy(logits, wanted, weights, label_smoothing=settings.label_smoothing)
             self.optimizer.zero_grad()
-            self.accelerator.backward(loss)
+            losses[step], answers = self._backward(images, wanted, weights)
             self.optimizer.step()
             if self.judged is not self.network:
                 self._average(epoch * steps + step)
-            losses[step] = loss.detach()
-            correct += (logits.detach().argmax(1) == faces.labels[index]).sum()
+            correct += (answers == faces.labels[index]).sum()
             if (step + 1) % look_every == 0 or step + 1 == steps:
                 self._stop_at_nan(losses[: step + 1], epoch)
                 self.step_done(epoch, step + 1, steps)
@@ -236,6 +234,26 @@ class Run:
             self._keep_first(losses[:FIRST].tolist())
         correct = self.accelerator.reduce(correct, "sum")
         return losses.mean().item(), correct.item() / (steps * settings.batch)
+
+    def _backward(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Add the batch's gradients, on a CPU part by part; returns its mean loss, and its answers int64 [N]."""
+        total = torch.zeros((), device=images.device)
+        answers = []
+        size = _part(len(images), images.device)
+        for begin in range(0, len(images), size):
+            last = begin + size == len(images)
+            with nullcontext() if last else self.accelerator.no_sync(self.model):  # processes meet once a batch
+                with self.accelerator.autocast():
+                    part = normalize(images[begin : begin + size])
+                    logits = self.model(part.contiguous(memory_format=torch.channels_last))
+                    wanted = targets[begin : begin + size]
+                    smoothing = self.settings.label_smoothing
+                    loss = functional.cross_entropy(logits, wanted, weights, reduction="sum", label_smoothing=smoothing)
+                    loss = loss / len(images)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+            answers.append(logits.detach().argmax(1))
+        return total, torch.cat(answers)
 
     def _keep_first(self, losses: list[float]) -> None:
         """Write the first losses, and what they depend on beside the settings and the images."""
@@ -290,10 +308,10 @@ class Run:
     def evaluate(self, faces: Faces) -> tuple[float, float]:
         """Top-1 accuracy and mean cross-entropy, over all processes."""
         self.judged.eval()
+        device = self.accelerator.device
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        totals = torch.zeros(2, device=self.accelerator.device)
-        for index in torch.arange(rank, len(faces.labels), ranks).split(256):
-            chosen = index.to(self.accelerator.device)
+        totals = torch.zeros(2, device=device)
+        for chosen in torch.arange(rank, len(faces.labels), ranks, device=device).split(_part(256, device)):
             images = normalize(faces.pixels[chosen]).contiguous(memory_format=torch.channels_last)
             with self.accelerator.autocast():
                 logits = self.judged(images)
@@ -302,6 +320,13 @@ class Run:
             totals[1] += nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
         correct, loss = (self.accelerator.reduce(totals, "sum") / len(faces.labels)).tolist()
         return correct, loss
+
+
+def _part(batch: int, device: torch.device) -> int:
+    """How many of a batch's images to take at once: all, or on a CPU the largest equal parts that its caches hold."""
+    if device.type != "cpu":
+        return batch
+    return next((size for size in range(CACHED, CACHED // 2, -1) if batch % size == 0), batch)
 
 
 def _check_compiler(device: torch.device) -> None:

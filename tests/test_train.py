@@ -343,8 +343,8 @@ def test_every_augmentation_can_be_asked_for() -> None:
 
 
 def test_two_processes_train_as_one(noise_faces: Path, tmp_path: Path) -> None:
-    """The same global batch gives the same losses; only one process writes and speaks."""
-    given = arguments(noise_faces, tmp_path / "one", "--batch", "16", "--drop-path", "0", "--epochs", "2")
+    """The same global batch, in parts in each process, gives the same losses; only one process writes and speaks."""
+    given = arguments(noise_faces, tmp_path / "one", "--batch", "48", "--drop-path", "0", "--epochs", "2")
     train_command.main(given)
     given[given.index(str(tmp_path / "one"))] = str(tmp_path / "two")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

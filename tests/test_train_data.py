@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint, train_command, train_data
+from lc2fer import checkpoint, train, train_command, train_data
 from lc2fer.data import open_dataset, read_pixels
 from lc2fer.data.split import divide
 from lc2fer.errors import ArtifactError, DataError, UsageError
@@ -190,6 +190,17 @@ def test_the_loss_weighs_the_classes(tiny: Train, tmp_path: Path, write_faces: C
         loss = torch.nn.functional.cross_entropy(logits, seen.labels[order], reduction="none") * factor
         assert losses(tmp_path / name) == pytest.approx(loss.view(-1, 16).mean(dim=1).tolist(), rel=1e-4), name
     assert weights.max() > 1.1
+
+
+@pytest.mark.parametrize("balance", ["none", "loss"])
+def test_a_batch_in_parts_is_learned_as_one(
+    tiny: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, balance: str
+) -> None:
+    given = ("--batch", "32", "--balance", balance, "--label-smoothing", "0.1", "--augment", "paper")
+    tiny(*given, out="parts")
+    monkeypatch.setattr(train, "CACHED", 32)
+    tiny(*given, out="whole")
+    assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
 
 
 def test_fewer_images_are_the_same_in_every_copy(noise_faces: Path, tiny: Train, tmp_path: Path) -> None:
