@@ -13,7 +13,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.model import normalize
 from lc2fer.session import Closing, check_batch
 
-_CHUNK = 64  # images at once; bounds memory
+_CHUNK = 8  # images at once: what lies between two layers stays in the caches
 
 
 class EagerSession(Closing):

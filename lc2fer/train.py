@@ -41,7 +41,6 @@ from lc2fer.train_data import Faces
 from lc2fer.train_log import Log
 from lc2fer.variants import variant
 
-CACHED = 16  # images at once on a CPU: what lies between two layers stays in its caches
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
 
 
@@ -239,7 +238,7 @@ class Run:
         """Add the batch's gradients, on a CPU part by part; returns its mean loss, and its answers int64 [N]."""
         total = torch.zeros((), device=images.device)
         answers = []
-        size = _part(len(images), images.device)
+        size = train_data.at_once(len(images), images.device)
         for begin in range(0, len(images), size):
             last = begin + size == len(images)
             with nullcontext() if last else self.accelerator.no_sync(self.model):  # processes meet once a batch
@@ -311,7 +310,9 @@ class Run:
         device = self.accelerator.device
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         totals = torch.zeros(2, device=device)
-        for chosen in torch.arange(rank, len(faces.labels), ranks, device=device).split(_part(256, device)):
+        for chosen in torch.arange(rank, len(faces.labels), ranks, device=device).split(
+            train_data.at_once(256, device)
+        ):
             images = normalize(faces.pixels[chosen]).contiguous(memory_format=torch.channels_last)
             with self.accelerator.autocast():
                 logits = self.judged(images)
@@ -320,13 +321,6 @@ class Run:
             totals[1] += nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
         correct, loss = (self.accelerator.reduce(totals, "sum") / len(faces.labels)).tolist()
         return correct, loss
-
-
-def _part(batch: int, device: torch.device) -> int:
-    """How many of a batch's images to take at once: all, or on a CPU the largest equal parts that its caches hold."""
-    if device.type != "cpu":
-        return batch
-    return next((size for size in range(CACHED, CACHED // 2, -1) if batch % size == 0), batch)
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint, train, train_command, train_data
+from lc2fer import checkpoint, train_command, train_data
 from lc2fer.data import open_dataset, read_pixels
 from lc2fer.data.split import divide
 from lc2fer.errors import ArtifactError, DataError, UsageError
@@ -198,7 +198,7 @@ def test_a_batch_in_parts_is_learned_as_one(
 ) -> None:
     given = ("--batch", "32", "--balance", balance, "--label-smoothing", "0.1", "--augment", "paper")
     tiny(*given, out="parts")
-    monkeypatch.setattr(train, "CACHED", 32)
+    monkeypatch.setattr(train_data, "CACHED", 32)
     tiny(*given, out="whole")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "whole"), rel=1e-5)
 
