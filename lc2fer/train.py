@@ -236,17 +236,16 @@ class Run:
 
     def _backward(self, images: Tensor, targets: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Add the batch's gradients, on a CPU part by part; returns its mean loss, and its answers int64 [N]."""
+        smoothing = self.settings.label_smoothing
         total = torch.zeros((), device=images.device)
         answers = []
-        size = train_data.at_once(len(images), images.device)
+        size = train_data.at_once(images.device, len(images))
         for begin in range(0, len(images), size):
+            part, wanted = images[begin : begin + size], targets[begin : begin + size]
             last = begin + size == len(images)
             with nullcontext() if last else self.accelerator.no_sync(self.model):  # processes meet once a batch
                 with self.accelerator.autocast():
-                    part = normalize(images[begin : begin + size])
-                    logits = self.model(part.contiguous(memory_format=torch.channels_last))
-                    wanted = targets[begin : begin + size]
-                    smoothing = self.settings.label_smoothing
+                    logits = self.model(normalize(part).contiguous(memory_format=torch.channels_last))
                     loss = functional.cross_entropy(logits, wanted, weights, reduction="sum", label_smoothing=smoothing)
                     loss = loss / len(images)
                 self.accelerator.backward(loss)
@@ -310,9 +309,7 @@ class Run:
         device = self.accelerator.device
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
         totals = torch.zeros(2, device=device)
-        for chosen in torch.arange(rank, len(faces.labels), ranks, device=device).split(
-            train_data.at_once(256, device)
-        ):
+        for chosen in torch.arange(rank, len(faces.labels), ranks, device=device).split(train_data.at_once(device)):
             images = normalize(faces.pixels[chosen]).contiguous(memory_format=torch.channels_last)
             with self.accelerator.autocast():
                 logits = self.judged(images)

@@ -42,8 +42,11 @@ class Teacher:
     spec: InputSpec
 
 
-def at_once(batch: int, device: torch.device) -> int:
-    """How many of a batch's images to take at once: all, or on a CPU the largest equal parts that its caches hold."""
+def at_once(device: torch.device, batch: int = 256) -> int:
+    """How many of a batch's images to take at once: all, or on a CPU the largest equal parts that its caches hold.
+
+    Without `batch`, of any number of images that are only answered.
+    """
     if device.type != "cpu":
         return batch
     return next((size for size in range(CACHED, CACHED // 2, -1) if batch % size == 0), batch)
@@ -98,7 +101,7 @@ def answers(
 ) -> Tensor:
     """The teachers' mean probabilities, float32 [N,classes], of each image and its mirror image."""
     sums = torch.zeros(len(samples), len(LABELS))
-    step = at_once(256, device)
+    step = at_once(device)
     for one in teachers:
         network = one.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         for begin in range(0, len(samples), step):
