@@ -47,7 +47,11 @@ async function call(path, options = {}) {
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;
   const { error: text } = await response.json().catch(() => ({}));
-  if (response.status === 401 && !locked) lock(true, text);
+  if (response.status === 401 && !locked) {
+    // The answer may be to a request of before: a token that was given since is not judged by it.
+    if (sessionStorage.getItem("lc2fer-token") !== token) return call(path, options);
+    lock(true, text);
+  }
   throw Object.assign(new Error(text ?? `The program answered ${response.status}.`), { status: response.status });
 }
 

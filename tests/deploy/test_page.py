@@ -204,3 +204,24 @@ def test_the_token_is_asked_for(browser, guarded):
             page.until("byId('key-text').textContent.startsWith('The token is wrong.')")
     page.until(READY)
     assert page.value("byId('main').checkVisibility()")
+
+
+def test_a_late_refusal_does_not_judge_the_token_given_since(browser, guarded):
+    page = browser(guarded.url)
+    page.until("byId('key').checkVisibility()")
+    page.value("""(() => {
+      const real = fetch;
+      window.fetch = async (...given) => {
+        const refused = await real(...given);
+        await new Promise((release) => (window.release = release));
+        return refused;
+      };
+      window.late = call("api/status"); // without a token, answered when there is one
+      window.fetch = real;
+    })()""")
+    page.until("window.release !== undefined")
+    page.value(f"byId('key-token').value = {TOKEN!r}; byId('key').requestSubmit(); release()")
+    assert page.value("late.then((answer) => answer.ok)")
+    page.until(READY)
+    assert page.value("sessionStorage.getItem('lc2fer-token')") == TOKEN
+    assert page.value("byId('main').checkVisibility()")
