@@ -100,7 +100,8 @@ class _Depthwise(torch.autograd.Function):
             (windows[:, :, row : row + height].to(exact) * grad[:, :, :, None].to(exact)).sum(dim=(2, 4)).sum(dim=0)
             for row in range(KERNEL)
         ]
-        return x_grad, torch.stack(rows, dim=1)[:, None].to(x.dtype), grad.sum(dim=(0, 2, 3))
+        weight_grad = torch.stack(rows, dim=1)[..., None].permute(0, 3, 1, 2)  # strides of a channels_last weight
+        return x_grad, weight_grad.to(x.dtype), grad.sum(dim=(0, 2, 3))
 
 
 class Depthwise(nn.Conv2d):

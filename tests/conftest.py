@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,15 @@ def checkout() -> Path:
 def pyproject() -> dict[str, Any]:
     """`pyproject.toml`, read."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def compiler() -> None:
+    """Skips what needs torch.compile where PyTorch finds no C++ compiler or no headers of Python's."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        pytest.skip("there is no C++ compiler here")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        pytest.skip("Python's headers are not installed here")
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import fields
@@ -326,10 +323,7 @@ def test_compiling_without_a_compiler_is_refused(tiny: Train, monkeypatch: pytes
     )
 
 
-@pytest.mark.skipif(
-    shutil.which(os.environ.get("CXX", "g++")) is None or not Path(sysconfig.get_path("include"), "Python.h").is_file(),
-    reason="PyTorch compiles with a C++ compiler and Python's headers",
-)
+@pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_takes_growing_images(tiny: Train, tmp_path: Path) -> None:
     tiny("--start-size", "20", out="plain")
     tiny("--start-size", "20", "--compile")
