@@ -33,18 +33,17 @@ class Training:
     epoch_seconds: float  # the median, validation included
     accuracy: float  # on D^v
     train_accuracy: float  # of the best epoch, under augmentation
-    size_bytes: int
-    sha256: str  # of the checkpoint
+    sha256: str | None  # of the checkpoint, where it was kept
 
     @property
-    def data(self) -> tuple[tuple[str, str], ...]:
-        """Name and split of each data set: equal where accuracies on D^v can be compared."""
-        return tuple((one["name"], one["split"]) for one in self.settings["data"])
+    def splits(self) -> tuple[str, ...]:
+        """The split of each data set: equal where accuracies on D^v can be compared."""
+        return tuple(one["split"] for one in self.settings["data"])
 
     @property
     def names(self) -> str:
         """Of its data sets."""
-        return " and ".join(name for name, _ in self.data)
+        return " and ".join(one["name"] for one in self.settings["data"])
 
     @property
     def recipe(self) -> str:
@@ -73,13 +72,12 @@ def read(folder: Path) -> Training:
             float(np.median([float(row["seconds"]) for row in rows])),
             float(best["validation_accuracy"]),
             float(best["accuracy"]),
-            weights.stat().st_size,
-            hash_file(weights),
+            hash_file(weights) if weights.exists() else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
-            f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json, log.csv and a "
-            "checkpoint were expected. Pass a folder that lc2fer-train --out wrote."
+            f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json and log.csv "
+            "were expected. Pass a folder that lc2fer-train --out wrote."
         ) from None
 
 
@@ -96,7 +94,7 @@ def epoch_seconds(runs: Sequence[Training]) -> float:
 def check_same_images(runs: Sequence[Training]) -> None:
     """Raise UsageError unless all were judged on the same D^v."""
     for run in runs[1:]:
-        if run.data != runs[0].data:
+        if run.splits != runs[0].splits:
             raise UsageError(
                 f"{runs[0].folder} and {run.folder} were judged on different images ({runs[0].names} and {run.names}). "
                 "One D^v was expected. Compare runs of the same --data."

@@ -41,7 +41,7 @@ def test_a_run_is_read_from_its_folder(tmp_path: Path) -> None:
     assert (run.variant.name, run.epochs, run.best_epoch, run.accuracy) == ("C8", 4, 3, 0.75)  # the smaller loss
     assert run.train_accuracy == pytest.approx(0.8)
     assert run.epoch_seconds == 13
-    assert run.data == (("faces", "aa"),)
+    assert (run.splits, run.names) == (("aa",), "faces")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         training.read(tmp_path / "none")
     assert str(refused.value) == (
         f"{tmp_path / 'none'} is no finished training run (FileNotFoundError: [Errno 2] No such file or directory: "
-        f"'{tmp_path / 'none' / 'run.json'}'). run.json, log.csv and a checkpoint were expected. Pass a folder that "
-        "lc2fer-train --out wrote."
+        f"'{tmp_path / 'none' / 'run.json'}'). run.json and log.csv were expected. Pass a folder that lc2fer-train "
+        "--out wrote."
     )
 
 
@@ -126,6 +126,20 @@ def test_answers_to_the_test_images_come_from_a_report(tmp_path: Path, planted: 
     assert "| 92.86 (90.7" in paper.markdown([line])
     (other,) = paper.compare([run], [report])
     assert other.test is None
+
+
+def test_a_checkpoint_that_was_not_kept_is_not_scored(tmp_path: Path, planted: Callable[..., Report]) -> None:
+    folder = write(tmp_path / "c6", "C6")
+    (folder / "C6.safetensors").unlink()
+    (line,) = paper.compare([training.read(folder)], [planted(images=700, onnx_int8=(20, 50))])
+    assert (line.accuracy, line.test) == (0.7, None)
+
+
+def test_the_same_images_in_another_folder_are_compared(tmp_path: Path) -> None:
+    one = training.read(write(tmp_path / "a"))
+    other = training.read(write(tmp_path / "b", seed=1, data=[DATA[0] | {"name": "copy"}]))
+    (arm,), _ = ablation.compare([one, other], one)
+    assert len(arm.runs) == 2
 
 
 def test_runs_of_other_images_are_not_compared(tmp_path: Path) -> None:
