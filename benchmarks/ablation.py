@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 "changed": arm.changed,
                 "seeds": len(arm.runs),
                 "validation_accuracy": round(arm.accuracy, 6),
-                "gain": round(arm.gain, 6),
+                "gain": round(arm.gain, 6) + 0.0,  # never -0.0
                 "half": None if arm.half is None else round(arm.half, 6),
             }
             for arm in arms
@@ -108,7 +108,7 @@ def table(arms: Sequence[Arm], spread: float | None) -> str:
             f"{100 * arm.accuracy:.2f}",
             ""
             if not arm.changed
-            else f"{100 * arm.gain:+.2f}" + ("" if arm.half is None else f" ±{100 * arm.half:.2f}"),
+            else f"{round(100 * arm.gain, 2) + 0.0:+.2f}" + ("" if arm.half is None else f" ±{100 * arm.half:.2f}"),
             f"{arm.cost:.2f}",
         ]
         for arm in arms

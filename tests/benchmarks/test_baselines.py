@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from lc2fer.benchmarks import ablation, training
 
 from lc2fer.train_command import settings_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "baselines"
 RUNS = sorted(path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("run.json"))
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
+TRAINING = (FOLDER.parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 
 
 def told(run: str) -> list[str]:
@@ -53,3 +55,18 @@ def test_the_accuracy_is_that_of_the_log(run: str) -> None:
     assert len(epochs) == json.loads((FOLDER / run / "run.json").read_text())["epochs"]
     assert len(json.loads((FOLDER / run / "first_losses.json").read_text())["losses"]) == 50
     assert f"{100 * max(float(epoch['validation_accuracy']) for epoch in epochs):.2f}" in told(run)
+
+
+def test_the_ablation_follows_from_the_logs() -> None:
+    base = FOLDER / "longer" / "seed0" / "a" / "C6"
+    folders = [*(FOLDER / "longer").glob("seed?/a/C6"), *(FOLDER / "ablation30").glob("*/C6")]
+    (first, *arms), spread = ablation.compare([training.read(folder) for folder in folders], training.read(base))
+    assert spread is not None
+    assert f"| the base | {100 * first.accuracy:.2f} | |" in TRAINING
+    assert f"Standard deviation between the base's seeds: {100 * spread:.2f} points" in TRAINING
+    assert len(arms) == len(folders) - 3
+    for arm in arms:
+        assert arm.half is not None
+        flags = told(arm.runs[0].folder.relative_to(FOLDER).as_posix())[1]
+        gain = f"{round(100 * arm.gain, 2) + 0.0:+.2f} ±{100 * arm.half:.2f}"
+        assert f"| {flags} | {100 * arm.accuracy:.2f} | {gain} |" in TRAINING
