@@ -41,6 +41,12 @@ class Arm:
     def accuracy(self) -> float:
         return training.accuracy(self.runs)
 
+    @property
+    def points(self) -> str:
+        """The gain and its interval, in points."""
+        gain = round(100 * self.gain, 2) + 0.0  # never -0.0
+        return f"{gain:+.2f}" + ("" if self.half is None else f" ±{100 * self.half:.2f}")
+
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command: the table goes to standard output."""
@@ -106,9 +112,7 @@ def table(arms: Sequence[Arm], spread: float | None) -> str:
             arm.changed or "the base",
             str(len(arm.runs)),
             f"{100 * arm.accuracy:.2f}",
-            ""
-            if not arm.changed
-            else f"{round(100 * arm.gain, 2) + 0.0:+.2f}" + ("" if arm.half is None else f" ±{100 * arm.half:.2f}"),
+            arm.points if arm.changed else "",
             f"{arm.cost:.2f}",
         ]
         for arm in arms
