@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.inputs import LABELS
+from lc2fer.inputs import FORMATS, LABELS
 from lc2fer.session import Session, open_session, refuse_telemetry
 
 from .worker import Link, Message, serve
@@ -164,7 +164,7 @@ def decoded(content: bytes) -> Image:
     """A picture file's bytes as an image."""
     from PIL import Image as pil
 
-    with pil.open(io.BytesIO(content)) as image:
+    with pil.open(io.BytesIO(content), formats=FORMATS) as image:
         image.load()
         return image.copy()
 

@@ -45,6 +45,7 @@ class Pipeline:
         calibration_images: int | None = None,
         say: Say = lambda text: None,
     ) -> None:
+        refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
         self.out = Path(out)
         self.weights = weights
@@ -101,7 +102,6 @@ class Pipeline:
             count = recipe.calibration.count if self.calibration_images is None else self.calibration_images
             recipe = replace(recipe, calibration=replace(recipe.calibration, count=count), kept=recipe.kept + kept)
         calibration = self.calibration(recipe)
-        refuse_telemetry()
         return Artifact(
             path=self.out / f"{self.variant.name}-{target}{plan.suffix}",
             kind=plan.kind,
@@ -128,7 +128,6 @@ class Pipeline:
         """An 8-bit matrix product, to measure how fast the machine is; it has nothing to do with the weights."""
         from . import stock
 
-        refuse_telemetry()
         with artifacts.staged(self.out) as staging:
             path = staging / f"{RATE}.xml"
             macs = stock.rate(path)

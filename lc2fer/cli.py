@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lc2fer.errors import Lc2ferError
+from lc2fer.session import refuse_telemetry
 
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
@@ -37,6 +38,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    refuse_telemetry()
     try:
         main: Callable[[list[str]], Mapping[str, Any]] = importlib.import_module(module).main
         document = main(arguments)

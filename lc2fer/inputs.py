@@ -25,6 +25,9 @@ LABELS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutr
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 _MAX_PIXELS = 64_000_000
 
+# What is read, whatever a file is called. Among the rest is PostScript, for which Pillow starts another program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -109,9 +112,11 @@ class InputSpec:
 def read_image(path: Path) -> Image:
     """The decoded picture in that file; raises DataError, naming the file, where it cannot be read to its end."""
     from PIL import Image as pil
+    from PIL import TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
 
+    # Pillow would load the plugins of formats at the first file that needs them, which threads must not do at once.
     try:
-        with pil.open(path) as image:
+        with pil.open(path, formats=FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise DataError(
                     f"{path} has {image.width}x{image.height} pixels. At most {_MAX_PIXELS:,} are read. "
@@ -124,7 +129,12 @@ def read_image(path: Path) -> Image:
     except IsADirectoryError:
         raise DataError(f"{path} is a folder. Expected a picture of a face. Name the pictures in it.") from None
     except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
-        reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else str(error).split("\n")[0]
+        if path.is_file() and path.stat().st_size == 0:
+            reason = "it is empty"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
+        else:
+            reason = str(error).split("\n")[0]
         raise DataError(
             f"{path} cannot be read as a picture: {reason.rstrip('.')}. Expected a whole JPEG or PNG. "
             "Copy the file again from its source."

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lc2fer.session import refuse_telemetry
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -23,6 +25,8 @@ else:
 # Beside other work, threads that wait for each other make the small networks of the tests ten times slower. Read by
 # torch when it is first imported, here and in every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+refuse_telemetry()  # some tests import an engine by itself
 
 ROOT = Path(__file__).resolve().parents[1]
 

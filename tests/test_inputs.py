@@ -115,7 +115,7 @@ def test_a_copy_keeps_its_rotation(tmp_path: Path) -> None:
     [
         (lambda: b"", "it is empty"),
         (lambda: jpeg()[:400], "(broken data stream|truncated|Truncated)"),
-        (lambda: b"label,path\n1,a.jpg\n", "cannot identify image file"),
+        (lambda: b"label,path\n1,a.jpg\n", "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"),
     ],
     ids=["empty", "truncated", "no picture"],
 )
