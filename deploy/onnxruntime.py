@@ -38,10 +38,10 @@ class OnnxRuntimeSession(Closing):
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._products: dict[str, str] = {}
         if artifact.recipe is not None and artifact.recipe.form == "fused":
-            from lc2fer import fused
+            from lc2fer import kernels
 
-            options.register_custom_ops_library(str(fused.library("onnxruntime", artifact.recipe.precision)))
-            self._products = dict.fromkeys(fused.KINDS, _FUSED[artifact.recipe.precision])
+            options.register_custom_ops_library(str(kernels.library("onnxruntime", artifact.recipe.precision)))
+            self._products = dict.fromkeys(kernels.KINDS, _FUSED[artifact.recipe.precision])
         # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
         rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == ("rows", "int8")
         self._open = partial(

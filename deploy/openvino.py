@@ -36,9 +36,9 @@ class OpenVinoSession(Closing):
         self._products = _FUSED[artifact.recipe.precision]
         core = openvino.Core()
         if artifact.recipe.form == "fused":
-            from lc2fer import fused  # 10 ms that no other form needs
+            from lc2fer import kernels  # 10 ms that no other form needs
 
-            core.add_extension(str(fused.library("openvino", artifact.recipe.precision)))
+            core.add_extension(str(kernels.library("openvino", artifact.recipe.precision)))
             config["INFERENCE_PRECISION_HINT"] = "f32"  # between operations; in bf16 each would stand between two casts
         try:
             self._compiled = core.compile_model(str(artifact.path), "CPU", config)

@@ -1,4 +1,4 @@
-"""A network as the operations of lc2fer/fused: a stem, blocks, downsamples; what stands in an engine's graph.
+"""A network as the operations of lc2fer/kernels: a stem, blocks, downsamples; what stands in an engine's graph.
 
 The numbers are those of the form "folded", in int8 those of `quantize` on it: the same weights, scales and corrected
 biases.
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lc2fer import checkpoint, fused
+from lc2fer import checkpoint, kernels
 from lc2fer.artifact import Artifact
 from lc2fer.fuse import DeployBlock, DeployDownsample, DeployStem, deploy_form
 from lc2fer.recipe import Recipe
@@ -37,7 +37,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Operation:
-    """One of lc2fer/fused: its input is what the one before it gives, a stem's the pixels [1,3,H,W]."""
+    """One of lc2fer/kernels: its input is what the one before it gives, a stem's the pixels [1,3,H,W]."""
 
     kind: str
     attributes: dict[str, Any]
@@ -73,7 +73,7 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
         _, layers = quantize.quantized(parent, replace(recipe, form="folded"), calibration, graph)
         factors = smoothing(parent, trained, calibration, recipe)
     form = deploy_form(trained, "folded", smoothing=factors)
-    precision = fused.PRODUCTS[recipe.precision]
+    precision = kernels.PRODUCTS[recipe.precision]
 
     def product(name: str, *, channels_last: bool = True) -> _Product:
         if name in layers:

@@ -1,4 +1,4 @@
-"""ONNX of the operations of lc2fer/fused, for ONNX Runtime; the head is ONNX's own."""
+"""ONNX of the operations of lc2fer/kernels, for ONNX Runtime; the head is ONNX's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from lc2fer import fused
+from lc2fer import kernels
 from lc2fer.artifact import Artifact
 from lc2fer.model import EPS
 from lc2fer.recipe import Recipe
@@ -24,7 +24,7 @@ __all__ = ["TOOLS", "check", "make"]
 
 def check(recipe: Recipe) -> None:
     """Raise TargetUnavailable where the operations cannot be had."""
-    fused.library("onnxruntime", recipe.precision)
+    kernels.library("onnxruntime", recipe.precision)
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
@@ -45,7 +45,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         name = f"{operation.kind.lower()}.{place}"
         inputs = [x, *(constant(array, f"{name}.{index}") for index, array in enumerate(operation.constants))]
         nodes.append(
-            helper.make_node(operation.kind, inputs, [name], name, domain=fused.DOMAIN, **operation.attributes)
+            helper.make_node(operation.kind, inputs, [name], name, domain=kernels.DOMAIN, **operation.attributes)
         )
         images.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, operation.shape))
         x = name
@@ -69,7 +69,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         constants,
         value_info=images,
     )
-    opsets = [helper.make_opsetid("", recipe.opset), helper.make_opsetid(fused.DOMAIN, 1)]
+    opsets = [helper.make_opsetid("", recipe.opset), helper.make_opsetid(kernels.DOMAIN, 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets[:1]))
     onnx.checker.check_model(model)
     onnx.save_model(model, path)

@@ -1,4 +1,4 @@
-"""OpenVINO IR of the operations of lc2fer/fused; the head is OpenVINO's own."""
+"""OpenVINO IR of the operations of lc2fer/kernels; the head is OpenVINO's own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import openvino
 from openvino import opset13 as ops
 from openvino.utils.node_factory import NodeFactory
 
-from lc2fer import fused
+from lc2fer import kernels
 from lc2fer.artifact import Artifact
 from lc2fer.model import EPS
 from lc2fer.recipe import Recipe
@@ -24,7 +24,7 @@ TOOLS = (*OURS, "openvino")
 
 def check(recipe: Recipe) -> None:
     """Raise TargetUnavailable where the operations cannot be had."""
-    fused.library("openvino", recipe.precision)
+    kernels.library("openvino", recipe.precision)
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
@@ -33,7 +33,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.
     """
     factory = NodeFactory()
-    factory.add_extension(str(fused.library("openvino", recipe.precision)))
+    factory.add_extension(str(kernels.library("openvino", recipe.precision)))
     made = network(parent, recipe, calibration, path)
     pixels = ops.parameter([1, *parent.input_spec.shape], np.float32, name=INPUT)
     x = pixels

@@ -10,7 +10,7 @@ from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 RESTS = ("fp32", "fp16")
-FORMS = ("transpose", "folded", "rows", "fused")  # how the deploy form is written: lc2fer/fuse.py, lc2fer/fused
+FORMS = ("transpose", "folded", "rows", "fused")  # how the deploy form is written: lc2fer/fuse.py, lc2fer/kernels
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes

@@ -14,7 +14,7 @@ from lc2fer.export import quantize
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
-from lc2fer import checkpoint, fused, open_session
+from lc2fer import checkpoint, kernels, open_session
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.inputs import InputSpec
@@ -27,15 +27,15 @@ ENGINES = {
     "openvino": {"fp32": "f32", "fp16": "bf16", "int8": "i8"},
     "ort": {"fp32": "float", "fp16": "bfloat16", "int8": "int8"},
 }
-here = pytest.mark.skipif(not fused._cpu_flags() >= fused.NEEDED["int8"], reason="this processor has no AVX-512 VNNI")
+here = pytest.mark.skipif(not kernels._cpu_flags() >= kernels.NEEDED["int8"], reason="this processor has no AVX-512 VNNI")
 
 
 @pytest.fixture
 def anew() -> Iterator[None]:
     """What was found out about this machine is forgotten, before and after."""
-    fused.library.cache_clear()
+    kernels.library.cache_clear()
     yield
-    fused.library.cache_clear()
+    kernels.library.cache_clear()
 
 
 @here
@@ -72,7 +72,7 @@ def test_in_float_it_computes_what_the_trained_network_does(
     write_faces: Callable[..., Path],
 ) -> None:
     """GELU's polynomial is off by 7.5e-5; bfloat16 rounds by 2e-3, layer after layer."""
-    if not fused._cpu_flags() >= fused.NEEDED[precision]:
+    if not kernels._cpu_flags() >= kernels.NEEDED[precision]:
         pytest.skip("this processor lacks an instruction")
     pipeline = scattered(config, size, tmp_path, write_faces)
     images = noise(size)
@@ -138,7 +138,7 @@ def attribute(name: str, value: object) -> Callable[[onnx.ModelProto], None]:
     def change(model: onnx.ModelProto) -> None:
         for node in model.graph.node:
             for place, there in enumerate(node.attribute):
-                if node.domain == fused.DOMAIN and there.name == name:
+                if node.domain == kernels.DOMAIN and there.name == name:
                     node.attribute[place].CopyFrom(onnx.helper.make_attribute(name, value))
 
     return change
@@ -203,7 +203,7 @@ def test_a_budget_has_nothing_to_give_back() -> None:
 def test_another_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("processor : 0\nflags\t\t: fpu avx2 avx512f avx512bw avx512dq avx512vl\n")
-    monkeypatch.setattr(fused, "_CPUINFO", cpuinfo)
+    monkeypatch.setattr(kernels, "_CPUINFO", cpuinfo)
     with pytest.raises(TargetUnavailable) as raised:
         Pipeline("C8", tmp_path).check(TARGET)
     assert str(raised.value) == (
@@ -241,7 +241,7 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
     with pytest.raises(TargetUnavailable) as raised:
-        fused.library("openvino", "int8")
+        kernels.library("openvino", "int8")
     assert str(raised.value) == text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -249,8 +249,8 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
 @here
 def test_it_is_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
-    built = fused.library("openvino", "int8")
+    built = kernels.library("openvino", "int8")
     first = built.stat().st_mtime_ns
-    fused.library.cache_clear()
-    assert (fused.library("openvino", "int8"), built.stat().st_mtime_ns) == (built, first)
+    kernels.library.cache_clear()
+    assert (kernels.library("openvino", "int8"), built.stat().st_mtime_ns) == (built, first)
     assert built.parent.parent == tmp_path
