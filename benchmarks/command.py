@@ -14,52 +14,33 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lc2fer import targets
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import UsageError
-from lc2fer.recipe import PRECISIONS
+from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
-from . import machine, peers
-from .figures import figures
-from .markdown import markdown
-from .page import page
-from .report import PARENT, Report, Row, read, write
+from .judging import peers
+from .judging.figures import figures
+from .measuring import machine
+from .report.document import Report, Row, read, write
 from .run import run
-from .table import ran_in, table
+from .views.markdown import markdown
+from .views.page import page
+from .views.table import ran_in, table
 
-TARGETS = (
-    PARENT,
-    *(f"{engine}-{precision}" for engine in ("onnx", "openvino", "trt") for precision in PRECISIONS),
-    "onnx-int8-fp16",
-    "ort-fp32",
-    "ort-int8",
-    *(f"{engine}-{precision}-fused" for engine in ("ort", "openvino") for precision in PRECISIONS),
-)
-DEFAULT_TARGETS = (
-    PARENT,
-    "onnx-fp32",
-    "onnx-int8",
-    "ort-fp32",
-    "ort-int8",
-    "ort-fp32-fused",
-    "ort-int8-fused",
-    "openvino-fp32",
-    "openvino-fp16",
-    "openvino-int8",
-    "openvino-fp32-fused",
-    "openvino-fp16-fused",
-    "openvino-int8-fused",
-)
+TARGETS = tuple(name for name in OURS if not name.startswith("rtx-"))  # which run on no machine that builds them
+DEFAULT_TARGETS = tuple(name for name in TARGETS if targets.TARGETS[name].by_default)
 ALL = "all"
 REPORT = "report.json"
 # First argument -> the module whose main takes the rest.
 VERBS = MappingProxyType(
     {
-        "compare": "lc2fer.benchmarks.compare",
+        "compare": "lc2fer.benchmarks.judging.compare",
         "gate": "lc2fer.benchmarks.gate_command",
-        "choose": "lc2fer.benchmarks.choose",
-        "paper": "lc2fer.benchmarks.paper",
-        "ablation": "lc2fer.benchmarks.ablation",
+        "choose": "lc2fer.benchmarks.judging.choose",
+        "paper": "lc2fer.benchmarks.studies.paper",
+        "ablation": "lc2fer.benchmarks.studies.ablation",
     }
 )
 PERTURBED = 512  # images a factor, if no other number is given

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import report as reports
-from . import rules
-from .gate import SKIPPED, Verdict, judge
-from .markdown import markdown as rows_of
-from .markdown import tabulated
-from .paired import FAIL, INCONCLUSIVE, PASS
+from .judging import rules
+from .judging.gate import SKIPPED, Verdict, judge
+from .judging.paired import FAIL, INCONCLUSIVE, PASS
+from .report import document as reports
+from .views.markdown import markdown as rows_of
+from .views.markdown import tabulated
 
 _ORDER = (FAIL, INCONCLUSIVE, SKIPPED, PASS)
 _HEADINGS = ("state", "model", "target", "rule", "found")

@@ -8,7 +8,6 @@ stock routes, the models then also run side by side in short turns.
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,23 +15,23 @@ from pathlib import Path
 import numpy as np
 
 from lc2fer import recorded
-from lc2fer.artifact import Artifact, hash_file, load
-from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.artifact import Artifact, load
+from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
-from lc2fer.exporting import PEERS, RATE
-from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.inputs import InputSpec
+from lc2fer.targets import RATE, STOCK
 
-from . import machine
-from .conditions import pinned
-from .journal import Journal
-from .launch import Images, Scored, Settings, evaluate, measure, measure_and_score
-from .making import make
-from .perturb import FACTORS, perturb
-from .report import PARENT, VERSION, Data, Failure, Launch, Parent, Rate, Report, Row, Turns
-from .thumbnails import thumbnails
-from .turns import take_turns
-from .validity import judge
+from .judging.validity import judge
+from .measuring import machine
+from .measuring.conditions import pinned
+from .measuring.images import Images, preparer, test_set
+from .measuring.journal import Journal
+from .measuring.launch import Scored, Settings, evaluate, measure, measure_and_score
+from .measuring.models import make
+from .measuring.turns import take_turns
+from .report.document import PARENT, VERSION, Failure, Launch, Parent, Rate, Report, Row, Turns
+from .report.machine import Machine
+from .views.thumbnails import thumbnails
 
 
 def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tuple[Report, Journal]:
@@ -52,7 +51,7 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
         "robustness": chosen.robustness,
     }
     journal = Journal(chosen.out, identity)
-    rows = _Run(chosen, found, settings, _preparer(samples, chosen.robustness, work), journal, work)
+    rows = _Run(chosen, found, settings, preparer(samples, chosen.robustness, work), journal, work)
     for config, artifacts in _by_variant(chosen.models).items():
         rows.given(config, artifacts)
     for config in chosen.configs if not chosen.models else ():
@@ -74,30 +73,13 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
     return report, journal
 
 
-def test_set(dataset: Dataset, name: str, limit: int | None) -> tuple[list[Sample], Data]:
-    """D^e in the order of its files' hashes, at most `limit` of it: so a part of it is a fair sample of all classes."""
-    hashed = sorted((hash_file(sample.path), str(sample.path), sample) for sample in dataset.test)[:limit]
-    digest = hashlib.sha256()
-    for sha256, _, sample in hashed:
-        digest.update(bytes.fromhex(sha256) + bytes([sample.label]))
-    samples = [sample for _, _, sample in hashed]
-    return samples, Data(
-        name=name,
-        fingerprint=digest.hexdigest(),
-        available=len(dataset.test),
-        images=tuple(sample.path.relative_to(dataset.root).as_posix() for sample in samples),
-        labels=tuple(sample.label for sample in samples),
-        label_names=LABELS,
-    )
-
-
 class _Run:
     """The rows so far."""
 
     def __init__(
         self,
         chosen: argparse.Namespace,
-        found: machine.Machine,
+        found: Machine,
         settings: Settings,
         images: Callable[[InputSpec], Images],
         journal: Journal,
@@ -126,7 +108,7 @@ class _Run:
         chosen = self._chosen
         wanted = [PARENT, *(target for target in targets if target != PARENT)]
         if chosen.peers:
-            wanted += [*PEERS, *([RATE] if self.rate is None else [])]
+            wanted += [*STOCK, *([RATE] if self.rate is None else [])]
         made = make(config, wanted, weights=chosen.weights, data=chosen.data, images=chosen.images, out=chosen.out)
         checkpoint = made[PARENT]
         weights = _weights(checkpoint) if isinstance(checkpoint, Artifact) else "unknown"
@@ -290,26 +272,6 @@ def _check_origin(parent: Artifact, artifacts: Iterable[Artifact]) -> None:
                 f"{artifact.path} was not made from {parent.path}. Models of the same weights were expected beside a "
                 "checkpoint. Leave one of them out."
             )
-
-
-def _preparer(samples: Sequence[Sample], perturbed: int, work: Path) -> Callable[[InputSpec], Images]:
-    """What makes the images of a spec, once for each size: the rest of a spec is fixed in this version."""
-    prepared: dict[int, Images] = {}
-
-    def images(spec: InputSpec) -> Images:
-        if spec.size not in prepared:
-            pixels = read_pixels(samples, replace(spec, labels=LABELS))
-            path = work / f"images-{spec.size}.bin"
-            pixels.tofile(path)
-            paths = {}
-            for factor in FACTORS if perturbed else ():
-                paths[factor] = work / f"images-{spec.size}-{factor}.bin"
-                perturb(factor, pixels[:perturbed]).tofile(paths[factor])
-            files = tuple(sample.path for sample in samples)
-            prepared[spec.size] = Images(path, len(samples), spec.size, files, paths, len(pixels[:perturbed]))
-        return prepared[spec.size]
-
-    return images
 
 
 def _weights(checkpoint: Artifact) -> str:

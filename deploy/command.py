@@ -14,10 +14,11 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.measuring import measure
 from lc2fer.session import open_session
+from lc2fer.spokes import measure
 
-from . import bundle, choice, doctor, golden, run
+from .camera import run
+from .device import bundle, choice, doctor, golden
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +95,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
 
 
 def _bundle(given: argparse.Namespace) -> dict[str, Any]:
-    from . import making
+    from .device import packing as making
 
     console = Console(stderr=True)
     with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours

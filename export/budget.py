@@ -20,10 +20,11 @@ from lc2fer import artifact as artifacts
 from lc2fer import metrics
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ParityError
+from lc2fer.recipe import Budget
 from lc2fer.session import Session, open_session
+from lc2fer.targets import FILES, TARGETS, check_budget_target
 
-from .calibration import CalibrationSet
-from .recipes import PLANS, Budget, check_budget_target
+from .int8.calibration import CalibrationSet
 from .sensitivity import Simulation
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def deliver(pipeline: Pipeline, target: str, budget: Budget) -> Artifact:
     check_budget_target(target)
     rivals = [
         pipeline.export(name)
-        for name, plan in PLANS.items()
-        if plan.kind == PLANS[target].kind and plan.recipe.precision != "int8" and plan.recipe.form != "fused"
+        for name in FILES
+        if (row := TARGETS[name]).portable and row.kind == TARGETS[target].kind and row.precision != "int8"
     ]
     images = pipeline.validation.policy(IMAGES)
     reference = _logits(pipeline.checkpoint, images)

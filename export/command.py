@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from lc2fer.errors import UsageError
+from lc2fer.recipe import MIN_SPEEDUP, Budget
+from lc2fer.targets import OURS, check_budget_target, check_target
 from lc2fer.variants import VARIANTS
-
-from .recipes import MIN_SPEEDUP, TARGETS, Budget, check_budget_target, check_target
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, metavar="NAME", help=f"one of {', '.join(VARIANTS)}")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--target", metavar="NAME", help=f"one of {', '.join(TARGETS)}")
+    what.add_argument("--target", metavar="NAME", help=f"one of {', '.join(OURS)}")
     what.add_argument(
         "--sensitivity", action="store_true", help="rank the layers by what INT8 does to each, as table, JSON and SVG"
     )

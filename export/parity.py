@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lc2fer import metrics
 from lc2fer.errors import ParityError
 
-from .calibration import CalibrationSet
+from .int8.calibration import CalibrationSet
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
-from lc2fer.exporting import RATE
 from lc2fer.inputs import InputSpec
+from lc2fer.network import checkpoint
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
+from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, check_target
 from lc2fer.variants import variant
 
-from . import engines, lint, parity
-from .calibration import CalibrationSet, Validation
-from .recipes import ENGINES, PLANS, STOCK, Plan, check_target
+from . import parity
+from .formats import tensorrt as engines
+from .int8.calibration import CalibrationSet, Validation
 
 Say = Callable[[str], None]
 
@@ -69,7 +69,7 @@ class Pipeline:
         if target == "torch":
             return self.checkpoint
         if target in ENGINES:
-            sources = [self.export(source) for source in ENGINES[target]]
+            sources = [self.export(source) for source in TARGETS[target].parents]
             return engines.make(target, sources, self.out, self._prove, self.say)
         wanted = self.wanted(target)
         there = _reusable(wanted)
@@ -90,21 +90,21 @@ class Pipeline:
         """Raise TargetUnavailable where `export` would for want of an engine's builder; nothing is made to know it."""
         if target in ENGINES:
             engines.check(target, self.variant.name)
-        elif target in PLANS and hasattr(maker := _maker(target), "check"):
-            maker.check(PLANS[target].recipe)
+        elif target in FILES and hasattr(maker := _maker(target), "check"):
+            maker.check(TARGETS[target].recipe)
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""
-        plan = _plan(target)
-        parent = self.export(plan.parent)
-        recipe = plan.recipe
+        row = TARGETS[target]
+        assert row.recipe is not None
+        parent, recipe = self.export(row.parents[0]), row.recipe
         if recipe.calibration is not None:
             count = recipe.calibration.count if self.calibration_images is None else self.calibration_images
             recipe = replace(recipe, calibration=replace(recipe.calibration, count=count), kept=recipe.kept + kept)
         calibration = self.calibration(recipe)
         return Artifact(
-            path=self.out / f"{self.variant.name}-{target}{plan.suffix}",
-            kind=plan.kind,
+            path=self.out / f"{self.variant.name}-{target}{KINDS[row.kind].suffix}",
+            kind=row.kind,
             target=target,
             variant=self.variant.name,
             input_spec=parent.input_spec,
@@ -117,16 +117,16 @@ class Pipeline:
     def build(self, wanted: Artifact, staging: Path) -> Artifact:
         """Make it in a temporary folder, check its graph and prove it; raises LintError and ParityError."""
         assert wanted.recipe is not None
-        maker, parent = _maker(wanted.target), self.export(_plan(wanted.target).parent)
+        maker, parent = _maker(wanted.target), self.export(TARGETS[wanted.target].parents[0])
         paths = maker.make(parent, wanted.recipe, self.calibration(wanted.recipe), staging / wanted.path.name)
-        if wanted.kind == "onnx" and wanted.target not in STOCK and wanted.recipe.form != "fused":
-            lint.check(paths[0], wanted.recipe)
+        if hasattr(maker, "inspect"):
+            maker.inspect(paths[0], wanted.recipe)
         made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
         return made if made.kind == "checkpoint" else replace(made, proof=self._prove(made).to_json())
 
     def _rate(self) -> Artifact:
         """An 8-bit matrix product, to measure how fast the machine is; it has nothing to do with the weights."""
-        from . import stock
+        from .formats import stock
 
         with artifacts.staged(self.out) as staging:
             path = staging / f"{RATE}.xml"
@@ -138,7 +138,7 @@ class Pipeline:
                 variant=self.variant.name,
                 input_spec=InputSpec(),
                 files=tuple(artifacts.record_of(each) for each in (path, path.with_suffix(".bin"))),
-                recipe=STOCK["stock-openvino-int8"].recipe,
+                recipe=TARGETS["stock-openvino-int8"].recipe,
                 device={"macs": macs},
                 tools=artifacts.tool_versions(*stock.TOOLS),
             )
@@ -186,7 +186,7 @@ class Pipeline:
     def _random(self, wanted: Path) -> Artifact:
         import torch
 
-        from lc2fer.model import build
+        from lc2fer.network.model import build
 
         self.say(
             f"{self.variant.name} has no bundled weights: random ones (seed 0) are used. Speed, size and parity are "
@@ -232,11 +232,7 @@ class Pipeline:
 
 def _maker(target: str) -> Any:
     """The module that makes a target."""
-    return importlib.import_module(f"lc2fer.export.{_plan(target).module}")
-
-
-def _plan(target: str) -> Plan:
-    return STOCK[target] if target in STOCK else PLANS[target]
+    return importlib.import_module(f"lc2fer.export.formats.{TARGETS[target].maker}")
 
 
 def _present(path: Path) -> Artifact | None:

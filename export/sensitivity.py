@@ -22,11 +22,11 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
 from lc2fer.artifact import Artifact
-from lc2fer.recipe import Recipe
+from lc2fer.recipe import INPUT, Recipe
 
-from . import quantize, ranges
-from .calibration import CalibrationSet
-from .onnx import INPUT
+from .formats import qdq
+from .int8 import quantize, ranges
+from .int8.calibration import CalibrationSet
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -61,7 +61,7 @@ class Simulation:
         self.recipe = replace(recipe, rest="fp32", form="transpose", opset=18)  # the other forms round much alike
         self.images = images
         with tempfile.TemporaryDirectory() as folder:
-            self.model, self.layers = quantize.quantized(parent, self.recipe, calibration, Path(folder) / "float.onnx")
+            self.model, self.layers = qdq.quantized(parent, self.recipe, calibration, Path(folder) / "float.onnx")
         self.reference = self._run(self.model)
 
     def logits(self, kept: Sequence[str]) -> NDArray[np.float32]:

@@ -24,9 +24,9 @@ from typing import Any
 from lc2fer.errors import ArtifactError, Lc2ferError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
+from lc2fer.targets import KINDS
 
 FORMAT = 1
-KINDS = ("checkpoint", "onnx", "openvino", "tensorrt")
 _MANIFEST_LIMIT = 4_000_000  # bytes; a manifest is some kilobytes
 _STAGING = ".making-"
 _YOUNG_S = 60.0

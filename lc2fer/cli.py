@@ -22,7 +22,7 @@ from lc2fer.session import refuse_telemetry
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
     {
-        "train": ("lc2fer.train_command", "train"),
+        "train": ("lc2fer.training.command", "train"),
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),

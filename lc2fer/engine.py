@@ -81,7 +81,7 @@ class Device:
 
 def device() -> Device:
     """The first GPU of this machine, asked of CUDA alone; raises Unusable where there is none."""
-    found: Device = importlib.import_module("lc2fer.deploy.cuda").device()
+    found: Device = importlib.import_module("lc2fer.deploy.sessions.cuda").device()
     return found
 
 

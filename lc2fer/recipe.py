@@ -10,9 +10,11 @@ from lc2fer.errors import ArtifactError, UsageError
 
 PRECISIONS = ("fp32", "fp16", "int8")
 RESTS = ("fp32", "fp16")
-FORMS = ("transpose", "folded", "rows", "fused")  # how the deploy form is written: lc2fer/fuse.py, lc2fer/kernels
+# How the deploy form is written: lc2fer/network/fuse.py, and for the last one lc2fer/kernels.
+FORMS = TRANSPOSE, FOLDED, ROWS, FUSED = ("transpose", "folded", "rows", "fused")
+INPUT, OUTPUT = "pixels", "logits"  # what every graph calls them
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
-METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/ranges.py
+METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
@@ -103,7 +105,7 @@ class Recipe:
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )
-        if self.form == "fused" and self.precision == "int8" and self.kept != ("depthwise",):
+        if self.form == FUSED and self.precision == "int8" and self.kept != ("depthwise",):
             raise UsageError(
                 f"The form fused was asked for in int8, keeping {', '.join(self.kept) or 'nothing'}. It keeps the "
                 "depthwise convolutions, no more and no less. Choose the form folded."
@@ -145,3 +147,21 @@ class Recipe:
             raise ArtifactError(
                 f"The manifest's recipe is damaged ({error}). Expected the fields of Recipe. Export the artifact again."
             ) from None
+
+
+MIN_SPEEDUP = 1.05
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What INT8 may cost and has to bring."""
+
+    max_drop: float  # share of D^v, 0.003 for 0.3 percentage points
+    min_speedup: float = MIN_SPEEDUP  # over the fastest higher precision of the same engine
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_drop < 1 or not self.min_speedup > 0:
+            raise UsageError(
+                f"A budget of {100 * self.max_drop:g} percentage points and a speedup of {self.min_speedup:g} were "
+                "asked for. Expected 0 to 100 points and a speedup above 0. Correct --max-drop or --min-speedup."
+            )

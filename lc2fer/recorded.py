@@ -16,9 +16,10 @@ from typing import Any
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.targets import ENGINES
 
 FORMAT = 1
-TARGETS = ("trt-fp32", "trt-fp16", "trt-int8")
+TARGETS = tuple(name for name in ENGINES if name.startswith("trt-"))
 _SIZE_LIMIT = 16 << 20  # bytes
 _FEWEST = 100  # samples below which a percentile means little
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -16,18 +16,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
-
-# Kind of artifact -> the module that opens it. The hub reaches engines by name only, when they are asked for.
-SESSIONS = MappingProxyType(
-    {
-        "checkpoint": "lc2fer.eager",
-        "onnx": "lc2fer.deploy.onnxruntime",
-        "openvino": "lc2fer.deploy.openvino",
-        "tensorrt": "lc2fer.deploy.tensorrt",
-    }
-)
-
-EXTRAS = MappingProxyType({"checkpoint": "export", "onnx": "export", "openvino": "openvino", "tensorrt": "tensorrt"})
+from lc2fer.targets import KINDS
 
 
 class Session(Protocol):
@@ -86,20 +75,20 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     file and TargetUnavailable where the engine is not installed or cannot run here.
     """
     artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))
-    module = SESSIONS[artifact.kind]
+    kind = KINDS[artifact.kind]
     refuse_telemetry()
     try:
-        load: Callable[..., Session] = importlib.import_module(module).load
+        load: Callable[..., Session] = importlib.import_module(kind.session).load
         return load(artifact, **options)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("lc2fer"):
             raise TargetUnavailable(
-                f"{artifact.path.name} needs {module}, which this installation does not have. Expected the whole "
+                f"{artifact.path.name} needs {kind.session}, which this installation does not have. Expected the whole "
                 "package. Install lc2fer again."
             ) from None
         raise TargetUnavailable(
             f"{artifact.path.name} cannot be opened here: the package {error.name} is not installed. "
-            f"It comes with the extra [{EXTRAS[artifact.kind]}]. Run: pip install 'lc2fer[{EXTRAS[artifact.kind]}]'."
+            f"It comes with the extra [{kind.extra}]. Run: pip install 'lc2fer[{kind.extra}]'."
         ) from None
 
 

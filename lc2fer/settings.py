@@ -13,7 +13,7 @@ from lc2fer.variants import variant
 
 SCHEDULES = ("constant", "one-cycle")
 PRECISIONS = ("fp32", "bf16")
-AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/augment.py
+AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/training/augment.py
 DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")

@@ -123,9 +123,9 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """C8 whose LayerNorms, GRNs and biases do something, for 32x32 pixels."""
     import torch
 
-    from lc2fer import checkpoint
     from lc2fer.inputs import InputSpec
-    from lc2fer.model import build
+    from lc2fer.network import checkpoint
+    from lc2fer.network.model import build
     from lc2fer.variants import VARIANTS
 
     torch.manual_seed(3)

@@ -21,9 +21,9 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Makes lc2fer-train run that function instead."""
 
     def install(main: Any) -> None:
-        module = types.ModuleType("lc2fer.train_command")
+        module = types.ModuleType("lc2fer.training.command")
         module.main = main  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lc2fer.train_command", module)
+        monkeypatch.setitem(sys.modules, "lc2fer.training.command", module)
 
     return install
 
@@ -131,7 +131,7 @@ import os, sys, types
 reading, writing = os.pipe()
 os.close(reading)
 os.dup2(writing, 1)
-sys.modules["lc2fer.train_command"] = module = types.ModuleType("lc2fer.train_command")
+sys.modules["lc2fer.training.command"] = module = types.ModuleType("lc2fer.training.command")
 module.main = lambda arguments: {"done": True}
 from lc2fer import cli
 sys.exit(cli.run("train", []))

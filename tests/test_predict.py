@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lc2fer import checkpoint, cli
+from lc2fer import cli
 from lc2fer.inputs import LABELS, InputSpec
-from lc2fer.model import build
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
 from lc2fer.variants import VARIANTS
 
 

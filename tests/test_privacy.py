@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lc2fer.exporting import exporter
+from lc2fer.spokes import exporter
 
 _SECONDS = 60  # that a session stays open: ONNX Runtime 1.32 looks up its maker's collector 9 s after one is opened
 
@@ -29,7 +29,7 @@ with lc2fer.open_session(sys.argv[1], threads=1) as session:
 STOCK = """
 import sys
 from pathlib import Path
-from lc2fer.exporting import exporter
+from lc2fer.spokes import exporter
 exports = exporter("C8", Path(sys.argv[1]), weights=Path(sys.argv[2]), data=sys.argv[3], images="aligned", say=str,
                    calibration_images=64)
 for target in ("stock-onnx-int8", "stock-openvino-int8"):

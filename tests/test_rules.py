@@ -16,40 +16,38 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPOKES = ("export", "benchmarks", "deploy")
-TORCH_PART = {
-    *(
-        "model",
-        "fuse",
-        "checkpoint",
-        "augment",
-        "train",
-        "train_data",
-        "train_log",
-        "train_command",
-        "eager",
-        "explain",
-    ),
-}
-
 BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
-TRAINING = {"torch", "safetensors", "accelerate", "kornia", "captum", "sklearn", "threadpoolctl", "matplotlib"}
-ENGINES = {  # deploy/<module>.py -> the one engine, or device, that it is about
-    "onnxruntime": {"onnxruntime"},
-    "openvino": {"openvino"},
-    "tensorrt": {"tensorrt"},
-    "cuda": {"pycuda", "cuda"},
-    "camera": {"cv2"},
-    "faces": {"cv2"},
-    "live": {"cv2"},
-    "publish": {"paho"},
-    "web": {"starlette", "uvicorn"},
+# Folder -> what it may import beside these, in any of its modules or the folders inside it that are not named here.
+FOLDERS = {
+    "lc2fer": set(),
+    "lc2fer.network": {"torch", "safetensors"},
+    "lc2fer.training": {"torch", "safetensors", "accelerate", "kornia"},
+    "lc2fer.explain": {"torch", "captum", "sklearn", "matplotlib", "threadpoolctl"},
+    "lc2fer.export": {
+        "torch",
+        "safetensors",
+        "onnx",
+        "onnxscript",
+        "onnx_ir",
+        "onnxruntime",
+        "openvino",
+        "nncf",
+        "tensorrt",
+    },
+    "lc2fer.benchmarks": {"scipy", "psutil"},
+    "lc2fer.deploy": set(),
 }
-THIRD_PARTY = {
-    "hub": BASE,
-    "torch part": BASE | TRAINING,
-    "export": BASE
-    | {"torch", "safetensors", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "openvino", "nncf", "tensorrt"},
-    "benchmarks": BASE | {"scipy", "psutil"},
+WITH_TORCH = {"lc2fer.network", "lc2fer.training", "lc2fer.explain", "lc2fer.export"}
+ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
+    "sessions.onnxruntime": {"onnxruntime"},
+    "sessions.openvino": {"openvino"},
+    "sessions.tensorrt": {"tensorrt"},
+    "sessions.cuda": {"pycuda", "cuda"},
+    "camera.capture": {"cv2"},
+    "camera.faces": {"cv2"},
+    "camera.live": {"cv2"},
+    "camera.publish": {"paho"},
+    "camera.web": {"starlette", "uvicorn"},
 }
 HEAVY = {
     "torch",
@@ -75,10 +73,22 @@ def name_of(path: Path) -> str:
 SOURCES = {name_of(path): path for folder in ("lc2fer", *SPOKES) for path in sorted((ROOT / folder).rglob("*.py"))}
 
 
+def room_of(module: str) -> str:
+    """The folder of a module, as a package: "lc2fer.export.int8"."""
+    return module if SOURCES[module].name == "__init__.py" else module.rpartition(".")[0]
+
+
 def part_of(module: str) -> str:
-    """hub, torch part, export, benchmarks or deploy."""
+    """The folder of FOLDERS that a module is in."""
+    room = room_of(module)
+    while room not in FOLDERS:
+        room = room.rpartition(".")[0]
+    return room
+
+
+def spoke_of(module: str) -> str | None:
     second = (*module.split("."), "")[1]
-    return second if second in SPOKES else "torch part" if second in TORCH_PART else "hub"
+    return second if second in SPOKES else None
 
 
 def imports_of(module: str) -> Iterator[tuple[str, int]]:
@@ -103,21 +113,39 @@ def imports_of(module: str) -> Iterator[tuple[str, int]]:
 @pytest.mark.parametrize("module", SOURCES)
 def test_imports_stay_within_the_rules(module: str) -> None:
     part = part_of(module)
-    stem = SOURCES[module].stem
-    allowed = BASE | ENGINES.get(stem, set()) if part == "deploy" else THIRD_PARTY[part]
+    allowed = BASE | FOLDERS[part] | ENGINES.get(module.removeprefix("lc2fer.deploy."), set())
     for name, line in imports_of(module):
         where = f"{SOURCES[module].relative_to(ROOT)}:{line} imports {name}"
         top = name.split(".")[0]
         if top in SPOKES or top == "tests":
             pytest.fail(f"{where}, which is no package of that name")
         elif top == "lc2fer":
-            theirs = part_of(name)
-            if theirs in SPOKES:
-                assert theirs == part, f"{where}: only the hub reaches a spoke, and by name"
-            if theirs == "torch part":
-                assert part in {"torch part", "export"}, f"{where}, which needs torch"
+            if spoke_of(name) is not None:
+                assert spoke_of(name) == spoke_of(module), f"{where}: only the hub reaches a spoke, and by name"
+            if name in SOURCES and part_of(name) in WITH_TORCH:
+                assert part in WITH_TORCH, f"{where}, which needs torch"
         elif top not in sys.stdlib_module_names:
             assert top in allowed, f"{where}, which {part} may not"
+
+
+def test_folders_do_not_import_each_other_in_a_circle() -> None:
+    """What a folder imports lies below it, and the folder that holds a spoke's rooms lies above them."""
+    below: dict[str, set[str]] = {room_of(module): set() for module in SOURCES}
+    for module in SOURCES:
+        below[room_of(module)] |= {room_of(name) for name, _ in imports_of(module) if name in SOURCES}
+    below = {room: rooms - {room} for room, rooms in below.items()}
+    while below:
+        lowest = [room for room, rooms in below.items() if not rooms & below.keys()]
+        assert lowest, f"these import each other: { {room: rooms & below.keys() for room, rooms in below.items()} }"
+        for room in lowest:
+            del below[room]
+
+
+@pytest.mark.parametrize("room", sorted({str(path.parent.relative_to(ROOT)) for path in SOURCES.values()}))
+def test_each_folder_says_what_it_holds(room: str) -> None:
+    said = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8")))
+    assert said is not None
+    assert said.splitlines()[0].endswith(".")
 
 
 # -- importing is cheap and touches nothing --------------------------------------------------------------------------
@@ -145,14 +173,14 @@ print(json.dumps([failed, touched]))
 
 
 def test_numpy_is_enough_for_the_hub_and_the_harness(python: Any) -> None:
-    modules = [module for module in SOURCES if part_of(module) in {"hub", "benchmarks"}]
+    modules = [module for module in SOURCES if part_of(module) in {"lc2fer", "lc2fer.benchmarks"}]
     done = python(IMPORT, *modules, block=HEAVY)
     assert json.loads(done.stdout) == [{}, []], done.stderr
 
 
-@pytest.mark.parametrize("module", [module for module in SOURCES if part_of(module) == "deploy"])
+@pytest.mark.parametrize("module", [module for module in SOURCES if part_of(module) == "lc2fer.deploy"])
 def test_an_engine_is_enough_for_its_session(module: str, python: Any) -> None:
-    engine = ENGINES.get(SOURCES[module].stem, set())
+    engine = ENGINES.get(module.removeprefix("lc2fer.deploy."), set())
     missing = [name for name in engine if importlib.util.find_spec(name) is None]
     if missing and len(missing) == len(engine):
         pytest.skip(f"{' and '.join(missing)} not installed here")
@@ -230,7 +258,7 @@ def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[s
 
 def test_no_file_is_long_or_named_for_nothing() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES.values()}
-    assert {name: length for name, length in lengths.items() if length > 500} == {}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
     assert not [name for name in lengths if Path(name).stem in {"utils", "util", "helpers", "common", "misc"}]
 
 

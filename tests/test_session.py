@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from lc2fer import open_session
-from lc2fer.artifact import KINDS, Artifact, publish, record_of, staged
+from lc2fer.artifact import Artifact, publish, record_of, staged
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.inputs import InputSpec
-from lc2fer.session import EXTRAS, SESSIONS, check_batch
+from lc2fer.session import check_batch
+from lc2fer.targets import KINDS
 
 
 def artifact(kind: str = "onnx", size: int = 100) -> Artifact:
@@ -23,13 +24,9 @@ def artifact(kind: str = "onnx", size: int = 100) -> Artifact:
 
 def engine(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
     """Put a made-up engine where the table names ONNX Runtime's."""
-    module = types.ModuleType(SESSIONS["onnx"])
+    module = types.ModuleType(KINDS["onnx"].session)
     module.load = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, SESSIONS["onnx"], module)
-
-
-def test_every_kind_has_a_session_and_an_extra() -> None:
-    assert set(SESSIONS) == set(EXTRAS) == set(KINDS)
+    monkeypatch.setitem(sys.modules, KINDS["onnx"].session, module)
 
 
 def test_the_file_is_checked_before_the_engine_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +68,11 @@ def test_a_missing_engine_names_its_package_and_extra(monkeypatch: pytest.Monkey
 
 
 def test_a_missing_module_of_ours_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, SESSIONS["onnx"], None)
+    monkeypatch.setitem(sys.modules, KINDS["onnx"].session, None)
     with pytest.raises(TargetUnavailable) as refused:
         open_session(artifact())
     assert str(refused.value) == (
-        "C6-x.onnx needs lc2fer.deploy.onnxruntime, which this installation does not have. Expected the whole "
+        "C6-x.onnx needs lc2fer.deploy.sessions.onnxruntime, which this installation does not have. Expected the whole "
         "package. Install lc2fer again."
     )
 

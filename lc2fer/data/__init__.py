@@ -14,15 +14,9 @@ from numpy.typing import NDArray
 from lc2fer.data import rafdb
 from lc2fer.data.rafdb import Dataset, Sample
 from lc2fer.inputs import InputSpec, read_image
+from lc2fer.storage import cache_folder
 
 SYNTHETIC = "synthetic"
-
-
-def cache_folder() -> Path:
-    """Where generated data lies: LC2FER_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("LC2FER_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(chosen) if chosen else (Path(base) if base else Path.home() / ".cache") / "lc2fer"
 
 
 def open_dataset(name: str | Path, images: str = "aligned") -> Dataset:

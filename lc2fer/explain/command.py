@@ -81,9 +81,9 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
 
     Raises ArtifactError for bad weights or a foreign --beside, DataError for bad or too few images.
     """
-    from lc2fer import checkpoint
     from lc2fer.explain.heat import heat
     from lc2fer.explain.model import outputs
+    from lc2fer.network import checkpoint
 
     weights = _weights(given.config, given.weights)
     network = checkpoint.load(weights, given.config)

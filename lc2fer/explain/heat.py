@@ -14,7 +14,7 @@ from lc2fer.explain.data import Part, Pictures
 from lc2fer.explain.maps import PARTS, Grid, Run, attention, enlarge, occlusion, patch_centres, patches, shares
 from lc2fer.explain.model import centres, field, grad_cam
 from lc2fer.inputs import LABELS
-from lc2fer.model import Network
+from lc2fer.network.model import Network
 
 MEASURED, SHOWN = 30, 5  # Grad-CAM maps a class
 OCCLUDED, OCCLUDED_SHOWN = 3, 2  # occlusion maps a class: each costs some 150 answers

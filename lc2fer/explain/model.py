@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lc2fer.model import Network, normalize
+from lc2fer.network.model import Network, normalize
 from lc2fer.variants import KERNEL, Variant
 
 _CHUNK = 8  # images at once: more are slower on a CPU, whose caches they leave

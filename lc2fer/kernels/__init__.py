@@ -17,8 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
-from lc2fer.data import cache_folder
 from lc2fer.errors import TargetUnavailable
+from lc2fer.storage import cache_folder
 
 HERE = Path(__file__).parent
 FLAGS = ("-std=c++17", "-O3", "-march=x86-64-v4", "-mavx512vnni", "-mavx512bf16", "-shared", "-fPIC")

@@ -30,7 +30,7 @@ constexpr int MOST_TAPS = 9;  // of a downsample
 constexpr int STEM_KERNEL = 4;
 constexpr int MOST_CHANNELS = 512;  // C of C3 and C7, the widest
 constexpr float EPSILON = 1e-6f;    // of LayerNorm and of GRN
-constexpr float CENTRE = 128.0f;    // of the pixels, as lc2fer/fuse.py has it
+constexpr float CENTRE = 128.0f;    // of the pixels, as lc2fer/network/fuse.py has it
 constexpr __mmask16 ALL = 0xffff;
 
 // function(0) .. function(N - 1), each with its number as a constant: an array so indexed is a set of registers.
@@ -93,7 +93,7 @@ struct FloatSums {
 
 // Around the intrinsics of VPDPBUSD and VDPBF16PS, GCC 12 copies each sum to and fro; so they add in place.
 
-// Unsigned with zero-point 128, the weights signed; the biases of export/fused.py take the 128 back.
+// Unsigned with zero-point 128, the weights signed; the biases of export/formats/kernels.py take the 128 back.
 struct Bytes : Short {
     using Value = uint8_t;
     using Sums = __m512i;

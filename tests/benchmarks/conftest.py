@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from lc2fer.benchmarks.conditions import Conditions
-from lc2fer.benchmarks.machine import Machine
-from lc2fer.benchmarks.memory import Memory
-from lc2fer.benchmarks.report import Data, Launch, Outputs, Parent, Report, Row
+from lc2fer.benchmarks.measuring.conditions import Conditions
+from lc2fer.benchmarks.measuring.machine import Machine
+from lc2fer.benchmarks.measuring.memory import Memory
+from lc2fer.benchmarks.report.document import Data, Launch, Outputs, Parent, Report, Row
 from PIL import Image
 
 from lc2fer.artifact import Artifact, publish, record_of, staged

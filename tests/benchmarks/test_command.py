@@ -7,13 +7,16 @@ import time
 from functools import partial
 
 import pytest
-from lc2fer.benchmarks import command, launch, run, table
-from lc2fer.benchmarks import report as reports
-from lc2fer.benchmarks.launch import Settings
-from lc2fer.benchmarks.worker import WorkerError
+from lc2fer.benchmarks import command, run
+from lc2fer.benchmarks.measuring import launch
+from lc2fer.benchmarks.measuring.launch import Settings
+from lc2fer.benchmarks.measuring.worker import WorkerError
+from lc2fer.benchmarks.report import document as reports
+from lc2fer.benchmarks.views import table
 
-from lc2fer import cli, exporting
+from lc2fer import cli
 from lc2fer.errors import ArtifactError, DataError, TargetUnavailable, UsageError
+from lc2fer.targets import FILES, STOCK
 
 QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1", "--launches", "1"]
 
@@ -164,10 +167,8 @@ def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):
 
 
 def test_whatever_can_be_exported_for_this_computer_can_be_measured():
-    from lc2fer.export.recipes import PLANS
-
-    assert set(PLANS) - set(command.TARGETS) == set()
-    assert set(command.DEFAULT_TARGETS) - set(PLANS) == {"torch"}
+    assert set(FILES) - set(command.TARGETS) == set()
+    assert set(command.DEFAULT_TARGETS) - set(FILES) == {"torch"}
 
 
 def test_names_may_be_small_and_come_twice():
@@ -264,7 +265,7 @@ def test_disturbed_images_and_thumbnails(engine, models, faces, tmp_path, capsys
 
 
 def test_the_machines_rate_is_timed_and_not_scored(engine, tiny, models, faces, tmp_path, capsys):
-    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in exporting.PEERS}
+    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in STOCK}
     models(torch=b"", onnx_fp32=b"", **{**names, "stock_onnx_fp32": b"", "matrix_rate": b""})
     arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "--peers", *QUICK]
     assert "says None for device.macs. Expected the multiply-accumulates of a run." in str(
@@ -273,7 +274,7 @@ def test_the_machines_rate_is_timed_and_not_scored(engine, tiny, models, faces, 
 
 
 def test_ours_against_stock_is_said(engine, models, faces, tmp_path, capsys, monkeypatch):
-    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in exporting.PEERS}
+    names = {name.replace("-", "_"): TargetUnavailable("No.") for name in STOCK}
     models(torch=b"", onnx_fp32=b"", **{**names, "stock_onnx_fp32": b"", "matrix_rate": b""})
     monkeypatch.setattr(run, "_macs", lambda artifact: 1000)
     monkeypatch.setattr(table, "fraction_of_rate", lambda row, rate: 0.25)  # no network takes 8x8 images

@@ -13,19 +13,20 @@ import pytest
 import torch
 from lc2fer.export import budget, pipeline
 from lc2fer.export.pipeline import Pipeline
-from lc2fer.export.recipes import PLANS, Budget
 from lc2fer.export.sensitivity import Simulation
 
 from lc2fer import artifact as artifacts
-from lc2fer import checkpoint, cli
+from lc2fer import cli
 from lc2fer.artifact import Artifact
 from lc2fer.errors import UsageError
-from lc2fer.model import Block, Stage
-from lc2fer.recipe import Recipe
+from lc2fer.network import checkpoint
+from lc2fer.network.model import Block, Stage
+from lc2fer.recipe import Budget, Recipe
+from lc2fer.targets import BUDGETED, TARGETS
 
 LOUD, LOUD_CHANNELS = 100.0, 4
 IMAGES = 200
-INT8 = ", ".join(target for target in PLANS if "int8" in target and "fused" not in target)
+INT8 = ", ".join(BUDGETED)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +51,11 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """INT8 as it usually comes: the largest magnitudes, nothing smoothed, no bias corrected; and fewer images."""
-    recipe = replace(PLANS["onnx-int8"].recipe, smoothing=None, bias_correction=False)
+    recipe = replace(TARGETS["onnx-int8"].recipe, smoothing=None, bias_correction=False)
     assert recipe.calibration is not None
     recipe = replace(recipe, calibration=replace(recipe.calibration, method="max"))
-    plan = replace(PLANS["onnx-int8"], recipe=recipe)
-    monkeypatch.setattr(pipeline, "PLANS", {**PLANS, "onnx-int8": plan})
+    plan = replace(TARGETS["onnx-int8"], recipe=recipe)
+    monkeypatch.setattr(pipeline, "TARGETS", {**TARGETS, "onnx-int8": plan})
     monkeypatch.setattr(budget, "IMAGES", IMAGES)
     monkeypatch.setattr(budget, "RANKING_IMAGES", 24)
     return recipe

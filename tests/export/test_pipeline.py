@@ -8,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lc2fer.export import onnx, parity, pipeline, quantize
-from lc2fer.export.calibration import Validation
+from lc2fer.export import parity, pipeline
+from lc2fer.export.formats import onnx
+from lc2fer.export.int8 import quantize
+from lc2fer.export.int8.calibration import Validation
 from lc2fer.export.pipeline import Pipeline
-from lc2fer.export.recipes import PLANS
 
 from lc2fer import open_session
 from lc2fer.artifact import Artifact, hash_file
 from lc2fer.errors import ArtifactError, DataError, ParityError, TargetUnavailable, UsageError
+from lc2fer.targets import FILES, TARGETS
 
 Exported = Callable[[str], Artifact]
 
 
-@pytest.mark.parametrize("target", PLANS)
+@pytest.mark.parametrize("target", FILES)
 def test_every_target_is_proven_and_says_so(target: str, exported: Exported) -> None:
     artifact = exported(target)
     manifest = json.loads(artifact.manifest_path.read_text())
@@ -28,7 +30,7 @@ def test_every_target_is_proven_and_says_so(target: str, exported: Exported) -> 
     assert manifest["proof"]["images"] == 84
     assert manifest["proof"]["sqnr_db"] >= parity.TOLERANCES[artifact.recipe.precision].sqnr_db  # type: ignore[union-attr]
     assert manifest["proof"]["reference_sha256"] == exported("torch").sha256
-    assert manifest["parent_sha256"] == exported(PLANS[target].parent).sha256
+    assert manifest["parent_sha256"] == exported(TARGETS[target].parents[0]).sha256
     assert manifest["tools"]["lc2fer"]
     assert sum(record["size_bytes"] for record in manifest["files"]) == artifact.size_bytes
     assert not [path for path in artifact.path.parent.iterdir() if path.name.startswith(".")]
@@ -79,7 +81,7 @@ def test_export_is_reproducible(exported: Exported, faces: Path, weights: Path, 
 def test_a_wrong_graph_is_not_kept(faces: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from lc2fer import fuse
+    from lc2fer.network import fuse
 
     def forgetful(network: object, *rest: object) -> torch.nn.Module:
         form = fuse.deploy_form(network, *rest)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from lc2fer.export import quantize
+from lc2fer.export.int8 import quantize
 from lc2fer.export.sensitivity import Damage, plot
 
 from lc2fer import cli

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lc2fer.deploy import onnxruntime as deploy
+from lc2fer.deploy.sessions import onnxruntime as deploy
 from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import metrics, open_session

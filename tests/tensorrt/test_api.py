@@ -28,7 +28,7 @@ FAKES = ROOT / "tests" / "fakes"
 
 # -- level 0: the stub and the ban list -------------------------------------------------------------------------------
 
-BUILDER, SESSION, HUB = "export/tensorrt.py", "deploy/tensorrt.py", "lc2fer/engine.py"
+BUILDER, SESSION, HUB = "export/formats/tensorrt_builder.py", "deploy/sessions/tensorrt.py", "lc2fer/engine.py"
 MISUSES = {  # what a hand might write -> the file, what it replaces, what mypy says
     "a precision switch": (
         BUILDER,

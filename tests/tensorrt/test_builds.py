@@ -21,18 +21,22 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lc2fer.deploy import onnxruntime as deploy
-from lc2fer.export import engines, lint, parity, quantize, tensorrt
-from lc2fer.export import onnx as float_onnx
-from lc2fer.export.recipes import PLANS
+from lc2fer.deploy.sessions import onnxruntime as deploy
+from lc2fer.export import parity
+from lc2fer.export.formats import onnx as float_onnx
+from lc2fer.export.formats import tensorrt as engines
+from lc2fer.export.formats import tensorrt_builder as tensorrt
+from lc2fer.export.int8 import lint, quantize
 from onnx import TensorProto, helper, numpy_helper
 
-from lc2fer import checkpoint, cli, metrics, open_session
+from lc2fer import cli, metrics, open_session
 from lc2fer.artifact import Artifact, load, record_of
 from lc2fer.errors import TargetUnavailable
 from lc2fer.inputs import InputSpec
-from lc2fer.model import build
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
 from lc2fer.recipe import Recipe
+from lc2fer.targets import TARGETS
 from lc2fer.variants import VARIANTS
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed here: pip install 'lc2fer[rtx]'")
@@ -112,7 +116,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Callab
 
     def artifact(variant: str, target: str) -> Artifact:
         if (variant, target) not in found:
-            plan = PLANS[target]
+            plan = TARGETS[target]
             recipe = plan.recipe
             path = out / f"{variant}-{target}.onnx"
             with pytest.MonkeyPatch.context() as patch:  # other tests export with their own weights

@@ -13,7 +13,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from lc2fer.deploy import bundle, choice, golden, making
+from lc2fer.deploy.device import bundle, choice, golden
+from lc2fer.deploy.device import packing as making
 
 from lc2fer import cli
 from lc2fer.errors import ArtifactError

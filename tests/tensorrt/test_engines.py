@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from lc2fer.export import engines, tensorrt
+from lc2fer.export.formats import tensorrt as engines
+from lc2fer.export.formats import tensorrt_builder as tensorrt
 
 from lc2fer import cli, open_session
 from lc2fer.artifact import Artifact, hash_file, load

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from lc2fer.deploy import cuda
-from lc2fer.deploy import tensorrt as deploy
+from lc2fer.deploy.sessions import cuda
+from lc2fer.deploy.sessions import tensorrt as deploy
 
 from lc2fer import engine, open_session
 from lc2fer.artifact import Artifact, record_of

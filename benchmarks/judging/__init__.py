@@ -1,0 +1,1 @@
+"""What measurements mean: figures, intervals, paired tests, validity, rules and gates. Nothing is measured here."""

@@ -1,0 +1,71 @@
+"""The test images as they are scored and timed: in the order of their files' hashes, prepared once a size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lc2fer.artifact import hash_file
+from lc2fer.data import read_pixels
+from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.inputs import LABELS, InputSpec
+
+from ..report.document import FEWEST_INPUTS, Data
+from .perturb import FACTORS, perturb
+
+
+@dataclass(frozen=True)
+class Images:
+    """Prepared pictures of one size in a file, uint8 [count, size, size, 3], and what they were made from."""
+
+    path: Path
+    count: int
+    size: int  # pixels a side
+    files: tuple[Path, ...] = ()  # the picture files, in the same order
+    perturbed: Mapping[str, Path] = field(default_factory=dict)  # factor -> the first of them under it
+    perturbed_count: int = 0
+
+    @property
+    def timed(self) -> list[int]:
+        """Places of the images that latency is measured on, spread evenly."""
+        wanted = min(FEWEST_INPUTS, self.count)
+        return [place * self.count // wanted for place in range(wanted)]
+
+
+def test_set(dataset: Dataset, name: str, limit: int | None) -> tuple[list[Sample], Data]:
+    """D^e in the order of its files' hashes, at most `limit` of it: so a part of it is a fair sample of all classes."""
+    hashed = sorted((hash_file(sample.path), str(sample.path), sample) for sample in dataset.test)[:limit]
+    digest = hashlib.sha256()
+    for sha256, _, sample in hashed:
+        digest.update(bytes.fromhex(sha256) + bytes([sample.label]))
+    samples = [sample for _, _, sample in hashed]
+    return samples, Data(
+        name=name,
+        fingerprint=digest.hexdigest(),
+        available=len(dataset.test),
+        images=tuple(sample.path.relative_to(dataset.root).as_posix() for sample in samples),
+        labels=tuple(sample.label for sample in samples),
+        label_names=LABELS,
+    )
+
+
+def preparer(samples: Sequence[Sample], perturbed: int, work: Path) -> Callable[[InputSpec], Images]:
+    """What makes the images of a spec, once for each size: the rest of a spec is fixed in this version."""
+    prepared: dict[int, Images] = {}
+
+    def images(spec: InputSpec) -> Images:
+        if spec.size not in prepared:
+            pixels = read_pixels(samples, replace(spec, labels=LABELS))
+            path = work / f"images-{spec.size}.bin"
+            pixels.tofile(path)
+            paths = {}
+            for factor in FACTORS if perturbed else ():
+                paths[factor] = work / f"images-{spec.size}-{factor}.bin"
+                perturb(factor, pixels[:perturbed]).tofile(paths[factor])
+            files = tuple(sample.path for sample in samples)
+            prepared[spec.size] = Images(path, len(samples), spec.size, files, paths, len(pixels[:perturbed]))
+        return prepared[spec.size]
+
+    return images

@@ -1,0 +1,79 @@
+"""The models to measure, made where they are missing, in a process of their own.
+
+An exporter in the harness's own process would share its libraries' pages with the measured one, which lowers that one's
+PSS, and would leave its threads running beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
+from lc2fer.errors import Lc2ferError
+
+from .worker import Link, Message, Worker, WorkerError, revived, serve
+
+
+def make(
+    config: str, targets: Sequence[str], *, weights: Path | None, data: str, images: str, out: Path
+) -> dict[str, Artifact | Lc2ferError]:
+    """Each target's artifact, or the error that kept it from being made; one that dies takes no other along."""
+    made: dict[str, Artifact | Lc2ferError] = {}
+    while waiting := [target for target in targets if target not in made]:
+        job = {
+            "config": config,
+            "targets": waiting,
+            "weights": None if weights is None else str(weights),
+            "data": data,
+            "images": images,
+            "out": str(out),
+        }
+        with Worker("lc2fer.benchmarks.measuring.models", job) as worker:
+            for target in waiting:
+                worker.purpose = f"makes {config} {target}"
+                try:
+                    made[target] = _answer(worker.receive() or {}, f"Making {config} {target}")
+                except WorkerError as error:
+                    made[target] = error
+                    break  # its process is gone
+                except Lc2ferError as error:
+                    made[target] = error
+    return made
+
+
+def _answer(message: Message, who: str) -> Artifact:
+    if message["event"] == "failed":
+        raise revived(message["type"], message["text"], who)
+    return artifacts.load(Path(message["path"]))
+
+
+def main(link: Link, job: Message) -> None:
+    """Make the job's targets in order, with one answer each: `made` with a path, or `failed` with an error."""
+    from lc2fer.spokes import exporter
+
+    weights = None if job["weights"] is None else Path(job["weights"])
+    said: set[str] = set()
+
+    def say(text: str) -> None:  # what holds for all targets is said once
+        if text not in said:
+            print(text, file=sys.stderr, flush=True)
+        said.add(text)
+
+    source = exporter(job["config"], Path(job["out"]), weights=weights, data=job["data"], images=job["images"], say=say)
+    for target in job["targets"]:
+        try:
+            source.check(target)
+            artifact = source.export(target)
+            link.send(event="made", path=str(artifact.path))
+        except Exception as error:
+            if not isinstance(error, Lc2ferError):
+                traceback.print_exc()
+            link.send(event="failed", type=type(error).__name__, text=str(error))
+
+
+if __name__ == "__main__":
+    serve(main)

@@ -1,0 +1,1 @@
+"""Comparisons over many runs: the paper's, the ablation's, and the trial of the harness itself."""

@@ -1,0 +1,1 @@
+"""A camera's faces, live: capture, finding, tracking, judging, sending, and the page."""

@@ -1,0 +1,1 @@
+"""The engines: a module each, with `load`, which opens an artifact as a Session."""

@@ -1,0 +1,108 @@
+"""ONNX models on ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lc2fer.artifact import Artifact
+from lc2fer.errors import ArtifactError
+from lc2fer.recipe import FUSED, ROWS
+from lc2fer.session import Closing, check_batch
+
+# Nodes that change how numbers are stored and compute nothing.
+_CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
+
+
+_FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the products of our operations are in
+
+
+class OnnxRuntimeSession(Closing):
+    """An ONNX file with a static batch; longer batches run piece by piece."""
+
+    def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
+        self.artifact = artifact
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        options.inter_op_num_threads = 1
+        # Our Q/DQ graphs are s8 with s8 weights; without this they run as float convolutions between Q and DQ.
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        self._products: dict[str, str] = {}
+        if artifact.recipe is not None and artifact.recipe.form == FUSED:
+            from lc2fer import kernels
+
+            options.register_custom_ops_library(str(kernels.library("onnxruntime", artifact.recipe.precision)))
+            self._products = dict.fromkeys(kernels.KINDS, _FUSED[artifact.recipe.precision])
+        # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
+        rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == (ROWS, "int8")
+        self._open = partial(
+            onnxruntime.InferenceSession,
+            str(artifact.path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["MatMulAddFusion"] if rows else None,
+        )
+        try:
+            self._session = self._open()
+        except Exception as error:  # the bindings raise a class of their own for each status
+            raise ArtifactError(
+                f"ONNX Runtime {onnxruntime.__version__} refuses {artifact.path}: {str(error).splitlines()[0]}. "
+                "A model that it can run was expected. Export it again with this installation."
+            ) from None
+        self._options = options
+        self._input = self._session.get_inputs()[0]
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        check_batch(batch, self.artifact)
+        pieces = [
+            self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
+        ]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
+        """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input.name, batch)
+        binding.bind_output(self._session.get_outputs()[0].name)
+        return lambda: self._session.run_with_iobinding(binding)
+
+    def executed_precisions(self) -> dict[str, int]:
+        """What ONNX Runtime runs: number of computing nodes by the type of their first input, from its own profile.
+
+        Opens the model a second time and runs it once, on black.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self._options.enable_profiling = True
+            self._options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._open()
+            session.run(None, {self._input.name: np.zeros((1, *self.artifact.input_spec.shape), np.float32)})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        counts: dict[str, int] = {}
+        for event in events:
+            told = event.get("args", {})
+            if str(event.get("name", "")).endswith("_kernel_time") and told.get("op_name") not in _CONVERSIONS:
+                taken = next(iter(told["input_type_shape"][0]), "none") if told["input_type_shape"] else "none"
+                precision = self._products.get(told["op_name"], taken)
+                counts[precision] = counts.get(precision, 0) + 1
+        return counts
+
+    def close(self) -> None:
+        del self._session
+
+
+def load(artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> OnnxRuntimeSession:
+    """Open an ONNX artifact; `optimize=False` runs the graph as written, the reference for other engines.
+
+    Raises ArtifactError where ONNX Runtime cannot load the file.
+    """
+    return OnnxRuntimeSession(artifact, threads, optimize)

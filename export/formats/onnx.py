@@ -1,0 +1,115 @@
+"""ONNX from the trained network: the deploy form in float32, or in float16 with float32 islands."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+
+from lc2fer.artifact import Artifact
+from lc2fer.network import checkpoint
+from lc2fer.network.fuse import Rows, deploy_form
+from lc2fer.network.model import Network, normalize
+from lc2fer.recipe import INPUT, OUTPUT, PLAIN, Recipe
+
+from ..int8 import lint, smooth
+from ..int8.calibration import CalibrationSet
+
+TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
+
+
+class _Normalize(torch.nn.Module):
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return normalize(pixels)
+
+
+_SMOOTHINGS: dict[tuple[str, str, float], list[torch.Tensor]] = {}  # what they depend on -> the last ones made
+
+
+def smoothing(
+    parent: Artifact, trained: Network, calibration: CalibrationSet | None, recipe: Recipe
+) -> list[torch.Tensor] | None:
+    """The recipe's factors, found once for all INT8 targets of the same weights and images: a third of an export."""
+    if recipe.smoothing is None:
+        return None
+    assert calibration is not None
+    key = parent.sha256, calibration.fingerprint, recipe.smoothing
+    if key not in _SMOOTHINGS:
+        found = smooth.factors(trained, calibration, recipe.smoothing)
+        _SMOOTHINGS.clear()
+        _SMOOTHINGS[key] = found
+    return _SMOOTHINGS[key]
+
+
+def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
+
+    An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.
+    Convolutions, and products of rows, have the names that their layers have in the module tree of the deploy form:
+    "stages.2.1.project".
+    """
+    dtype = torch.float16 if "fp16" in (recipe.precision, recipe.rest) else torch.float32
+    trained = checkpoint.load(parent.path, parent.variant)
+    network: torch.nn.Module
+    if recipe.form == PLAIN:
+        network = torch.nn.Sequential(_Normalize(), trained)
+    else:
+        factors = smoothing(parent, trained, calibration, recipe)
+        network = deploy_form(trained, recipe.form, dtype, factors)
+    pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
+    exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
+    with errors_only(exporter), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (pixels,),
+            dynamo=True,
+            opset_version=recipe.opset,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    constants = {tensor.name for tensor in model.graph.initializer}
+    nodes = [
+        node
+        for node in model.graph.node
+        if node.op_type == "Conv" or (node.op_type == "MatMul" and node.input[1] in constants)
+    ]
+    layers = [name for name, module in network.named_modules() if isinstance(module, (torch.nn.Conv2d, Rows))]
+    for layer, node in zip(layers, nodes):
+        node.name = layer  # modules are registered in the order of the forward pass
+        if node.op_type == "Conv" and len(node.input) == 2:  # the exporter leaves out biases of nothing but zeros
+            weight = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[1])
+            bias = torch.zeros(weight.dims[0], dtype=dtype).numpy()
+            model.graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{layer}.bias"))
+            node.input.append(f"{layer}.bias")
+    for node in model.graph.node:
+        del node.metadata_props[:]  # stack traces of this machine
+    del model.graph.metadata_props[:]
+    model.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+    return [path]
+
+
+def inspect(path: Path, recipe: Recipe) -> None:
+    """Raise LintError where the graph breaks a rule that its engines have."""
+    lint.check(path, recipe)
+
+
+@contextmanager
+def errors_only(logger: logging.Logger) -> Iterator[None]:
+    """Let through nothing below an error, and restore the logger's level at the end."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,47 @@
+"""ONNX INT8: one symmetric Q/DQ graph for ONNX Runtime, TensorRT and OpenVINO (export/int8/quantize.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from lc2fer.artifact import Artifact
+from lc2fer.recipe import Recipe
+
+from ..int8.calibration import CalibrationSet
+from ..int8.quantize import QuantizedLayer, corrected, insert, insert_rows, quantize
+from . import onnx as float_onnx
+
+TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
+
+
+def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+    """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
+    assert calibration is not None
+    source = replace(recipe, form="transpose") if recipe.form == "rows" else recipe  # rows have the same numbers
+    model, layers = quantized(parent, source, calibration, path.with_suffix(".float.onnx"))
+    if recipe.rest == "fp16" or recipe.form == "rows":
+        float_onnx.make(parent, recipe, calibration, path)
+        model = onnx.load_model(path)
+    if recipe.form == "rows":
+        insert_rows(model.graph, layers, recipe)
+    else:
+        insert(model, layers, recipe)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save_model(model, path)
+    return [path]
+
+
+def quantized(
+    parent: Artifact, recipe: Recipe, calibration: CalibrationSet, path: Path
+) -> tuple[onnx.ModelProto, dict[str, QuantizedLayer]]:
+    """The float32 graph, written to `path` too, and the numbers of all its convolutions, kept ones among them."""
+    float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
+    model = onnx.load_model(path)
+    assert recipe.calibration is not None
+    layers = quantize(model, calibration, recipe.calibration)
+    if recipe.bias_correction:
+        layers = corrected(model, layers, calibration)
+    return model, layers

@@ -1,0 +1,225 @@
+"""ONNX INT8: one symmetric Q/DQ graph for ONNX Runtime, TensorRT and OpenVINO.
+
+Only the inputs and weights of convolutions are quantised: s8, zero-point 0, activations per tensor, weights per output
+channel. LayerNorm, GELU, GRN, residual additions and the classifier read the values as they were. The pixels, x - 128,
+get scale 1 and lose nothing. TensorRT takes no int32 bias behind a DequantizeLinear, so biases stay in float.
+
+The rest is float32 or, as the recipe says, float16 with float32 islands. Both come from one quantisation, of the
+float32 graph: every scale is a normal float16 number, so both hold the same int8 weights and round at the same places.
+The stem's scales are too small for that beside whole pixels; where the rest is float16, they are 128 times as large and
+the pixels are divided by 128 first, which is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from lc2fer.errors import UsageError
+from lc2fer.recipe import INPUT, Calibration, Recipe, means
+
+from . import ranges
+
+SMALLEST_SCALE = 2.0**-14  # the smallest normal float16 number
+PIXEL_STEP = 2.0**-7  # of the pixels where the rest is float16: -1..1 instead of -128..127
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """One convolution's numbers, for a float32 graph."""
+
+    scale: float  # of its input
+    weight: NDArray[np.int8]  # [C_out, C_in / groups, k, k]
+    weight_scale: NDArray[np.float32]  # [C_out]
+    bias: NDArray[np.float32]  # [C_out]
+
+
+def convolutions(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
+    """Layer -> its node, in the order of the forward pass; export/formats/onnx.py names the nodes."""
+    return {node.name: node for node in graph.node if node.op_type == "Conv"}
+
+
+def quantize(
+    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], wanted: Calibration
+) -> dict[str, QuantizedLayer]:
+    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W]."""
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = convolutions(model.graph)
+    stem = next(iter(nodes))
+    seen = ranges.collect(model, {layer: node.input[0] for layer, node in nodes.items() if layer != stem}, images)
+    found = {}
+    for layer, node in nodes.items():
+        weight = constants[node.input[1]].astype(np.float64)
+        unit = PIXEL_STEP if layer == stem else 1.0
+        largest = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+        weight_scale = _half(largest / ranges.LEVELS / unit) * unit
+        columns = weight_scale.reshape(-1, *(1,) * (weight.ndim - 1))
+        found[layer] = QuantizedLayer(
+            scale=1.0 if layer == stem else float(_half(ranges.clip(seen[layer], wanted) / ranges.LEVELS)),
+            weight=np.clip(np.rint(weight / columns), -ranges.LEVELS, ranges.LEVELS).astype(np.int8),
+            weight_scale=weight_scale.astype(np.float32),
+            bias=constants[node.input[2]],
+        )
+    return found
+
+
+def corrected(
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]]
+) -> dict[str, QuantizedLayer]:
+    """The layers with biases that take back each channel's mean error over the images.
+
+    The error is that of quantising this layer's input and weights alone (Nagel et al., arXiv 1906.04721, section 4.2),
+    measured, so padding counts as it is: each convolution runs a second time beside itself, on rounded values.
+    """
+    probed = onnx.ModelProto()
+    probed.CopyFrom(model)
+    graph = probed.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3], np.int64), "error.axes"))
+    for layer, node in convolutions(model.graph).items():
+        beside = onnx.NodeProto()
+        beside.CopyFrom(node)
+        nodes = _pairs(graph, beside, layers[layer], np.dtype(np.float32))
+        beside.name = beside.output[0] = f"{layer}.beside"
+        difference = helper.make_node("Sub", [beside.output[0], node.output[0]], [f"{layer}.error"])
+        mean = helper.make_node("ReduceMean", [f"{layer}.error", "error.axes"], [f"{layer}.mean"], keepdims=0)
+        graph.node.extend([*nodes, beside, difference, mean])
+    outputs = [f"{layer}.mean" for layer in layers]
+    session = ranges.session_of(probed, outputs=outputs)
+    sums = {layer: np.zeros(len(numbers.bias)) for layer, numbers in layers.items()}
+    count = 0
+    for errors in ranges.runs(session, outputs, images):
+        count += 1
+        for layer, error in zip(sums, errors):
+            sums[layer] += error
+    return {
+        layer: replace(numbers, bias=(numbers.bias - sums[layer] / count).astype(np.float32))
+        for layer, numbers in layers.items()
+    }
+
+
+def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:
+    """Put Q/DQ pairs before the convolutions of a float graph, float16 or float32 as the recipe's rest is.
+
+    The layers that the recipe keeps are left as they are. Raises UsageError where there is no layer of such a name.
+    """
+    graph = model.graph
+    _check_kept(layers, recipe)
+    stem = next(iter(layers))
+    dtype = np.dtype(np.float16 if recipe.rest == "fp16" else np.float32)
+    chosen = {layer: numbers for layer, numbers in layers.items() if not recipe.keeps(layer)}
+    if recipe.rest == "fp16" and stem in chosen:
+        _step_pixels(graph)
+        chosen[stem] = replace(
+            chosen[stem], scale=PIXEL_STEP, weight_scale=chosen[stem].weight_scale / np.float32(PIXEL_STEP)
+        )
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "Conv" and node.name in chosen:
+            nodes += _pairs(graph, node, chosen[node.name], dtype)
+        nodes.append(node)
+    _replace_nodes(graph, nodes)
+
+
+def insert_rows(graph: onnx.GraphProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:
+    """Put Q/DQ pairs before the products of rows of a float32 graph; convolutions stay in float.
+
+    ONNX Runtime runs a product with Q/DQ on its two inputs and none behind as one 8-bit operation, but only the
+    unsigned form of it is fast: the same values are held as u8 with zero-point 128.
+    """
+    _check_kept(layers, recipe)
+    constants = {tensor.name for tensor in graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.name in layers and not recipe.keeps(node.name):
+            numbers = layers[node.name]
+            rows = np.ascontiguousarray(numbers.weight.reshape(len(numbers.weight), -1).T)
+            product = node.output[0]
+            nodes += _pairs(
+                graph, node, replace(numbers, weight=rows), np.dtype(np.float32), zero=np.uint8(128), axis=1
+            )
+            bias = node.input.pop()
+            reader = next(each for each in graph.node if product in each.input)
+            if reader.op_type == "Add" and constants.intersection(reader.input):
+                reader.input[:] = [product, bias]
+            else:  # the exporter leaves out biases of nothing but zeros
+                node.output[0] = f"{node.name}.product"
+                nodes.append(node)
+                node = helper.make_node("Add", [node.output[0], bias], [product], f"{node.name}.add")
+        nodes.append(node)
+    _replace_nodes(graph, nodes)
+
+
+def _replace_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Give the graph these nodes, and leave out the constants that none of them reads."""
+    read = {name for node in nodes for name in node.input}
+    constants = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(constants)
+
+
+def _check_kept(layers: Iterable[str], recipe: Recipe) -> None:
+    known = list(layers)
+    for name in recipe.kept:
+        if not any(means(name, layer) for layer in known):
+            raise UsageError(
+                f"There is no layer {name!r} to keep in float. Expected one of {', '.join(known)}. Correct the recipe."
+            )
+
+
+def _pairs(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    numbers: QuantizedLayer,
+    dtype: np.dtype[np.float16 | np.float32],
+    *,
+    zero: np.int8 | np.uint8 = np.int8(0),  # noqa: B008 - a number
+    axis: int = 0,
+) -> list[onnx.NodeProto]:
+    """Make a layer read rounded values; returns the nodes that give them, their constants are in the graph.
+
+    `zero` is the activations' zero-point, `axis` that of the weights' output channels.
+    """
+    layer, source = node.name, node.input[0]
+    constants = {
+        f"{layer}.input.scale": np.asarray(numbers.scale, dtype),
+        f"{layer}.input.zero": zero,
+        f"{layer}.weight.int8": numbers.weight,
+        f"{layer}.weight.scale": numbers.weight_scale.astype(dtype),
+        f"{layer}.weight.zero": np.zeros(len(numbers.weight_scale), np.int8),
+        f"{layer}.bias.{dtype}": numbers.bias.astype(dtype),
+    }
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    scale, zero_point, weight, weight_scale, weight_zero, bias = constants
+    rounded, value, weight_value = f"{layer}.input.int8", f"{layer}.input.value", f"{layer}.weight.value"
+    node.input[:] = [value, weight_value, bias]
+    return [
+        helper.make_node("QuantizeLinear", [source, scale, zero_point], [rounded], f"{layer}.input.quantize"),
+        helper.make_node("DequantizeLinear", [rounded, scale, zero_point], [value], f"{layer}.input.dequantize"),
+        helper.make_node(
+            "DequantizeLinear",
+            [weight, weight_scale, weight_zero],
+            [weight_value],
+            f"{layer}.weight.dequantize",
+            axis=axis,
+        ),
+    ]
+
+
+def _step_pixels(graph: onnx.GraphProto) -> None:
+    """Multiply the centred pixels by PIXEL_STEP, still in float32."""
+    place, centre = next((place, node) for place, node in enumerate(graph.node) if INPUT in node.input)
+    centred = centre.output[0]
+    centre.output[0] = "pixels.centred"
+    graph.initializer.append(numpy_helper.from_array(np.array(PIXEL_STEP, np.float32), "pixels.step"))
+    graph.node.insert(place + 1, helper.make_node("Mul", ["pixels.centred", "pixels.step"], [centred], "pixels.divide"))
+
+
+def _half(values: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """Scales rounded to normal float16 numbers, so that float16 graphs hold the same ones."""
+    return np.maximum(np.asarray(values, np.float16).astype(np.float64), SMALLEST_SCALE)

@@ -1,0 +1,215 @@
+"""What can be made of a trained network: one row a target, which export, bench, sessions, messages and README read.
+
+A new target is a row here and, where no module makes its kind of file yet, a module of lc2fer/export/formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from lc2fer.errors import UsageError
+from lc2fer.recipe import FUSED, PLAIN, Calibration, Recipe
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its suffix, the module that opens it, the engine, and the extra that brings it."""
+
+    suffix: str
+    session: str
+    engine: str
+    extra: str
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "export"),
+        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "export"),
+        "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino"),
+        "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Targets that README tells of in one line: the file that one of them is, and what they run on."""
+
+    file: str
+    runs_on: str
+
+
+_TORCH = Family("`C6-torch.safetensors`", "PyTorch; the weights that all others are made from")
+_ONNX = Family("`C6-onnx-int8.onnx`", "ONNX Runtime, OpenVINO; the source of TensorRT engines")
+_ORT = Family("`C6-ort-int8.onnx`", "ONNX Runtime, CPU")
+_OPENVINO = Family("`C6-openvino-int8.xml`, `.bin`", "OpenVINO, CPU")
+_ORT_FUSED = Family(
+    "`C6-ort-int8-fused.onnx`",
+    "ONNX Runtime on x86 with AVX-512 (for fp16 BF16, for int8 VNNI) and a C++ compiler, Linux",
+)
+_OPENVINO_FUSED = Family("`C6-openvino-int8-fused.xml`, `.bin`", "OpenVINO on the same machines")
+_TRT = Family(
+    "`C6-trt-int8.engine` on a machine with a GPU; elsewhere exit 3, the ONNX and the command",
+    "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [docs/tensorrt.md](docs/tensorrt.md))",
+)
+_RTX = Family(
+    "`C6-rtx-int8.engine`, compiled without a GPU",
+    "TensorRT-RTX on RTX GPUs of a PC, no Jetson (**has run nowhere yet**)",
+)
+_STOCK = Family("", "what a user would do otherwise, with each tool's defaults: export/formats/stock.py")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one target is, what makes it, and what it is made from."""
+
+    family: Family
+    kind: str  # of file, a key of KINDS
+    precision: str
+    maker: str  # a module of lc2fer.export.formats
+    parents: tuple[str, ...] = ("torch",)  # targets; of several, the first that works
+    recipe: Recipe | None = None  # None: the weights, and engines, which take their parent's
+    instead: str | None = None  # what runs where this one lacks something; None: it runs wherever its engine does
+    by_default: bool = False  # whether lc2fer-bench measures it where nothing else is asked for
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is a route that ours are measured against, and nothing that is delivered."""
+        return self.family is _STOCK
+
+    @property
+    def is_engine(self) -> bool:
+        """Whether a GPU's library builds it from an ONNX file."""
+        return self.kind == "tensorrt"
+
+    @property
+    def portable(self) -> bool:
+        """Whether it runs wherever its engine does."""
+        return self.instead is None
+
+
+# Smoothing: of 0.6 to 0.9 on C6, 400 images of D^v (FER+ faces at 64 pixels) and fake quantisation, 0.6 had the highest
+# logit SQNR, 31.7 dB against 30.1 without, and agreement, 100 % against 98.75 %. On weights of an earlier epoch 0.7 was
+# the best of 0.3, 0.5 and 0.7.
+# Forms, C6 on two busy cores, best of the interleaved rounds, as shares of the time of what stood there before: folded
+# took 0.91 of LayerNorm in three steps, in OpenVINO INT8; float depthwise convolutions 0.97 of quantised ones, with
+# fewer roundings. In ONNX Runtime a convolution with Q/DQ runs in float: rows took 0.43 of the portable INT8 graph. On
+# TensorRT nobody has measured any.
+# Fused, whose numbers are those of folded, took 0.66 of its time for C6 (0.63 for C5, 0.56 C8, 0.51 C1) in turns on two
+# quiet cores of a Zen 4: docs/int8.md.
+# Ranges: C6 (weights of 100 pixels) on 600 images of D^v of real faces, 300 others to calibrate with, smoothing 0.6,
+# logit SQNR in dB and agreement in %, without bias correction -> with it: max 31.3, 99.2 -> 33.8, 99.7; percentile
+# 99.99 35.1, 99.5 -> 35.6, 99.7; 99.999 35.4, 99.3 -> 36.3, 99.7; entropy 26.6, 99.2 -> 25.1, 98.3; mse 35.4, 99.3 ->
+# 36.5, 99.7. Without smoothing max gave 10.4, 94.0 -> 19.8, 97.8 and mse 29.1, 99.2 -> 31.5, 99.2.
+_INT8 = Recipe("int8", calibration=Calibration("mse"), smoothing=0.6, bias_correction=True)
+_INT8_HALF = replace(_INT8, rest="fp16", opset=19)
+_INT8_ROWS = replace(_INT8, form="rows")
+_INT8_FOLDED = replace(_INT8, form="folded", kept=("depthwise",))
+_INT8_FUSED = replace(_INT8_FOLDED, form=FUSED)
+_STOCK_INT8 = Recipe("int8", form=PLAIN, calibration=Calibration("max"))
+
+
+def _file(family: Family, kind: str, maker: str, recipe: Recipe, *, instead: str | None = None, on: bool) -> Target:
+    return Target(family, kind, recipe.precision, maker, recipe=recipe, instead=instead, by_default=on)
+
+
+def _stock(kind: str, recipe: Recipe) -> Target:
+    return _file(_STOCK, kind, "stock", recipe, on=False)
+
+
+def _engine(family: Family, precision: str, *parents: str) -> Target:
+    return Target(family, "tensorrt", precision, "tensorrt", parents)
+
+
+def _fused(engine: str, recipe: Recipe, instead: str, *, on: bool) -> Target:
+    family = _ORT_FUSED if engine == "onnx" else _OPENVINO_FUSED
+    return _file(family, engine, f"kernels_{engine}", recipe, instead=instead, on=on)
+
+
+_FLOAT, _HALF = Recipe("fp32"), Recipe("fp16")
+_FLOAT_FOLDED, _HALF_FOLDED = Recipe("fp32", form="folded"), Recipe("fp16", form="folded")
+_FLOAT_FUSED, _HALF_FUSED = Recipe("fp32", form=FUSED), Recipe("fp16", form=FUSED)
+_INT8_FORMS = ("onnx-int8-fp16", "onnx-int8")
+
+# In the order in which they are offered.
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        "torch": Target(_TORCH, "checkpoint", "fp32", "", (), by_default=True),
+        "onnx-fp32": _file(_ONNX, "onnx", "onnx", _FLOAT, on=True),
+        "onnx-fp16": _file(_ONNX, "onnx", "onnx", _HALF, on=False),
+        "onnx-int8": _file(_ONNX, "onnx", "qdq", _INT8, on=True),
+        "onnx-int8-fp16": _file(_ONNX, "onnx", "qdq", _INT8_HALF, on=False),
+        "ort-fp32": _file(_ORT, "onnx", "onnx", Recipe("fp32", form="rows"), on=True),
+        "ort-int8": _file(_ORT, "onnx", "qdq", _INT8_ROWS, on=True),
+        "openvino-fp32": _file(_OPENVINO, "openvino", "openvino", _FLOAT_FOLDED, on=True),
+        "openvino-fp16": _file(_OPENVINO, "openvino", "openvino", _HALF_FOLDED, on=True),
+        "openvino-int8": _file(_OPENVINO, "openvino", "openvino", _INT8_FOLDED, on=True),
+        "ort-fp32-fused": _fused("onnx", _FLOAT_FUSED, "ort-fp32", on=True),
+        "ort-fp16-fused": _fused("onnx", _HALF_FUSED, "onnx-fp16", on=False),
+        "ort-int8-fused": _fused("onnx", _INT8_FUSED, "ort-int8", on=True),
+        "openvino-fp32-fused": _fused("openvino", _FLOAT_FUSED, "openvino-fp32", on=True),
+        "openvino-fp16-fused": _fused("openvino", _HALF_FUSED, "openvino-fp16", on=True),
+        "openvino-int8-fused": _fused("openvino", _INT8_FUSED, "openvino-int8", on=True),
+        "trt-fp32": _engine(_TRT, "fp32", "onnx-fp32"),
+        "trt-fp16": _engine(_TRT, "fp16", "onnx-fp16"),
+        "trt-int8": _engine(_TRT, "int8", *_INT8_FORMS),
+        "rtx-fp16": _engine(_RTX, "fp16", "onnx-fp16"),
+        "rtx-int8": _engine(_RTX, "int8", *_INT8_FORMS),
+        "stock-torch": _stock("checkpoint", Recipe("fp32", form=PLAIN)),
+        "stock-torch-compile": _stock("checkpoint", Recipe("fp32", form=PLAIN)),
+        "stock-onnx-fp32": _stock("onnx", Recipe("fp32", form=PLAIN)),
+        "stock-onnx-int8": _stock("onnx", _STOCK_INT8),
+        "stock-openvino-fp32": _stock("openvino", Recipe("fp32", form=PLAIN)),
+        "stock-openvino-fp16": _stock("openvino", Recipe("fp16", form=PLAIN)),
+        "stock-openvino-int8": _stock("openvino", _STOCK_INT8),
+    }
+)
+RATE = "matrix-rate"  # an 8-bit matrix product: how fast this machine could be; its manifest's device tells the MACs
+
+OURS = tuple(name for name, target in TARGETS.items() if not target.stock)
+STOCK = tuple(name for name, target in TARGETS.items() if target.stock)
+FILES = tuple(name for name in OURS if TARGETS[name].recipe is not None)  # made from the weights, on any machine
+ENGINES = tuple(name for name in OURS if TARGETS[name].is_engine)
+BUDGETED = tuple(name for name in FILES if TARGETS[name].precision == "int8" and TARGETS[name].portable)
+
+
+def check_target(target: str) -> str:
+    """That target; raises UsageError for any other, naming the nearest."""
+    if target in OURS:
+        return target
+    from difflib import get_close_matches
+
+    near = get_close_matches(target, OURS, 1)
+    raise UsageError(
+        f"There is no target {target!r}. Expected one of {', '.join(OURS)}. "
+        + (f"Did you mean {near[0]}?" if near else "Choose one of them.")
+    )
+
+
+def check_budget_target(target: str) -> None:
+    """Raise UsageError unless a budget can decide about that target here."""
+    if target not in BUDGETED:
+        raise UsageError(
+            f"A budget was given for {target}. Expected one of {', '.join(BUDGETED)}: only INT8 has to earn its place. "
+            "Leave --max-drop and --min-speedup out, or export one of these."
+        )
+
+
+def is_stock(target: str) -> bool:
+    """Whether a report's row of that name is a stock route's; a name that is no target is not."""
+    return target in STOCK
+
+
+def markdown() -> str:
+    """The table of README: the families of what can be asked for, the file of one, and what they run on."""
+    families: dict[Family, list[str]] = {}
+    for name in OURS:
+        families.setdefault(TARGETS[name].family, []).append(f"`{name}`")
+    rows = [f"| {' '.join(names)} | {family.file} | {family.runs_on} |" for family, names in families.items()]
+    return "\n".join(["| `--target` | file | runs on |", "| --- | --- | --- |", *rows])
+
+
+if __name__ == "__main__":
+    print(markdown())

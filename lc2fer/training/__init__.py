@@ -1,0 +1,1 @@
+"""Training: the loop, its command, augmentation, faces in memory, and the log."""

@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+from lc2fer.benchmarks.command import main
+from lc2fer.benchmarks.judging.choose import Limits, NoChoice, choose, export_command, quantity
+from lc2fer.benchmarks.measuring.memory import Memory
+from lc2fer.benchmarks.report import document as reports
+
+from lc2fer import cli
+from lc2fer.errors import UsageError
+
+
+@pytest.fixture
+def report(planted, samples):
+    big = tuple(
+        samples.launch(1_000_000 + n, memory=Memory("pss", {"baseline": 0, "steady": 300_000_000})) for n in range(3)
+    )
+    return planted(
+        1000,
+        onnx_int8=(5, 0, 1_000_000),
+        openvino_int8=(4, 0, 1_000_000, {"launches": big}),
+        onnx_fp32=(0, 0, 2_500_000),
+        openvino_fp32=(200, 0, 500_000),
+        stock_onnx_fp32=(0, 0, 1_000),
+    )
+
+
+def names(candidates):
+    return [one.row.target for one in candidates]
+
+
+def test_the_fastest_of_those_that_are_as_accurate(report):
+    found = choose(report, Limits())
+    assert found.best.row.target == "onnx-int8"  # 4 or 5 flips of 1000 tell nothing, and it takes less memory
+    assert names(found.ties) == ["openvino-int8"]
+    assert names(found.front) == ["openvino-fp32", "openvino-int8", "onnx-int8", "torch"]
+
+
+def test_of_rows_that_are_alike_in_memory_too_the_smallest_file(planted, samples):
+    def launches(memory_bytes):
+        memory = Memory("pss", {"baseline": 0, "steady": memory_bytes})
+        return tuple(samples.launch(1_000_000 + n, memory=memory) for n in range(3))
+
+    report = planted(
+        1000,
+        openvino_fp16=(0, 0, 1_000_000, {"launches": launches(78_400_000), "size_bytes": 1_980_000}),
+        openvino_int8=(0, 0, 1_000_000, {"launches": launches(78_800_000), "size_bytes": 1_160_000}),
+        onnx_int8=(0, 0, 1_000_000, {"launches": launches(99_000_000), "size_bytes": 430_000}),
+    )
+    found = choose(report, Limits())
+    assert found.best.row.target == "openvino-int8"
+    assert names(found.ties) == ["openvino-fp16", "onnx-int8"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "best"),
+    [
+        (Limits(accuracy=0.999), "torch"),
+        (Limits(latency_ms=0.9), "openvino-fp32"),
+        (Limits(memory_bytes=200e6, latency_ms=1.9), "onnx-int8"),
+    ],
+)
+def test_limits_are_kept(report, limits, best):
+    assert choose(report, limits).best.row.target == best
+
+
+def test_nothing_fits(report, tmp_path):
+    with pytest.raises(NoChoice) as raised:
+        choose(report, Limits(0.7, 0.95, 1e9))
+    assert str(raised.value) == (
+        "No model of the report keeps all limits. C6 openvino-fp32 is nearest: its accuracy is 0.8000, 0.95 at least. "
+        "Relax a limit, or measure other variants and targets."
+    )
+    reports.write(tmp_path / "report.json", report)
+    assert cli.run("bench", ["choose", "--max-latency", "1us", "--report", str(tmp_path / "report.json")]) == 1
+
+
+def test_the_command_says_what_to_run_next(report, tmp_path, capsys):
+    reports.write(tmp_path / "report.json", report)
+    document = main(
+        ["choose", "--max-latency", "5ms", "--min-accuracy", "0.8", "--report", str(tmp_path / "report.json")]
+    )
+    assert document["command"] == f"lc2fer-export --config C6 --target onnx-int8 --out {tmp_path}"
+    assert document["ties"] == ["C6 openvino-int8"]
+    printed = capsys.readouterr().out
+    assert "->  C6       onnx-int8" in printed
+    assert "Ship C6 onnx-int8. Its command: lc2fer-export" in printed
+
+
+def test_the_next_command_is_of_the_weights_and_the_data_that_were_measured(report, tmp_path):
+    row = report.rows[0]
+    measured = replace(report, command=("--weights=runs/my c6.safetensors", "--data", "FACES", "--limit", "9"))
+    assert export_command(measured, row, tmp_path) == (
+        f"lc2fer-export --config C6 --target onnx-fp32 --weights 'runs/my c6.safetensors' --data FACES --out {tmp_path}"
+    )
+    assert export_command(report, row, tmp_path) == f"lc2fer-export --config C6 --target onnx-fp32 --out {tmp_path}"
+
+
+@pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])
+def test_quantities(text, value):
+    assert quantity(text, {"us": 1e-3, "ms": 1, "s": 1e3}, "max-latency") == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--max-latency", "5"], r"^--max-latency is '5'\. Expected a number with a unit of us, ms, s\. Correct it\.$"),
+        (["--max-memory", "-1MB"], r"^--max-memory is '-1MB'\."),
+        (["--max-memory", "5 parsecs"], r"^--max-memory is '5 parsecs'\."),
+        (["--min-accuracy", "80"], r"^--min-accuracy is 80\.0\. Expected a share, 0 to 1\. Pass 0\.8 for 80 %\.$"),
+    ],
+)
+def test_limits_that_are_none(arguments, text):
+    name, value = arguments
+    with pytest.raises(UsageError, match=text):
+        main(["choose", f"{name}={value}"])

@@ -1,0 +1,175 @@
+import json
+from dataclasses import replace
+
+import pytest
+from lc2fer.benchmarks import gate_command
+from lc2fer.benchmarks.judging.gate import judge
+from lc2fer.benchmarks.judging.rules import Accuracy, Floor, Latency, Ratio, Reference, Rules, read
+from lc2fer.benchmarks.report import document as reports
+from lc2fer.benchmarks.report.document import Failure
+
+from lc2fer import cli
+from lc2fer.errors import UsageError
+
+ACCURACY = Rules(accuracy=Accuracy(margin=0.01))
+
+
+def states(verdicts):
+    return [(one.target, one.state) for one in verdicts]
+
+
+def test_planted_losses(planted):
+    report = planted(onnx_int8=(120, 28), onnx_fp16=(20, 14), onnx_fp32=(0, 0))
+    verdicts = judge(report, ACCURACY)
+    assert states(verdicts) == [("onnx-int8", "fail"), ("onnx-fp16", "pass"), ("onnx-fp32", "pass")]
+    assert verdicts[0].counts
+    assert verdicts[0].text == (
+        "3.00 points lost against the parent (120 worse, 28 better of 3,068; at most 3.65 with 95%; margin 1.00)"
+    )
+
+
+def test_forty_images_decide_nothing(planted):
+    (verdict,) = judge(planted(40, onnx_int8=(1, 0)), ACCURACY)
+    assert (verdict.state, verdict.counts) == ("inconclusive", False)
+    assert verdict.text.endswith(". 1,004 images decide, if answers flip as often as here")
+    (verdict,) = judge(planted(40, onnx_int8=(1, 0)), Rules(accuracy=Accuracy(0.01, inconclusive="fail")))
+    assert (verdict.state, verdict.counts) == ("inconclusive", True)
+
+
+def test_floors_and_references_hold_both_ways(planted):
+    report = planted(1000, onnx_int8=(100, 0))
+    rules = Rules(
+        floors=(Floor("accuracy", 0.95), Floor("agreement", 0.9, targets=("*-int8",)), Floor("worst_recall", 0.5)),
+        references=(
+            Reference(0.9, 0.005, "f1000"),
+            Reference(0.85, 0.01, "f1", targets=("onnx-int8",)),
+            Reference(0.5, 0.1, "else"),
+        ),
+    )
+    found = {(one.target, one.rule, one.state): one.text for one in judge(report, rules)}
+    assert found["onnx-int8", "accuracy", "fail"] == "0.9, at least 0.95 expected"
+    assert found["torch", "accuracy", "pass"] == "1, at least 0.95 expected"
+    assert ("onnx-int8", "agreement", "pass") in found
+    assert ("torch", "agreement", "pass") not in found
+    assert ("onnx-int8", "reference", "skipped") in found
+    assert found["onnx-int8", "reference", "fail"] == (
+        "accuracy 0.9000, 0.8500 ±0.0100 expected: an unexplained gain. Find its cause, then renew the reference"
+    )
+
+
+def test_a_row_that_was_not_made_fails_unless_it_cannot_be_here(planted):
+    failures = (
+        Failure("C6", "onnx-fp16", "WorkerError", "It died."),
+        Failure("C6", "trt-fp16", "TargetUnavailable", "No."),
+    )
+    report = replace(planted(onnx_int8=(0, 0)), failures=failures)
+    assert states(judge(report, Rules())) == [("onnx-fp16", "fail"), ("trt-fp16", "skipped")]
+
+
+def test_a_ratio_is_judged_by_its_whole_interval(planted, samples):
+    report = planted(onnx_int8=(0, 0, 1_000_000), onnx_fp32=(0, 0, 3_000_000))
+    rules = Rules(ratios=(Ratio("torch", 1.0), Ratio("stock-torch", 1.0, targets=("onnx-int8",))))
+    verdicts = judge(report, rules)
+    assert states(verdicts) == [
+        ("torch", "pass"),
+        ("onnx-int8", "pass"),
+        ("onnx-fp32", "fail"),
+        ("onnx-int8", "skipped"),
+    ]
+    assert verdicts[2].text == "ratio 1.500 (1.500 to 1.500), at most 1 expected" or verdicts[2].text.startswith(
+        "ratio 1."
+    )
+    wild = replace(report.rows[1], launches=tuple(samples.launch(value) for value in (1_000_000, 2_500_000, 2_900_000)))
+    assert judge(replace(report, rows=(report.rows[0], wild)), rules)[1].state == "inconclusive"
+
+
+def test_against_a_baseline(planted, samples):
+    before = planted(onnx_int8=(5, 60, 1_000_000), openvino_int8=(0, 0))
+    graph = {"Conv": 12, "QuantizeLinear": 4}
+    after = planted(onnx_int8=(65, 60, 2_000_000, {"graph": graph}), onnx_fp16=(0, 0))
+    rules = replace(ACCURACY, latency=Latency(1.5, "torch"), exact=("nodes", "quantizers", "size_bytes"))
+    found = {(one.target, one.rule): one for one in judge(after, rules, before)}
+    assert found["onnx-fp16", "baseline"].state == "skipped"
+    assert found["onnx-int8", "accuracy against baseline"].state == "fail"
+    assert found["onnx-int8", "latency against baseline"].state == "fail"
+    assert "relative to torch" in found["onnx-int8", "latency against baseline"].text
+    assert found["torch", "latency against baseline"].state == "pass"
+    assert found["onnx-int8", "quantizers"].text == "4, 3 expected"
+    assert found["onnx-int8", "nodes"].state == "fail"
+    assert found["torch", "size_bytes"].state == "pass"
+
+
+def test_a_gain_nobody_meant_fails(planted):
+    before, after = planted(onnx_int8=(130, 200)), planted(onnx_int8=(0, 200))
+    found = {(one.target, one.rule): one for one in judge(after, ACCURACY, before)}
+    verdict = found["onnx-int8", "accuracy against baseline"]
+    assert verdict.state == "fail"
+    assert verdict.text.endswith(": an unexplained gain. Find its cause, then renew the baseline")
+
+
+def test_what_cannot_be_compared_is_skipped_and_says_why(planted, samples):
+    before = planted(1000, machine=replace(samples.MACHINE, cpu="Other", kernel="9"), onnx_int8=(0, 0))
+    found = judge(planted(onnx_int8=(0, 0)), replace(ACCURACY, latency=Latency(1.5)), before)
+    assert [(one.rule, one.state, one.text) for one in found[1:]] == [
+        ("accuracy against baseline", "skipped", "the baseline was scored on other images"),
+        ("latency against baseline", "skipped", "the baseline is of another machine (cpu, kernel)"),
+    ]
+
+
+def test_the_command_is_green_or_red(planted, tmp_path, capsys):
+    good, bad = planted(onnx_int8=(20, 14)), planted(onnx_int8=(120, 28))
+    for name, report in (("good", good), ("bad", bad)):
+        reports.write(tmp_path / f"{name}.json", report)
+    summary = tmp_path / "summary.md"
+    assert cli.run("bench", ["gate", str(tmp_path / "good.json"), "--summary", str(summary)]) == 0
+    printed = capsys.readouterr().out
+    assert "The gate passed: 0 fail, 0 inconclusive, 0 skipped, 2 pass." in printed
+    assert json.loads(printed.splitlines()[-1])["exit_code"] == 0
+    arguments = [
+        "gate",
+        str(tmp_path / "bad.json"),
+        "--baseline",
+        str(tmp_path / "good.json"),
+        "--summary",
+        str(summary),
+    ]
+    assert cli.run("bench", arguments) == 1
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[2].split()[:3] == ["fail", "C6", "onnx-int8"]
+    assert "The gate FAILED: 2 fail" in printed
+    text = summary.read_text()
+    assert "### lc2fer-bench: The gate passed" in text
+    assert "| **fail** | C6      | onnx-int8 | accuracy against parent" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, r"rules\.toml is missing\. Expected rules in TOML\. Write them, or leave --rules out\.$"),
+        ("version = ", r"is not TOML \(.*\)\. Expected rules like gates\.toml\. Correct it\.$"),
+        ("", r"its version is None, and this lc2fer reads 1\. Expected the tables that gates\.toml explains\."),
+        ("version = 1\n[speed]", "it has the unknown table speed"),
+        ("version = 1\n[accuracy]", "missing 1 required positional argument: 'margin'"),
+        ("version = 1\n[accuracy]\nmargin = 1.5", "a margin is a share between 0 and 1"),
+        ('version = 1\n[accuracy]\nmargin = 0.01\ninconclusive = "maybe"', 'it is "warn" or "fail"'),
+        ('version = 1\n[accuracy]\nmargin = "1"', "accuracy.margin is '1'"),
+        ("version = 1\n[latency]\ntripwire = 0.9", "latency.tripwire is 0.9, and it is a ratio above 1"),
+        ('version = 1\n[exact]\nfigures = ["luck"]', "exact.figures has 'luck', and there are nodes"),
+        ('version = 1\n[[floor]]\nfigure = "luck"\nat_least = 1', "a floor has the figure 'luck'"),
+        ('version = 1\n[[floor]]\nfigure = "accuracy"\nat_least = 1\ntargets = "x"', "floor.targets is 'x'"),
+        ("version = 1\n[[ratio]]\nfrom = 1", "ratio has the unknown key from"),
+    ],
+)
+def test_rules_that_are_none(tmp_path, content, text):
+    path = tmp_path / "rules.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=text):
+        read(path)
+
+
+def test_the_rules_that_come_with_it_are_read():
+    rules = read(gate_command.rules.DEFAULT)
+    assert rules.accuracy.margin == 0.01
+    assert len(rules.floors) == 3
+    assert rules.latency == Latency(1.5, "torch")

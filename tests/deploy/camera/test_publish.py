@@ -1,0 +1,117 @@
+"""What other programs are told: messages of what changed, by webhook and by MQTT."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from lc2fer.deploy.camera import publish
+from lc2fer.deploy.camera.publish import Changes
+from lc2fer.deploy.camera.scene import Box, Face, Scene
+from mqtt_broker import Broker
+
+from lc2fer.errors import UsageError
+
+
+def scene(*faces: tuple[int, str | None]) -> Scene:
+    found = tuple(Face(track, Box(0, 0, 9, 9), expression, (0.25, 0.75)) for track, expression in faces)
+    return Scene(1, 10.0, 64, 48, found, 5.0, {}, 30.0, 0)
+
+
+def test_messages_tell_what_changed() -> None:
+    changes = Changes()
+    (first,) = changes.of(scene((1, "anger")))
+    assert first == {"event": "expression", "at": 10.0, "track": 1, "expression": "anger", "confidence": 0.75}
+    assert changes.of(scene((1, "anger"))) == []
+    assert [message["event"] for message in changes.of(scene((2, None)))] == ["expression", "left"]
+
+
+def test_a_webhook_gets_the_messages() -> None:
+    got: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        sender = publish.webhook(f"http://127.0.0.1:{server.server_port}/", print)
+        sender.send({"event": "left", "track": 1})
+        sender.close()
+        server.shutdown()
+    assert got == [{"event": "left", "track": 1}]
+    assert (sender.delivered, sender.dropped) == (1, 0)
+
+
+def test_a_receiver_that_is_away_costs_messages_and_says_so_once() -> None:
+    said: list[str] = []
+    sender = publish.webhook("http://127.0.0.1:9/", said.append)
+    for _ in range(3):
+        sender.send({})
+    sender.close()
+    assert sender.dropped == 3
+    assert len(said) == 1
+    assert said[0].startswith("The webhook at 127.0.0.1 takes no messages (")
+
+
+def test_an_mqtt_address_needs_a_topic() -> None:
+    with pytest.raises(UsageError, match="--mqtt is 'http://host/x'"):
+        publish.mqtt("http://host/x", print)
+
+
+# -- MQTT -------------------------------------------------------------------------------------------------------------
+
+
+def until(true: Callable[[], object]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_broker_gets_the_messages_the_first_one_too() -> None:
+    pytest.importorskip("paho")
+    with Broker() as broker:
+        sender = publish.mqtt(f"mqtt://me:s%20t@127.0.0.1:{broker.port}/home/door", print)
+        sender.send({"event": "left", "track": 1})
+        sender.send({"event": "left", "track": 2})
+        sender.close()
+        until(lambda: broker.left)
+    assert [(topic, json.loads(text)["track"]) for topic, text in broker.published] == [
+        ("home/door", 1),
+        ("home/door", 2),
+    ]
+    assert broker.users[0].endswith(b"\x00\x02me\x00\x03s t")
+    assert (sender.delivered, sender.dropped) == (2, 0)
+
+
+def test_a_broker_that_is_away_costs_messages_until_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho")
+    monkeypatch.setattr(publish, "_TIMEOUT_S", 0.2)
+    said: list[str] = []
+    with Broker() as broker:
+        port = broker.port
+    sender = publish.mqtt(f"mqtt://127.0.0.1:{port}/door", said.append)
+    sender.send({"event": "left", "track": 1})
+    until(lambda: said)
+    assert said == [
+        "The MQTT broker at 127.0.0.1 takes no messages (the broker does not answer). Those are lost; pictures go on."
+    ]
+    monkeypatch.setattr(publish, "_TIMEOUT_S", 5.0)  # paho tries again after a second, and then less often
+    with Broker(port) as broker:
+        sender.send({"event": "left", "track": 2})
+        until(lambda: broker.published)
+        sender.close()
+    assert said[1:] == ["The MQTT broker at 127.0.0.1 takes messages again."]
+    assert (sender.delivered, sender.dropped) == (1, 1)

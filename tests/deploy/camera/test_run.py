@@ -1,0 +1,130 @@
+"""`lc2fer-deploy run` from a picture to what it says, with a real model, real OpenCV and drawn faces."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import video
+from lc2fer.deploy.camera.faces import open_detector
+from lc2fer.deploy.camera.scene import Box
+from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop
+
+from lc2fer import cli
+from lc2fer.errors import ArtifactError
+
+
+def drawn(label: int) -> video.Picture:
+    """A 640x480 BGR picture with a drawn face of that class that the cascade finds."""
+    return video.placed(video.face(label), 220, 140)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds at 30 pictures a second: a face that moves, and the last second without one."""
+    faces = video.moving(video.face(3), 60)
+    none = [np.full((video.HEIGHT, video.WIDTH, 3), 120, np.uint8)] * 30
+    return video.write(tmp_path_factory.mktemp("video") / "face.mp4", itertools.chain(faces, none))
+
+
+def run(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+    """Exit code, lines of JSON and what was said, of a process of its own."""
+    command = [sys.executable, "-c", "import sys; from lc2fer.cli import deploy; sys.exit(deploy())", "run", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line[:1] == "{"], done.stderr
+
+
+def test_a_video_is_watched_at_its_own_pace(model: Path, film: Path) -> None:
+    code, lines, _ = run(str(model), "--source", str(film), "--json", "--threads", "1")
+    *events, document = lines
+    scenes = [line for line in events if line["event"] == "scene"]
+    assert code == 0
+    assert document["captured"] == 90
+    assert document["judged"] + document["dropped"] == 90
+    assert len(scenes) == document["judged"]
+    assert document["seconds"] > 2.9  # not faster than a camera would give them
+    assert [line["state"] for line in events if line["event"] == "source"] == ["live", "ended"]
+    seen = [scene["faces"][0] for scene in scenes if scene["faces"]]
+    assert len(seen) > 0.4 * len(scenes)
+    assert all(abs(sum(face["probabilities"]) - 1) < 1e-3 for face in seen)
+    assert scenes[-1]["faces"] == []  # the face that left is forgotten
+
+
+def test_every_picture_of_a_folder_is_judged(model: Path, tmp_path: Path) -> None:
+    for label in (0, 3):
+        cv2.imwrite(str(tmp_path / f"{label}.png"), drawn(label))
+    cv2.imwrite(str(tmp_path / "x.png"), np.full((480, 640, 3), 120, np.uint8))
+    code, lines, said = run(str(model), "--source", str(tmp_path))
+    assert code == 0
+    assert (lines[-1]["judged"], lines[-1]["dropped"]) == (3, 0)
+    assert "x.png: no face" in said
+
+
+def test_a_damaged_video_ends_with_a_reason(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"no video")
+    code, lines, said = run(str(model), "--source", str(path))
+    assert code == 2
+    assert lines[-1]["state"] == "ended"
+    assert f"file:{path} cannot be opened." in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "Neither --source nor --web was given."),
+        (["--web", "--min-confidence", "2"], "--min-confidence is 2. Expected a probability, 0 to 1."),
+        (["--web", "--smoothing", "-1"], "--smoothing is -1. Expected seconds, 0 or more."),
+        (["--web", "--webhook", "nowhere"], "--webhook is 'nowhere'. Expected http://HOST/..."),
+        (["--web", "--mqtt", "mqtt://host"], "--mqtt is 'mqtt://host'. Expected mqtt://HOST/TOPIC."),
+    ],
+)
+def test_what_cannot_be_run(model: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["run", str(model), *arguments]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["run", str(tmp_path), "--web"]) == 2
+    assert f"Run: lc2fer-deploy build {tmp_path}." in capsys.readouterr().err
+
+
+def test_another_file_than_yunets(tmp_path: Path) -> None:
+    path = tmp_path / "face.onnx"
+    path.write_bytes(b"x")
+    with pytest.raises(ArtifactError, match="has the sha256 2d711642b726"):
+        open_detector(path)
+
+
+# -- tracks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_face_keeps_its_number_while_it_is_in_view() -> None:
+    tracker = Tracker()
+    one, two = Box(0, 0, 100, 100), Box(300, 0, 100, 100)
+    assert [track.number for track in tracker.update([one, two], 0.0)] == [1, 2]
+    assert [track.number for track in tracker.update([Box(310, 5, 100, 100), Box(8, 0, 100, 100)], 0.03)] == [2, 1]
+    assert [track.number for track in tracker.update([two], 0.02 + HOLD_S)] == [2]
+    assert [track.number for track in tracker.update([one], 0.05 + HOLD_S)] == [3]
+
+
+def test_probabilities_are_a_mean_over_time_and_may_be_too_low_to_say() -> None:
+    (track,) = Tracker().update([Box(0, 0, 10, 10)], 0.0)
+    track.judge(np.array([1.0, 0.0]), 0.0, 0.5)
+    track.judge(np.array([0.0, 1.0]), 0.5, 0.5)
+    assert track.probabilities.tolist() == pytest.approx([np.exp(-1), 1 - np.exp(-1)])
+    assert track.face(["a", "b"], 0.6).expression == "b"
+    assert track.face(["a", "b"], 0.7).expression is None
+
+
+def test_the_crop_is_a_square_within_the_picture() -> None:
+    picture = np.arange(100 * 200 * 3, dtype=np.uint8).reshape(100, 200, 3)
+    assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (42, 42, 3)
+    assert crop(picture, np.array([0.0, 0, 200, 100])).shape == (100, 100, 3)

@@ -1,0 +1,346 @@
+"""Bundles: the same bytes every time, whole or refused, and proof on the golden faces."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lc2fer.benchmarks.measuring import machine
+from lc2fer.benchmarks.report import document as reports
+from lc2fer.deploy import command
+from lc2fer.deploy.device import bundle, golden, wheel
+from lc2fer.deploy.device import packing as making
+from packaging.requirements import Requirement
+
+from lc2fer import cli
+from lc2fer.errors import ArtifactError
+
+Members = dict[str, bytes]
+
+
+def make(out: Path, weights: Path, faces: Path) -> Path:
+    path, verdicts = making.make(
+        "C8",
+        out,
+        weights=weights,
+        data=str(faces),
+        images="aligned",
+        calibration_images=40,
+        say=lambda text: None,
+    )
+    assert [verdict.passed for verdict in verdicts] == [True] * 4
+    return path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Path:
+    """A bundle of a small C8. Not to be changed."""
+    out = tmp_path_factory.mktemp("bundle")
+    return make(out, small_weights, small_faces)
+
+
+@pytest.fixture
+def changed(made: Path, tmp_path: Path) -> Callable[[Callable[[Members], object]], Path]:
+    """Makes a bundle with other members; `bundle.json` stays the first."""
+
+    def change(how: Callable[[Members], object]) -> Path:
+        with tarfile.open(made) as tar:
+            members = {info.name: tar.extractfile(info).read() for info in tar}  # type: ignore[union-attr]
+        how(members)
+        path = tmp_path / "changed.bundle"
+        with tarfile.open(path, "w") as tar:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        return path
+
+    return change
+
+
+def edited(members: Members, **fields: object) -> None:
+    members[bundle.MANIFEST] = json.dumps({**json.loads(members[bundle.MANIFEST]), **fields}).encode()
+
+
+def records(members: Members, name: str) -> list[dict[str, object]]:
+    """The manifest's records with the first one's name changed."""
+    files: list[dict[str, object]] = json.loads(members[bundle.MANIFEST])["files"]
+    return [{**files[0], "name": name}, *files[1:]]
+
+
+def test_a_bundle_holds_what_a_device_needs(made: Path, tmp_path: Path) -> None:
+    unpacked = bundle.unpack(made, tmp_path / "there")
+    assert [model.file for model in unpacked.models] == [
+        "C8-onnx-fp16.onnx",
+        "C8-onnx-int8.onnx",
+        "C8-onnx-int8-fp16.onnx",
+        "C8-ort-int8.onnx",
+    ]
+    assert {record.name for record in unpacked.files} == {
+        *(model.file for model in unpacked.models),
+        *(model.file.replace(".onnx", ".json") for model in unpacked.models),
+        "golden.images",
+        "golden.logits",
+        "lc2fer-0.1.0-py3-none-any.whl",
+        "requirements.txt",
+        "install.sh",
+        "build-engines.sh",
+        "max-performance.sh",
+        "lc2fer.service",
+    }
+    images, logits = unpacked.golden
+    assert images.shape == (golden.COUNT, 3, 32, 32)
+    assert logits.shape == (golden.COUNT, 7)
+    assert (images.min(), images.max()) >= (0, 100)
+    assert unpacked.artifact(unpacked.models[1]).calibration is not None
+
+
+def test_the_wheel_has_the_packages_data(tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel.write(tmp_path)) as archive:
+        names = archive.namelist()
+    assert {"lc2fer/deploy/camera/page/index.html", "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(
+        names
+    )
+    assert not [name for name in names if "weights" in name or "__pycache__" in name]
+    assert len(set(names)) == len(names)
+
+
+def test_equal_files_give_equal_bytes(made: Path, tmp_path: Path, small_weights: Path, small_faces: Path) -> None:
+    before = made.read_bytes()
+    assert make(made.parent, small_weights, small_faces).read_bytes() == before
+    assert wheel.write(tmp_path).read_bytes() == wheel.write(tmp_path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        (lambda m: m.update({"golden.logits": m["golden.logits"][:-4]}), r"'golden.logits' is not what bundle.json"),
+        (lambda m: m.update({"golden.logits": bytes(len(m["golden.logits"]))}), r"'golden.logits' is not what"),
+        (lambda m: m.update({"more": b"x"}), r"'more' is not what bundle.json describes"),
+        (lambda m: m.pop("requirements.txt"), r"'requirements.txt' is not what bundle.json describes"),
+        (lambda m: m.update({bundle.MANIFEST: b"{"}), r"has a damaged bundle.json \(JSONDecodeError"),
+        (lambda m: m.pop(bundle.MANIFEST), r"does not begin with bundle.json"),
+        (lambda m: edited(m, format=9), r"is a bundle of format 9. This version reads format 1"),
+        (lambda m: edited(m, models=[]), r"lacks models. Expected models and golden faces"),
+        (lambda m: edited(m, files=records(m, "../C8.onnx")), r"names the file '../C8.onnx'. Expected plain names"),
+        (lambda m: edited(m, files=records(m, "/etc/passwd")), r"names the file '/etc/passwd'"),
+        (lambda m: edited(m, files=records(m, "a\nb")), r"names the file 'a\\nb'"),
+        (
+            lambda m: edited(m, files=[{"name": "x", "sha256": "", "size_bytes": 10**12}]),
+            r"claims 1 files of 1,000,000,000,000 bytes. A bundle has at most 64 files of 200,000,000 bytes",
+        ),
+    ],
+)
+def test_a_changed_bundle_is_refused(
+    changed: Callable[[Callable[[Members], object]], Path],
+    how: Callable[[Members], object],
+    text: str,
+    tmp_path: Path,
+) -> None:
+    path = changed(how)
+    with pytest.raises(ArtifactError, match=text):
+        bundle.unpack(path, tmp_path / "there")
+    assert [found.name for found in tmp_path.iterdir()] == ["changed.bundle"]
+
+
+def test_links_and_devices_are_refused(made: Path, tmp_path: Path) -> None:
+    with tarfile.open(made) as tar:
+        text = tar.extractfile(bundle.MANIFEST).read()  # type: ignore[union-attr]
+    path = tmp_path / "link.bundle"
+    with tarfile.open(path, "w") as tar:
+        first = tarfile.TarInfo(bundle.MANIFEST)
+        first.size = len(text)
+        tar.addfile(first, io.BytesIO(text))
+        link = tarfile.TarInfo("golden.logits")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(ArtifactError, match=r"'golden.logits' is not what bundle.json describes"):
+        bundle.unpack(path, tmp_path / "there")
+
+
+def test_a_truncated_bundle_is_refused(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "short.bundle"
+    path.write_bytes(made.read_bytes()[:100_000])
+    with pytest.raises(ArtifactError, match=r"short.bundle cannot be read as a bundle \(unexpected end of data\)"):
+        bundle.unpack(path, tmp_path / "there")
+    with pytest.raises(ArtifactError, match=r"none.bundle is missing. Expected a bundle"):
+        bundle.unpack(tmp_path / "none.bundle", tmp_path / "there")
+
+
+def test_unpacking_replaces_a_bundle_and_nothing_else(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    bundle.unpack(made, folder)
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("three years of work")
+    with pytest.raises(ArtifactError, match=r"mine holds no bundle.json"):
+        bundle.unpack(made, other)
+    assert (other / "thesis.txt").read_text() == "three years of work"
+    (folder / "golden.logits").write_bytes(b"")
+    with pytest.raises(ArtifactError, match=r"'golden.logits' is not what bundle.json describes"):
+        bundle.load(folder)
+    assert bundle.unpack(made, folder).golden[1].shape == (golden.COUNT, 7)
+
+
+def test_unpacking_the_same_bundle_again_keeps_what_was_built(made: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    bundle.unpack(made, folder)
+    (folder / "C8-trt-fp16.engine").write_bytes(b"built")
+    bundle.unpack(made, folder)
+    assert (folder / "C8-trt-fp16.engine").read_bytes() == b"built"
+
+
+def test_verify_passes(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["verify", str(made)]) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert len(table) == 6
+    document = json.loads(last)
+    assert [model["passed"] for model in document["models"]] == [True] * 4
+    assert document["variant"] == "C8"
+
+
+def test_bench_measures_its_models(
+    made: Path, small_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle.unpack(made, tmp_path / "C8")
+    out = tmp_path / "out"
+    quick = ["--launches", "1", "--seconds", "0", "--threads", "1", "--limit", "14", "--data", str(small_faces)]
+    assert cli.run("deploy", ["bench", str(tmp_path / "C8"), "--out", str(out), *quick]) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [row["target"] for row in document["rows"]] == ["onnx-fp16", "onnx-int8", "onnx-int8-fp16", "ort-int8"]
+    report = reports.read(out / "report.json")
+    assert report.to_json()["machine"]["identity"] == machine.detect().identity
+    assert [len(row.outputs.predictions) for row in report.rows] == [14] * 4
+    assert (out / "report.html").is_file()
+
+
+def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(command, "measure", lambda models, options: asked.append((models, options)) or {})
+    packed = tmp_path / "C8.bundle"
+    shutil.copy(made, packed)
+    folder = bundle.unpack(packed, tmp_path / "C8").folder
+    for name in ("C8-trt-int8.engine", "C8-trt-int8.json", "half.engine"):
+        (folder / name).write_bytes(b"x")
+    command.main(["bench", str(packed), "other.onnx", "--threads", "2", "--out", "there"])
+    ((models, options),) = asked
+    assert [path.name for path in models] == [
+        "C8-onnx-fp16.onnx",
+        "C8-onnx-int8.onnx",
+        "C8-onnx-int8-fp16.onnx",
+        "C8-ort-int8.onnx",
+        "C8-trt-int8.engine",
+        "other.onnx",
+    ]
+    assert options == ["--out", "there", "--threads", "2"]
+
+
+def test_bench_without_its_packages(python: Callable[..., Any]) -> None:
+    program = "import sys; from lc2fer import cli; sys.exit(cli.run('deploy', sys.argv[1:]))"
+    done = python(program, "bench", "C8.onnx", block=["scipy"])
+    assert (done.returncode, done.stderr) == (
+        3,
+        "TargetUnavailable: The packages that measuring needs are not all installed (scipy missing). scipy and psutil "
+        "were expected. Run: pip install 'lc2fer[bench]'.\n",
+    )
+
+
+def test_verify_names_the_first_difference(
+    changed: Callable[[Callable[[Members], object]], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def turn(members: Members) -> None:
+        logits = np.frombuffer(members["golden.logits"], "<f4").reshape(-1, 7)
+        members["golden.logits"] = np.roll(logits, 1, axis=1).tobytes()
+        files = json.loads(members[bundle.MANIFEST])["files"]
+        for record in files:
+            if record["name"] == "golden.logits":
+                record["sha256"] = hashlib.sha256(members["golden.logits"]).hexdigest()
+        edited(members, files=files)
+
+    assert cli.run("deploy", ["verify", str(changed(turn))]) == 1
+    out = capsys.readouterr().out
+    assert "C8-onnx-fp16.onnx differs from the trained network here: golden face " in out
+    assert "Do not use it on this device." in out
+
+
+def test_not_finite_logits_fail() -> None:
+    reference = np.eye(7, dtype=np.float32)
+    verdict = golden.judge("m", reference, np.full_like(reference, np.nan), 24.0)
+    assert not verdict.passed
+    assert not verdict.finite
+    assert golden.judge("m", reference, reference, 24.0).sqnr_db == 200.0
+
+
+def test_verify_refuses_a_model_of_other_weights(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads((made.parent / "C8-onnx-int8.json").read_text())
+    (tmp_path / "C8-onnx-int8.onnx").write_bytes((made.parent / "C8-onnx-int8.onnx").read_bytes())
+    (tmp_path / "C8-onnx-int8.json").write_text(json.dumps({**document, "parent_sha256": "0" * 64}))
+    assert cli.run("deploy", ["verify", str(made), "--model", str(tmp_path / "C8-onnx-int8.onnx")]) == 2
+    assert "C8-onnx-int8.onnx was not made from this bundle's weights" in capsys.readouterr().err
+
+
+def test_the_bundled_wheel_verifies_without_torch(made: Path, tmp_path: Path) -> None:
+    """As on a device: the wheel of the bundle, ONNX Runtime and numpy, and nothing that trains or exports."""
+    unpacked = bundle.unpack(made, tmp_path / "there")
+    (packed,) = unpacked.folder.glob("*.whl")
+    offline = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    site = tmp_path / "site"
+    subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", str(site), str(packed)], check=True)
+    program = f"""
+import sys
+sys.path.insert(0, {str(site)!r})
+for name in ("torch", "onnx", "nncf", "openvino"):
+    sys.modules[name] = None
+import lc2fer
+assert lc2fer.__file__.startswith({str(site)!r}), lc2fer.__file__
+from lc2fer import cli
+sys.exit(cli.run("deploy", ["verify", {str(unpacked.folder)!r}]))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("python", "numpy"), [("3.10", "1.26.4"), ("3.12", "1.26.4")])
+def test_the_requirements_resolve_on_aarch64(python: str, numpy: str, tmp_path: Path) -> None:
+    listed = tmp_path / "requirements.txt"
+    # pip reads markers for the Python that runs it, so they are read for the device's here.
+    required = [Requirement(line) for line in making.REQUIREMENTS.splitlines()]
+    device = {"python_version": python, "platform_machine": "aarch64"}
+    there = [each for each in required if each.marker is None or each.marker.evaluate(device)]
+    listed.write_text("\n".join(f"{each.name}{each.specifier}" for each in there))
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    command += [
+        "--only-binary",
+        ":all:",
+        "--platform",
+        "manylinux_2_35_aarch64",
+        "--platform",
+        "manylinux_2_28_aarch64",
+    ]
+    command += ["--platform", "manylinux_2_27_aarch64", "--platform", "manylinux2014_aarch64"]
+    command += ["--python-version", python, "--implementation", "cp", "--target", str(tmp_path / "site")]
+    done = subprocess.run([*command, "--report", str(report), "-r", str(listed)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    chosen = {
+        item["metadata"]["name"].lower(): item["metadata"]["version"]
+        for item in json.loads(report.read_text())["install"]
+    }
+    assert chosen["numpy"] == numpy
+    assert {"cuda-bindings", "onnxruntime", "pillow", "scipy", "starlette", "uvicorn"} <= set(chosen)

@@ -1,0 +1,110 @@
+"""Range estimators on distributions whose best clip is known."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from lc2fer.export.int8.ranges import BINS, CLIPS, LEVELS, Histogram, clip, collect, runs
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from lc2fer.errors import ArtifactError
+from lc2fer.recipe import METHODS, Calibration
+
+
+def histogram_of(values: NDArray[np.float32], pieces: int = 1) -> Histogram:
+    seen = Histogram()
+    for piece in np.array_split(values, pieces):
+        seen.add(piece)
+    return seen
+
+
+def error_of(values: NDArray[np.float32], limit: float) -> float:
+    step = limit / LEVELS
+    return float(np.mean((np.clip(np.rint(values / step), -LEVELS, LEVELS) * step - values) ** 2))
+
+
+@pytest.fixture(scope="module")
+def heavy() -> NDArray[np.float32]:
+    """A normal distribution and, one in 10,000, a value of 30 to 60: what follows GRN."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, 200_000)
+    values[:20] = rng.uniform(30, 60, 20)
+    values[0] = -60
+    return rng.permutation(values).astype(np.float32)
+
+
+def test_counts_do_not_depend_on_the_order(heavy: NDArray[np.float32]) -> None:
+    first, second = histogram_of(heavy), histogram_of(np.sort(heavy), pieces=9)
+    assert (first.counts == second.counts).all()
+    assert first.width == second.width == 2.0**-7  # 64 / 8192
+    assert first.counts.sum() == 200_000
+    assert first.largest == 60.0
+    assert np.count_nonzero(np.abs(heavy) < 1) == first.counts[: BINS // 64].sum()
+
+
+def test_every_method_is_there() -> None:
+    assert set(CLIPS) == set(METHODS)
+
+
+def test_max_and_percentile(heavy: NDArray[np.float32]) -> None:
+    seen = histogram_of(heavy)
+    assert clip(seen, Calibration("max")) == 60.0
+    for percent in (50.0, 99.0, 99.9):
+        found = clip(seen, Calibration("percentile", percentile=percent))
+        assert found == pytest.approx(np.percentile(np.abs(heavy), percent), abs=2 * seen.width)
+    assert clip(seen, Calibration("percentile", percentile=100.0)) == 60.0
+
+
+def test_mse_is_the_least_error(heavy: NDArray[np.float32]) -> None:
+    found = clip(histogram_of(heavy), Calibration("mse"))
+    errors = {limit: error_of(heavy, limit) for limit in np.linspace(1, 60, 119)}
+    assert error_of(heavy, found) <= 1.02 * min(errors.values())
+    assert error_of(heavy, found) < 0.85 * errors[60.0]
+    # With nothing far out there is nothing to gain by clipping much.
+    assert clip(histogram_of(heavy[np.abs(heavy) < 3]), Calibration("mse")) > 2.8
+
+
+def test_entropy_lets_the_few_go(heavy: NDArray[np.float32]) -> None:
+    assert 2 < clip(histogram_of(heavy), Calibration("entropy")) < 10
+
+
+@pytest.mark.parametrize(
+    "wanted", [*map(Calibration, ("max", "mse", "entropy")), Calibration(percentile=99, method="percentile")]
+)
+def test_a_tensor_of_zeros(wanted: Calibration) -> None:
+    assert clip(histogram_of(np.zeros(1000, np.float32)), wanted) == 0
+
+
+def test_infinite_activations_are_refused(tmp_path: Path) -> None:
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 2, 2])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3, 2, 2])
+    nodes = [helper.make_node("Exp", ["pixels"], ["large"]), helper.make_node("Neg", ["large"], ["logits"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "graph", [pixels], [logits]), opset_imports=[helper.make_opsetid("", 18)]
+    )
+    model.ir_version = 10
+    onnx.checker.check_model(model)
+    seen = collect(model, {"first": "pixels", "second": "large"}, [np.full((1, 3, 2, 2), 2, np.float32)])
+    assert (seen["first"].largest, seen["second"].largest) == (2.0, pytest.approx(np.e**2))
+    with pytest.raises(ArtifactError) as refused:
+        collect(model, {"second": "large"}, [np.full((1, 3, 2, 2), 200, np.float32)])
+    assert str(refused.value) == (
+        "What second reads is NaN or infinite on a calibration image. Finite activations were expected. "
+        "Look at the weights; they may come from a training that diverged."
+    )
+
+
+def test_images_run_side_by_side_and_come_in_order() -> None:
+    class Session:
+        def run(self, outputs: list[str], given: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+            (image,) = given.values()
+            time.sleep(0.02 if image[0] % 3 == 0 else 0)  # some are late
+            return [image + 1]
+
+    images = (np.array([number], np.float32) for number in range(20))
+    assert [int(found[0][0]) for found in runs(Session(), ["x"], images)] == list(range(1, 21))

@@ -1,0 +1,47 @@
+"""The table of targets: each row can be made and opened, and README's table is printed from it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from lc2fer.errors import UsageError
+from lc2fer.targets import BUDGETED, ENGINES, FILES, KINDS, OURS, STOCK, TARGETS, check_target, is_stock, markdown
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_row_names_what_is_there(name: str) -> None:
+    row = TARGETS[name]
+    assert row.kind in KINDS
+    assert set(row.parents) <= set(OURS)
+    assert row.instead is None or TARGETS[row.instead].portable
+    if row.recipe is not None:
+        assert row.recipe.precision == row.precision
+    if name != "torch":
+        assert importlib.util.find_spec(f"lc2fer.export.formats.{row.maker}") is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_names_the_module_that_opens_it(kind: str) -> None:
+    assert importlib.util.find_spec(KINDS[kind].session) is not None
+
+
+def test_every_target_is_of_one_sort() -> None:
+    assert sorted((*OURS, *STOCK)) == sorted(TARGETS)
+    assert sorted(("torch", *FILES, *ENGINES)) == sorted(OURS)
+    assert set(BUDGETED) == {"onnx-int8", "onnx-int8-fp16", "ort-int8", "openvino-int8"}
+    assert [is_stock(name) for name in ("stock-torch", "torch", "matrix-rate")] == [True, False, False]
+
+
+def test_an_unknown_target_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError) as refused:
+        check_target("openvino-int")
+    assert str(refused.value) == (
+        f"There is no target 'openvino-int'. Expected one of {', '.join(OURS)}. Did you mean openvino-int8?"
+    )
+
+
+def test_readmes_table_is_this_one(checkout: Path) -> None:
+    assert markdown() in (checkout / "README.md").read_text(encoding="utf-8")
