@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
@@ -122,7 +123,10 @@ class Pipeline:
         if hasattr(maker, "inspect"):
             maker.inspect(paths[0], wanted.recipe)
         made = replace(wanted, path=paths[0], files=tuple(artifacts.record_of(path) for path in paths))
-        return made if made.kind == "checkpoint" else replace(made, proof=self._prove(made).to_json())
+        if made.kind == "checkpoint":
+            return made
+        proof, answers = self._compared(made)
+        return replace(made, proof=proof.to_json(), self_test=answers)
 
     def _rate(self) -> Artifact:
         """An 8-bit matrix product, to measure how fast the machine is; it has nothing to do with the weights."""
@@ -212,14 +216,21 @@ class Pipeline:
             return images, session.run(images.batch(0, len(images)))
 
     def _prove(self, made: Artifact) -> parity.Proof:
+        return self._compared(made)[0]
+
+    def _compared(self, made: Artifact) -> tuple[parity.Proof, dict[str, Any] | None]:
+        """The proof, and of INT8 that is delivered what it answers to the pictures by which a processor is tested."""
         images, reference = self.reference
+        answers = None
         assert made.recipe is not None
         try:
             with open_session(made) as session:
                 logits = session.run(images.batch(0, len(images)))
+                if made.recipe.precision == "int8" and made.target not in STOCK:
+                    answers = self_test.record(session.run, made.input_spec.size)
         except ArtifactError as error:
             raise ParityError(f"{made.path.name} was made and cannot be opened, so it was not kept. {error}") from None
-        return parity.prove(
+        proof = parity.prove(
             reference,
             logits,
             made.recipe.precision,
@@ -228,6 +239,7 @@ class Pipeline:
             name=made.path.name,
             refuse=made.target not in STOCK,
         )
+        return proof, answers
 
 
 def _maker(target: str) -> Any:

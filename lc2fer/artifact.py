@@ -56,6 +56,7 @@ class Artifact:
     calibration: Mapping[str, Any] | None = None
     proof: Mapping[str, Any] | None = None  # how it agreed with its parent
     budget: Mapping[str, Any] | None = None  # what was found where INT8 had to earn its place: export/budget.py
+    self_test: Mapping[str, Any] | None = None  # INT8 only: what it answered where it was proven (lc2fer/self_test.py)
     training: Mapping[str, Any] | None = None  # checkpoints only
     device: Mapping[str, Any] | None = None  # engines only
     tools: Mapping[str, str] = field(default_factory=dict)
@@ -95,6 +96,7 @@ class Artifact:
             "calibration": self.calibration,
             "proof": self.proof,
             "budget": self.budget,
+            "self_test": self.self_test,
             "training": self.training,
             "device": self.device,
             "tools": dict(self.tools),
@@ -139,6 +141,7 @@ def load(path: Path) -> Artifact:
             calibration=fields["calibration"],
             proof=fields["proof"],
             budget=fields.get("budget"),
+            self_test=fields.get("self_test"),
             training=fields["training"],
             device=fields["device"],
             tools=fields["tools"],

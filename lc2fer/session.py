@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import self_test
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.targets import KINDS
@@ -72,14 +74,15 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     """Open a model file (or its manifest) with the engine that runs it.
 
     `options` are the engine's own, `threads` for all of them. Raises ArtifactError for a missing, damaged or foreign
-    file and TargetUnavailable where the engine is not installed or cannot run here.
+    file and TargetUnavailable where the engine is not installed, cannot run here, or computes other numbers here than
+    where an INT8 artifact was proven.
     """
     artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))
     kind = KINDS[artifact.kind]
     refuse_telemetry()
     try:
         load: Callable[..., Session] = importlib.import_module(kind.session).load
-        return load(artifact, **options)
+        session = load(artifact, **options)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("lc2fer"):
             raise TargetUnavailable(
@@ -90,6 +93,20 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
             f"{artifact.path.name} cannot be opened here: the package {error.name} is not installed. "
             f"It comes with the extra [{kind.extra}]. Run: pip install 'lc2fer[{kind.extra}]'."
         ) from None
+    if artifact.self_test is not None:
+        try:
+            self_test.check(artifact, artifact.self_test, session.run, _version(kind.package))
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # as JetPack's TensorRT
+        return "unknown"
 
 
 def check_batch(batch: NDArray[np.float32], artifact: Artifact) -> None:

@@ -15,20 +15,21 @@ from lc2fer.recipe import FUSED, PLAIN, Calibration, Recipe
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its suffix, the module that opens it, the engine, and the extra that brings it."""
+    """A kind of file: its suffix, the module that opens it, the engine, its package, and the extra that brings it."""
 
     suffix: str
     session: str
     engine: str
+    package: str
     extra: str
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "export"),
-        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "export"),
-        "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino"),
-        "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt"),
+        "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export"),
+        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "export"),
+        "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino"),
+        "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt"),
     }
 )
 

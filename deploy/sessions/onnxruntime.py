@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
+from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
 from lc2fer.session import Closing, check_batch
 
@@ -45,6 +46,8 @@ class OnnxRuntimeSession(Closing):
             self._products = dict.fromkeys(kernels.KINDS, _FUSED[artifact.recipe.precision])
         # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
         rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == (ROWS, "int8")
+        if rows and optimize:
+            check_products(artifact.path.name, "ort-fp32")
         self._open = partial(
             onnxruntime.InferenceSession,
             str(artifact.path),
@@ -103,6 +106,7 @@ class OnnxRuntimeSession(Closing):
 def load(artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> OnnxRuntimeSession:
     """Open an ONNX artifact; `optimize=False` runs the graph as written, the reference for other engines.
 
-    Raises ArtifactError where ONNX Runtime cannot load the file.
+    Raises ArtifactError where ONNX Runtime cannot load the file, and TargetUnavailable for products of rows in INT8
+    where the processor does not sum them exactly.
     """
     return OnnxRuntimeSession(artifact, threads, optimize)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.recipe import FUSED
+from lc2fer.processor import check_products
+from lc2fer.recipe import FUSED, PLAIN
 from lc2fer.session import Closing, check_batch
 
 _FUSED = {"fp32": "f32", "fp16": "bf16", "int8": "i8"}  # what the products of our operations are in
@@ -36,6 +37,8 @@ class OpenVinoSession(Closing):
             config["INFERENCE_NUM_THREADS"] = threads
         self._products = _FUSED[artifact.recipe.precision]
         core = openvino.Core()
+        if artifact.recipe.precision == "int8" and artifact.recipe.form not in (FUSED, PLAIN):
+            check_products(artifact.path.name, "openvino-fp32")
         if artifact.recipe.form == FUSED:
             from lc2fer import kernels  # 10 ms that no other form needs
 
@@ -82,6 +85,7 @@ class OpenVinoSession(Closing):
 def load(artifact: Artifact, *, threads: int | None = None) -> OpenVinoSession:
     """Open an IR artifact; raises ArtifactError where OpenVINO cannot load the files.
 
-    Raises TargetUnavailable where an artifact of the form "fused" cannot have its operations.
+    Raises TargetUnavailable where an artifact of the form "fused" cannot have its operations, and for other INT8 where
+    the processor does not sum 8-bit products exactly.
     """
     return OpenVinoSession(artifact, threads)
