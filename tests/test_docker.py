@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from lc2fer.deploy import command
-from lc2fer.deploy.camera import web
-from lc2fer.deploy.camera.scene import Status
+from lc2fer.deploy.camera.capture import web
+from lc2fer.deploy.camera.capture.scene import Status
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
