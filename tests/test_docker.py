@@ -16,7 +16,7 @@ import pytest
 import yaml
 from lc2fer.deploy import command
 from lc2fer.deploy.camera.capture import web
-from lc2fer.deploy.camera.capture.scene import Status
+from lc2fer.deploy.camera.scene import Status
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))

@@ -9,7 +9,7 @@ import pytest
 from lc2fer.benchmarks.measuring.conditions import Conditions
 from lc2fer.benchmarks.measuring.machine import Machine
 from lc2fer.benchmarks.measuring.memory import Memory
-from lc2fer.benchmarks.report.document.document import Data, Launch, Outputs, Parent, Report, Row
+from lc2fer.benchmarks.report.document import Data, Launch, Outputs, Parent, Report, Row
 from PIL import Image
 
 from lc2fer.artifact import Artifact, publish, record_of, staged

@@ -30,12 +30,12 @@ def film() -> Film:
 @pytest.fixture
 def served(film: Film) -> Iterator[Any]:
     """The page's server, for this machine alone."""
-    with pytest.importorskip("lc2fer.deploy.camera.capture.web").serve(film, ("127.0.0.1", 0), None) as server:
+    with pytest.importorskip("lc2fer.deploy.camera.web").serve(film, ("127.0.0.1", 0), None) as server:
         yield server
 
 
 @pytest.fixture
 def guarded(film: Film) -> Iterator[Any]:
     """The same behind a token."""
-    with pytest.importorskip("lc2fer.deploy.camera.capture.web").serve(film, ("127.0.0.1", 0), TOKEN) as server:
+    with pytest.importorskip("lc2fer.deploy.camera.web").serve(film, ("127.0.0.1", 0), TOKEN) as server:
         yield server

@@ -5,7 +5,7 @@ import math
 import threading
 import time
 
-from lc2fer.deploy.camera.capture.scene import Box, Face, Scene, Status
+from lc2fer.deploy.camera.scene import Box, Face, Scene, Status
 from PIL import Image, ImageDraw
 
 from lc2fer.errors import DataError

@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from lc2fer.deploy.camera.capture.faces import open_detector
+from lc2fer.deploy.camera.faces import open_detector
 
 from lc2fer.data.drawing import draw
 from lc2fer.data.synthetic import sample

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from lc2fer.benchmarks.measuring.journal import NAME, Journal
 from lc2fer.benchmarks.measuring.launch import Scored
-from lc2fer.benchmarks.report.document.answers import Outputs
+from lc2fer.benchmarks.report.answers import Outputs
 
 IDENTITY = {"machine": "m", "settings": {"cores": (0, 1)}}
 

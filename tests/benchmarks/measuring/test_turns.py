@@ -7,7 +7,7 @@ from lc2fer.benchmarks.judging.spread import of
 from lc2fer.benchmarks.measuring import turns
 from lc2fer.benchmarks.measuring.launch import Images, Settings
 from lc2fer.benchmarks.measuring.worker import WorkerError
-from lc2fer.benchmarks.report.document.document import Turns
+from lc2fer.benchmarks.report.document import Turns
 from lc2fer.benchmarks.studies import trial
 
 SHORT = Settings(threads=1, warm_up_limit_s=0.1)

@@ -1,5 +1,5 @@
 import pytest
-from lc2fer.benchmarks.report.document.graph import operators, quantizers
+from lc2fer.benchmarks.report.graph import operators, quantizers
 
 from lc2fer.errors import ArtifactError
 

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from lc2fer.benchmarks.report.document.document import Report
+from lc2fer.benchmarks.report.document import Report
 
 from lc2fer.errors import ArtifactError
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from lc2fer.benchmarks.command import main
-from lc2fer.benchmarks.report.document.document import Report
+from lc2fer.benchmarks.report.document import Report
 from lc2fer.benchmarks.studies import ablation, paper
 from lc2fer.benchmarks.studies import runs as training
 from lc2fer.benchmarks.views.charts import Circle, scatter

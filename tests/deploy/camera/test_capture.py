@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lc2fer.deploy.camera.capture import Capture, Frame, Mailbox, Source
 from lc2fer.deploy.camera.capture import capture as camera
-from lc2fer.deploy.camera.capture.capture import Capture, Frame, Mailbox, Source
-from lc2fer.deploy.camera.capture.scene import Status
+from lc2fer.deploy.camera.scene import Status
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -17,13 +17,12 @@ import numpy as np
 import pytest
 import video
 from ip_camera import IpCamera
+from lc2fer.deploy.camera.capture import Capture, Frame, live
 from lc2fer.deploy.camera.capture import capture as camera
-from lc2fer.deploy.camera.capture import live
-from lc2fer.deploy.camera.capture.capture import Capture, Frame
-from lc2fer.deploy.camera.capture.faces import open_detector
-from lc2fer.deploy.camera.capture.live import Live, Manner
-from lc2fer.deploy.camera.capture.publish import Changes
-from lc2fer.deploy.camera.capture.scene import Scene, Status
+from lc2fer.deploy.camera.faces import open_detector
+from lc2fer.deploy.camera.live import Live, Manner
+from lc2fer.deploy.camera.publish import Changes
+from lc2fer.deploy.camera.scene import Scene, Status
 
 from lc2fer import open_session
 from lc2fer.session import Session

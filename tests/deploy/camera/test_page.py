@@ -5,14 +5,14 @@ import time
 import pytest
 from browser import CHROMIUM, Browser
 from film import TOKEN, Film
-from lc2fer.deploy.camera.capture.scene import Status
+from lc2fer.deploy.camera.scene import Status
 from PIL import Image
 
 from lc2fer.inputs import LABELS
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-web = pytest.importorskip("lc2fer.deploy.camera.capture.web")
+web = pytest.importorskip("lc2fer.deploy.camera.web")
 
 
 @pytest.fixture

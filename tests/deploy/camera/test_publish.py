@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from lc2fer.deploy.camera.capture import publish
-from lc2fer.deploy.camera.capture.publish import Changes
-from lc2fer.deploy.camera.capture.scene import Box, Face, Scene
+from lc2fer.deploy.camera.publish import Changes
+from lc2fer.deploy.camera.scene import Box, Face, Scene
 from mqtt_broker import Broker
 
 from lc2fer.errors import UsageError

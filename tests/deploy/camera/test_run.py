@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import pytest
 import video
-from lc2fer.deploy.camera.capture.faces import open_detector
-from lc2fer.deploy.camera.capture.scene import Box
-from lc2fer.deploy.camera.capture.tracks import HOLD_S, Tracker, crop
+from lc2fer.deploy.camera.faces import open_detector
+from lc2fer.deploy.camera.scene import Box
+from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop
 
 from lc2fer import cli
 from lc2fer.errors import ArtifactError

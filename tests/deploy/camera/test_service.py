@@ -14,7 +14,7 @@ import cv2
 import pytest
 import video
 from ip_camera import IpCamera
-from lc2fer.deploy.camera.capture.service import Service
+from lc2fer.deploy.camera.service import Service
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import zlib
 
 import pytest
 from film import TOKEN
-from lc2fer.deploy.camera.capture.scene import Status
+from lc2fer.deploy.camera.scene import Status
 from PIL import Image
 
 from lc2fer.errors import UsageError
@@ -22,7 +22,7 @@ from lc2fer.inputs import LABELS
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-web = pytest.importorskip("lc2fer.deploy.camera.capture.web")
+web = pytest.importorskip("lc2fer.deploy.camera.web")
 
 
 def encoded(image, kind="PNG", **options):
