@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from lc2fer.deploy import command
-from lc2fer.deploy.camera.capture import web
+from lc2fer.deploy.camera import web
 from lc2fer.deploy.camera.scene import Status
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import sys
 import tarfile
 
 import pytest
-from lc2fer.benchmarks.report.document import document as reports
+from lc2fer.benchmarks.report import document as reports
 
 # Measuring is replaced, for it takes minutes: a report that was prepared is put where the run would leave it.
 COMMAND = """#!{python}

@@ -11,7 +11,7 @@ from lc2fer.benchmarks import command, run
 from lc2fer.benchmarks.measuring import launch
 from lc2fer.benchmarks.measuring.launch import Settings
 from lc2fer.benchmarks.measuring.worker import WorkerError
-from lc2fer.benchmarks.report.document import document as reports
+from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.views import table
 
 from lc2fer import cli

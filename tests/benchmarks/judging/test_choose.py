@@ -4,7 +4,7 @@ import pytest
 from lc2fer.benchmarks.command import main
 from lc2fer.benchmarks.judging.choose import Limits, NoChoice, choose, export_command, quantity
 from lc2fer.benchmarks.measuring.memory import Memory
-from lc2fer.benchmarks.report.document import document as reports
+from lc2fer.benchmarks.report import document as reports
 
 from lc2fer import cli
 from lc2fer.errors import UsageError

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from lc2fer.benchmarks.command import main
 from lc2fer.benchmarks.judging.compare import compare, table
-from lc2fer.benchmarks.report.document import document as reports
+from lc2fer.benchmarks.report import document as reports
 
 from lc2fer.errors import UsageError
 

@@ -5,8 +5,8 @@ import pytest
 from lc2fer.benchmarks import gate_command
 from lc2fer.benchmarks.judging.gate import judge
 from lc2fer.benchmarks.judging.rules import DEFAULT, Accuracy, Floor, Latency, Ratio, Reference, Rules, read
+from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Failure
-from lc2fer.benchmarks.report.document import document as reports
 
 from lc2fer import cli
 from lc2fer.errors import UsageError

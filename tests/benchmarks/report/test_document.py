@@ -6,8 +6,8 @@ import pytest
 from lc2fer.benchmarks.judging.figures import figures
 from lc2fer.benchmarks.judging.peers import pairs
 from lc2fer.benchmarks.measuring.memory import Memory
+from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Data, Failure, Outputs, Parent, Rate, Report, Turns
-from lc2fer.benchmarks.report.document import document as reports
 from lc2fer.benchmarks.views.table import table
 
 from lc2fer.errors import ArtifactError

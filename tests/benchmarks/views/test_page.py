@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 from lc2fer.benchmarks import command
+from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Failure, Outputs, Rate
-from lc2fer.benchmarks.report.document import document as reports
 from lc2fer.benchmarks.views.charts import ENGINES, engine
 from lc2fer.benchmarks.views.markdown import markdown
 from lc2fer.benchmarks.views.page import page

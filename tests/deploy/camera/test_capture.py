@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lc2fer.deploy.camera import capture as camera
 from lc2fer.deploy.camera.capture import Capture, Frame, Mailbox, Source
-from lc2fer.deploy.camera.capture import capture as camera
 from lc2fer.deploy.camera.scene import Status
 from numpy.typing import NDArray
 from PIL import Image

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import video
 from ip_camera import IpCamera
-from lc2fer.deploy.camera.capture import Capture, Frame, live
-from lc2fer.deploy.camera.capture import capture as camera
+from lc2fer.deploy.camera import capture as camera
+from lc2fer.deploy.camera import live
+from lc2fer.deploy.camera.capture import Capture, Frame
 from lc2fer.deploy.camera.faces import open_detector
 from lc2fer.deploy.camera.live import Live, Manner
 from lc2fer.deploy.camera.publish import Changes

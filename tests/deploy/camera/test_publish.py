@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from lc2fer.deploy.camera.capture import publish
+from lc2fer.deploy.camera import publish
 from lc2fer.deploy.camera.publish import Changes
 from lc2fer.deploy.camera.scene import Box, Face, Scene
 from mqtt_broker import Broker

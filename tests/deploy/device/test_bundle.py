@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lc2fer.benchmarks.measuring import machine
-from lc2fer.benchmarks.report.document import document as reports
+from lc2fer.benchmarks.report import document as reports
 from lc2fer.deploy import command
 from lc2fer.deploy.device import bundle, golden, wheel
 from lc2fer.deploy.device import packing as making
