@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.errors import ArtifactError, DataError
+from lc2fer import pictures
+from lc2fer.errors import ArtifactError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 # RAF-DB numbers its labels 1..7 in this order.
 LABELS = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
-
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
-_MAX_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -47,21 +45,15 @@ class InputSpec:
     def apply(self, image: Image) -> NDArray[np.float32]:
         """Float32 [3, size, size] in 0..255 of a PIL image of any size: upright, RGB, centre square, resized.
 
-        Raises DataError for pictures of more than 8 bits a channel, whose range the model was not trained on.
+        Raises DataError for pictures of more than 8 bits a channel and for other colour spaces, as `pictures.prepare`.
         """
         return np.ascontiguousarray(self.pixels(image).transpose(2, 0, 1), dtype=np.float32)  # HWC -> CHW
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """The same as `apply`, as uint8 [size, size, 3]: what training and calibration keep in memory."""
         from PIL import Image as pil
-        from PIL import ImageOps
 
-        if image.mode in _DEEP_MODES:
-            raise DataError(
-                f"The picture has mode {image.mode}, more than 8 bits a channel. Expected 8-bit grey or colour. "
-                "Convert it to 8 bits first."
-            )
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        upright = pictures.prepare(image)
         width, height = upright.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
@@ -107,25 +99,5 @@ class InputSpec:
 
 
 def read_image(path: Path) -> Image:
-    """The decoded picture in that file; raises DataError, naming the file, where it cannot be read to its end."""
-    from PIL import Image as pil
-
-    try:
-        with pil.open(path) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise DataError(
-                    f"{path} has {image.width}x{image.height} pixels. At most {_MAX_PIXELS:,} are read. "
-                    "Give a crop of the face."
-                )
-            image.load()
-            return image.copy()
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Expected a picture of a face. Check the path.") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder. Expected a picture of a face. Name the pictures in it.") from None
-    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
-        reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else str(error).split("\n")[0]
-        raise DataError(
-            f"{path} cannot be read as a picture: {reason.rstrip('.')}. Expected a whole JPEG or PNG. "
-            "Copy the file again from its source."
-        ) from None
+    """The picture in that file, upright and RGB; raises DataError, naming the file, as `pictures.read` does."""
+    return pictures.read(path).image
