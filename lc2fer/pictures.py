@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM")
 # How the files of these kinds are called, in lower case; what a folder is searched for.
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .bmp .dib .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
+        *(".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
+    )
 )
 MAX_PIXELS = 64_000_000
 BACKGROUND = (255, 255, 255)  # under what is transparent
