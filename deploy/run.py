@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", metavar="SOURCE", help="csi:0, usb:0, rtsp://..., a video file or a folder")
     parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
-    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: OpenCV's Haar cascade")
+    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
         "--min-confidence", type=float, default=0.5, metavar="P", help="less is shown as unsure (default: 0.5)"
     )

@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 
 from .scene import Box, Face
 
-HOLD_S = 0.4  # a face that the detector misses stays for so long: cascades blink
+HOLD_S = 0.4  # a face that the detector misses stays for so long: finders blink
 _OVERLAP = 0.3  # intersection over union from which two boxes are one face
 _BOX_S = 0.08  # time constant of the box: without it the crop trembles, and the answers with it
-# Side of the crop over the longer side of the detector's box. C6 in float32 on 1,087 real training faces that the Haar
-# cascade found in a larger picture (the whole face: 87.5 % right) and 553 drawn ones (96.9 %): 0.9 84.7 and 95.1 %,
-# 1.0 86.8 and 96.4, 1.1 86.3 and 96.7, 1.2 85.6 and 96.4, 1.5 80.2 and 89.7. Moving it up or down brought nothing.
-MARGIN = 1.05
 
 
 @dataclass
@@ -86,7 +82,7 @@ class Tracker:
 def crop(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The square around a face, a view of [H,W,3]: moved into the picture where it would stick out of it."""
     height, width = picture.shape[:2]
-    side = max(1, min(round(MARGIN * float(max(box[2], box[3]))), height, width))
+    side = max(1, min(round(float(max(box[2], box[3]))), height, width))
     left = round(float(box[0] + box[2] / 2) - side / 2)
     top = round(float(box[1] + box[3] / 2) - side / 2)
     left, top = min(max(left, 0), width - side), min(max(top, 0), height - side)

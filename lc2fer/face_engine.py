@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import ArtifactError, TargetUnavailable
-from lc2fer.session import refuse_telemetry
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -40,6 +39,8 @@ def open_engine(path: Path, threads: int) -> Engine:
     """
     # ONNX Runtime's builds for Windows report their use unless this stands there before it is imported.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    from lc2fer.session import refuse_telemetry  # it imports what imports this
+
     refuse_telemetry()
     for name, engine in (("onnxruntime", _OnnxRuntime), ("openvino", _OpenVino)):
         try:

@@ -45,6 +45,10 @@ class Face:
     nose: Point
     mouth: Point  # its middle
     ears: tuple[Point, Point] | None = None  # where the finder tells them
+    # The square that networks were trained on, by the finder's box: its side over the box's longer one, and how far its
+    # middle lies above the box's, in the same unit. Fitted for each finder on FER2013's faces (lc2fer/alignment.py).
+    margin: float = 1.1
+    raised: float = 0.035
 
     @property
     def eye_distance(self) -> float:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer import pictures
+from lc2fer import alignment, pictures
 from lc2fer.errors import ArtifactError
+from lc2fer.faces import Face
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,6 +37,7 @@ class InputSpec:
     crop: str = "center-square"
     resize: str = "bilinear-antialias"
     labels: tuple[str, ...] = LABELS
+    alignment: str = "none"  # of a face that was found in a picture: one of alignment.ALIGNMENTS
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,9 +64,17 @@ class InputSpec:
             square = square.resize((self.size, self.size), pil.Resampling.BILINEAR)
         return np.asarray(square, dtype=np.uint8)
 
+    def apply_face(self, image: NDArray[np.uint8], face: Face) -> NDArray[np.float32]:
+        """Float32 [3, size, size] in 0..255 of a face that was found in an RGB picture, uint8 [H,W,3]."""
+        pixels = alignment.square(image, face, self.size, self.alignment)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)  # HWC -> CHW
+
     def to_json(self) -> dict[str, Any]:
-        """The manifest's form."""
-        return asdict(self)
+        """The manifest's form; without the alignment where there is none, as before there was any."""
+        fields = asdict(self)
+        if self.alignment == "none":
+            del fields["alignment"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> InputSpec:
@@ -90,6 +100,11 @@ class InputSpec:
                     f"The manifest asks for {name} {getattr(spec, name)!r}. This version prepares only "
                     f"{getattr(default, name)!r}. Use the version that made the artifact."
                 )
+        if spec.alignment not in alignment.ALIGNMENTS:
+            raise ArtifactError(
+                f"The manifest asks for alignment {spec.alignment!r}. This version knows "
+                f"{', '.join(alignment.ALIGNMENTS)}. Use the version that made the artifact."
+            )
         if not isinstance(spec.size, int) or not 1 <= spec.size <= 4096 or not 1 <= len(spec.labels) <= 1000:
             raise ArtifactError(
                 f"The manifest's input_spec has size {spec.size!r} and {len(spec.labels)} labels. Expected 1..4096 "

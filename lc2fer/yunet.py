@@ -18,6 +18,7 @@ from lc2fer.faces import Face, Point, check_image, largest_first, shrink, suppre
 _SIDE = 320  # pixels of the picture's longer side, where the file takes any
 _STRIDES = (8, 16, 32)  # pixels between two places where a face may be
 _SCORE = 0.7
+_MARGIN, _RAISED = 1.0, 0.01  # its boxes are as high as FER2013's pictures
 _OUTPUTS = frozenset(f"{what}_{stride}" for what in ("cls", "obj", "bbox", "kps") for stride in _STRIDES)
 
 
@@ -68,4 +69,5 @@ def _face(row: NDArray[np.float64], score: float) -> Face:
     left, top, right, bottom = row[:4].tolist()
     points: list[Point] = [(x, y) for x, y in row[4:].reshape(5, 2).tolist()]
     mouth = (points[3][0] + points[4][0]) / 2, (points[3][1] + points[4][1]) / 2
-    return Face(left, top, right - left, bottom - top, score, (points[0], points[1]), points[2], mouth)
+    eyes = points[0], points[1]
+    return Face(left, top, right - left, bottom - top, score, eyes, points[2], mouth, margin=_MARGIN, raised=_RAISED)

@@ -150,6 +150,10 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypa
 def test_the_manifests_form_is_reversible() -> None:
     spec = InputSpec(size=64)
     assert InputSpec.from_json(spec.to_json()) == spec
+    assert "alignment" not in spec.to_json()  # manifests of before there was any stay what they are
+    aligned = InputSpec(alignment="eyes")
+    assert aligned.to_json()["alignment"] == "eyes"
+    assert InputSpec.from_json(aligned.to_json()) == aligned
     assert LABELS == ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
 
@@ -158,6 +162,10 @@ def test_the_manifests_form_is_reversible() -> None:
     [
         ({"channels": "BGR"}, "The manifest asks for channels 'BGR'. This version prepares only 'RGB'."),
         ({"value_range": [0, 1]}, "The manifest asks for value_range (0.0, 1.0). This version prepares only (0.0, 255"),
+        (
+            {"alignment": "ears"},
+            "The manifest asks for alignment 'ears'. This version knows none, level, eyes. Use the",
+        ),
         ({"size": 0}, "The manifest's input_spec has size 0 and 7 labels. Expected 1..4096 pixels and 1..1000 labels."),
         ({"size": "100"}, "The manifest's input_spec has size '100' and 7 labels."),
         ({"labels": []}, "The manifest's input_spec has size 100 and 0 labels."),

@@ -22,7 +22,7 @@ from lc2fer.errors import ArtifactError
 
 
 def drawn(label: int) -> video.Picture:
-    """A 640x480 BGR picture with a drawn face of that class that the cascade finds."""
+    """A 640x480 BGR picture with a drawn face of that class that is found."""
     return video.placed(video.face(label), 220, 140)
 
 
@@ -99,7 +99,7 @@ def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFi
 def test_another_file_than_yunets(tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
     path.write_bytes(b"x")
-    with pytest.raises(ArtifactError, match="has the sha256 2d711642b726"):
+    with pytest.raises(ArtifactError, match=r"face.onnx cannot be loaded by onnxruntime .* leave --face-model out\."):
         open_detector(path)
 
 
@@ -126,5 +126,5 @@ def test_probabilities_are_a_mean_over_time_and_may_be_too_low_to_say() -> None:
 
 def test_the_crop_is_a_square_within_the_picture() -> None:
     picture = np.arange(100 * 200 * 3, dtype=np.uint8).reshape(100, 200, 3)
-    assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (42, 42, 3)
+    assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (40, 40, 3)
     assert crop(picture, np.array([0.0, 0, 200, 100])).shape == (100, 100, 3)
