@@ -6,8 +6,8 @@
 
 The numbers come from FER2013's training faces, which nobody has aligned: of 1,000 of them, with a black margin around,
 BlazeFace finds 916. In the middle its box is 0.888 of the picture and lies 0.032 below its middle, the eyes lie at
-(0.31, 0.395) and (0.68, 0.39) and the mouth at 0.77. RAF-DB's aligned faces, none of which was at hand, are told to have
-their eyes near the same places, level.
+(0.31, 0.395) and (0.68, 0.39) and the mouth at 0.77. RAF-DB's aligned faces, none of which was at hand, are told to
+have their eyes near the same places, level.
 """
 
 from __future__ import annotations

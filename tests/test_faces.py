@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +75,16 @@ def test_pictures_are_searched_at_larger_sizes_where_they_have_the_pixels() -> N
     assert engine.seen == [(1, 3, 192, 192), (1, 3, 384, 384)]
     # At 384 pixels the same place is half as far from the corner, and more than half of that box lies in the first.
     assert [round(face.width) for face in found] == [104]
+
+
+def test_where_nothing_is_found_a_photograph_is_searched_from_afar() -> None:
+    engine = Fake(lambda pixels: one_face(20, 22, 3.0 if pixels[0, 0, 0, 0] == -1 else -3.0)(pixels))
+    white = np.full((90, 90, 3), 255, np.uint8)
+    (face,) = faces.BlazeFace(engine, (384,)).find(white)
+    assert engine.seen == [(1, 3, 192, 192)] * 2
+    # Place (82, 90), the middle (84, 88), lies (36, 40) within the picture of 96 pixels: all is 15/16 as large.
+    assert (face.left, face.top, face.width) == (15, 16.875, 37.5)
+    assert faces.BlazeFace(engine).find(white) == ()
 
 
 def test_boxes_that_overlap_become_their_mean_by_score() -> None:
@@ -167,18 +176,6 @@ def test_the_file_is_the_one_that_its_card_names() -> None:
     assert f"{len(content):,} bytes" in card
 
 
-def photograph(name: str) -> NDArray[np.uint8]:
-    """Grace Hopper, of matplotlib, or the astronaut Eileen Collins, of scikit-image; both in the public domain."""
-    package, inside = {
-        "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
-        "astronaut": ("skimage", "data/astronaut.png"),
-    }[name]
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        pytest.skip(f"{package} is not installed here")
-    return np.asarray(pictures.read(Path(found.origin).parent / inside).image)
-
-
 @pytest.mark.parametrize(
     ("name", "box", "eyes"),
     [
@@ -188,7 +185,12 @@ def photograph(name: str) -> NDArray[np.uint8]:
 )
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_one_face_is_found_in_a_photograph(
-    name: str, box: Any, eyes: Any, engine: str, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    box: Any,
+    eyes: Any,
+    engine: str,
+    photograph: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip(engine)
     load = importlib.import_module
@@ -200,7 +202,7 @@ def test_one_face_is_found_in_a_photograph(
         return load(module)
 
     monkeypatch.setattr(face_engine.importlib, "import_module", without)
-    image = photograph(name)
+    image = np.asarray(pictures.read(photograph(name)).image)
     for finder in (faces.open_finder(), faces.open_finder(thorough=True)):
         (face,) = finder.find(image)
         np.testing.assert_allclose((face.left, face.top, face.width, face.height), box, atol=0.05 * face.width)
