@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,13 @@ from lc2fer.alignment import by_box
 from lc2fer.faces import Face, Finder, open_finder
 
 from .scene import Box
+
+
+@dataclass(frozen=True)
+class Found(Box):
+    """The square that is judged of a face, and the face itself, of which a network may want its eyes."""
+
+    face: Face | None = field(default=None, compare=False, repr=False)
 
 
 class Detector(Protocol):
@@ -44,7 +52,7 @@ class _Detector:
         return [box(face) for face in self._finder.find(np.ascontiguousarray(picture[:, :, ::-1]))]  # BGR -> RGB
 
 
-def box(face: Face) -> Box:
+def box(face: Face) -> Found:
     """The square that is judged of a face, in whole pixels."""
     (x, y), side = by_box(face)
-    return Box(round(x - side / 2), round(y - side / 2), round(side), round(side))
+    return Found(round(x - side / 2), round(y - side / 2), round(side), round(side), face)
