@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lc2fer import alignment, judging, pictures, sources
 from lc2fer import artifact as artifacts
-from lc2fer import judging, pictures, sources
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import open_finder
 from lc2fer.judging import Answer
@@ -40,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="crop: each picture is one face; find: faces are searched for; auto: what fits (default)",
     )
+    parser.add_argument(
+        "--alignment",
+        choices=alignment.ALIGNMENTS,
+        help="how found faces are cut out; default: as the model's manifest says",
+    )
     parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
         "--min-confidence",
@@ -62,6 +68,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     given = _parser().parse_args(arguments)
     _check(given)
     artifact = artifacts.load(given.model or _bundled())
+    if given.alignment is not None:
+        artifact = replace(artifact, input_spec=replace(artifact.input_spec, alignment=given.alignment))
     labels = artifact.input_spec.labels
     found = Found()
     unreadable: list[str] = []

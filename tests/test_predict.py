@@ -156,6 +156,22 @@ def test_a_crop_is_told_from_a_photograph(
     assert [found["found"] for found in last_line(capsys)["predictions"]] == [False]
 
 
+def test_a_face_is_cut_out_as_it_is_asked_for(
+    photograph: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(photograph("astronaut")) as image:
+        image.convert("RGB").rotate(35, expand=True).save(tmp_path / "rolled.png")
+    shares = {}
+    for kind in ("none", "level", "eyes"):
+        assert predict("--alignment", kind, tmp_path / "rolled.png") == 0
+        (found,) = last_line(capsys)["predictions"]
+        shares[kind] = found["probabilities"]["happiness"]
+    assert len(set(shares.values())) == 3
+    assert min(shares["level"], shares["eyes"]) > 0.98
+    assert predict(tmp_path / "rolled.png") == 0
+    assert last_line(capsys)["predictions"][0]["probabilities"]["happiness"] == shares["none"]
+
+
 # -- what is given, and what is answered -------------------------------------------------------------------------------
 
 
