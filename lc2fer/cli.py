@@ -27,6 +27,7 @@ COMMANDS = MappingProxyType(
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),
         "predict": ("lc2fer.predict", "export"),
+        "faces": ("lc2fer.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
     }
 )
@@ -98,6 +99,10 @@ def explain() -> int:
 
 def predict() -> int:
     return run("predict")
+
+
+def faces() -> int:
+    return run("faces")
 
 
 def deploy() -> int:

@@ -222,11 +222,12 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
         "lc2fer-bench",
         "lc2fer-explain",
         "lc2fer-predict",
+        "lc2fer-faces",
         "lc2fer-deploy",
     }
 
 
-@pytest.mark.parametrize("command", ["train", "export", "bench", "explain", "predict", "deploy"])
+@pytest.mark.parametrize("command", ["train", "export", "bench", "explain", "predict", "faces", "deploy"])
 def test_help_is_answered(command: str, python: Any) -> None:
     done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=HEAVY)
     assert (done.returncode, done.stderr) == (0, "")

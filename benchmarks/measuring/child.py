@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import io
 import os
 import time
 from array import array
@@ -24,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import pictures
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.inputs import FORMATS, LABELS
+from lc2fer.inputs import LABELS
 from lc2fer.session import Session, open_session, refuse_telemetry
 
 from .worker import Link, Message, serve
@@ -162,11 +162,7 @@ def batch_of(pixels: Path, place: int, size: int) -> NDArray[np.float32]:
 
 def decoded(content: bytes) -> Image:
     """A picture file's bytes as an image."""
-    from PIL import Image as pil
-
-    with pil.open(io.BytesIO(content), formats=FORMATS) as image:
-        image.load()
-        return image.copy()
+    return pictures.read(content).image
 
 
 def framing(session: Session) -> Callable[[bytes], int]:
