@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import logging
+import re
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from pathlib import Path
 
 import pytest
 from film import TOKEN
@@ -23,6 +25,8 @@ from lc2fer.inputs import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.camera.web")
+PAGE = Path(web.__file__).with_name("page")
+MODULES = sorted({path.name for path in PAGE.glob("*.js")} - {"page.js"})
 
 
 def encoded(image, kind="PNG", **options):
@@ -165,7 +169,8 @@ def test_the_page_comes_without_a_token(guarded):
     for path, kind, word in (
         ("", "text/html; charset=utf-8", b"<title>LC2FER live</title>"),
         ("page.css", "text/css; charset=utf-8", b"--paper"),
-        ("page.js", "text/javascript; charset=utf-8", b'"use strict"'),
+        *((name, "text/javascript; charset=utf-8", b"export ") for name in MODULES),
+        ("page.js", "text/javascript; charset=utf-8", b"followPictures()"),
         ("icon.svg", "image/svg+xml", b"<svg"),
     ):
         status, headers, body = ask(guarded, path)
@@ -182,12 +187,21 @@ def test_the_page_comes_without_a_token(guarded):
         assert headers["Server"] is None
 
 
-def test_the_page_loads_nothing_from_elsewhere(checkout):
-    for name in ("index.html", "page.css", "page.js"):
-        text = (checkout / "deploy" / "camera" / "page" / name).read_text(encoding="utf-8")
+def test_nothing_else_comes_without_a_token(guarded):
+    assert {path.name for path in PAGE.iterdir()} == {"index.html", "page.css", "page.js", "icon.svg", *MODULES}
+    for path in ("index.html", "web.py", "../web.py", "page/page.js"):
+        assert refusal(ask(guarded, path))[0] == 401
+        assert ask(guarded, path, Authorization=f"Bearer {TOKEN}")[0] == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    for name in ("index.html", "page.css", "page.js", *MODULES):
+        text = (PAGE / name).read_text(encoding="utf-8")
         assert "https://" not in text
-        assert text.count("http://") == (1 if name == "page.js" else 0)  # the tunnel's address, which is only told
+        assert text.count("http://") == (1 if name == "own.js" else 0)  # the tunnel's address, which is only told
         assert " style=" not in text  # which the policy would not let through
+        for imported in re.findall(r"\b(?:from|import)\b *[(]?[\"'`]([^\"'`]*)", text):
+            assert imported.removeprefix("./") in MODULES
 
 
 @pytest.mark.parametrize("path", ["", "api/status"])
