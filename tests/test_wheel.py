@@ -48,6 +48,7 @@ def test_one_package_with_everything_in_it(wheel: Path, checkout: Path) -> None:
         for path in (checkout / folder).rglob("*.py"):
             expected.add(place + path.relative_to(checkout / folder).as_posix())
     expected |= {"lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml", "lc2fer/deploy/camera/page/index.html"}
+    expected |= {f"lc2fer/deploy/camera/page/{path.name}" for path in (checkout / "deploy/camera/page").iterdir()}
     expected |= {f"lc2fer/weights/{path.name}" for path in (checkout / "lc2fer" / "weights").glob("*")}
     assert expected <= names
     assert {name for name in names if name.endswith(".py")} <= expected

@@ -36,8 +36,8 @@ from lc2fer.errors import DataError, UsageError
 from .scene import Scene, Viewable
 
 _PAGE = Path(__file__).with_name("page")
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FILES = {f"/{path.name}".replace("/index.html", "/"): path for path in _PAGE.iterdir() if path.suffix in _TYPES}
 _LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[?::1\]?"
 _TOKEN = re.compile(r"[!-~]{16,}")
 
@@ -137,7 +137,7 @@ class _Site:
         self._waits: dict[int, asyncio.Future[tuple[Scene, bytes] | None]] = {}
 
     def app(self) -> Starlette:
-        files = (Route(path, partial(_file, _PAGE / name)) for path, name in _FILES.items())
+        files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
         asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
         judge = Route("/api/judge", self._judge, methods=["POST"])
         handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: _failure}

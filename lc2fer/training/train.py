@@ -6,7 +6,6 @@ Every epoch starts from (seed, epoch) alone, so a run that was killed and resume
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 import platform
@@ -14,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,33 +28,19 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.data import open_dataset
 from lc2fer.data.split import divide
-from lc2fer.errors import ArtifactError, TrainingError, UsageError
+from lc2fer.errors import TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Network, build, grow, normalize
 from lc2fer.settings import Settings
 from lc2fer.training import faces as train_data
+from lc2fer.training import state
 from lc2fer.training.augment import augmentation, erased, mixed
 from lc2fer.training.faces import Faces
 from lc2fer.training.log import Log
 from lc2fer.variants import variant
 
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
-
-
-@dataclass
-class Progress:
-    """Where a run stands after an epoch; what a resumed run starts from."""
-
-    epoch: int = 0  # finished epochs
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = math.inf
-    seconds: float = 0.0
-
-    @property
-    def stale(self) -> int:
-        return self.epoch - self.best_epoch
 
 
 class Run:
@@ -76,7 +59,7 @@ class Run:
             )
         self.described = asdict(settings) | {"data": data}
         self.spec = InputSpec(size=settings.size)
-        self.progress = Progress()
+        self.progress = state.Progress()
         set_seed(settings.seed)
         network = build(variant(settings.config), len(LABELS), settings.drop_path)
         if init is not None:
@@ -96,51 +79,13 @@ class Run:
 
     def resume(self) -> bool:
         """Take up the run that lies in the folder, if one does; raises UsageError where it is another run."""
-        path = self.out / "state.safetensors"
-        description = self.out / "run.json"
-        if not path.is_file():
-            return False
-        try:
-            was = json.loads(description.read_text())
-            tensors = load_file(path)
-            state = json.loads(bytes(tensors.pop("progress").tolist()))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ArtifactError(
-                f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
-            ) from None
-        for key, now in json.loads(json.dumps(self.described)).items():
-            if was.get(key) != now and key != "epochs":
-                raise UsageError(
-                    f"{self.out} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
-                    "pass --restart to replace that run."
-                )
-        self.network.load_state_dict(
-            {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-        )
-        if self.judged is not self.network:
-            self.judged.load_state_dict(
-                {key.removeprefix("averaged."): value for key, value in tensors.items() if key.startswith("averaged.")}
-            )
-        optimizer = self.optimizer.state_dict()
-        optimizer["state"] = {
-            index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
-            for index in range(len(list(self.network.parameters())))
-        }
-        self.optimizer.load_state_dict(optimizer)
-        self.progress = Progress(**state)
-        return True
+        found = state.take_up(self.out, self.described, self.network, self.judged, self.optimizer)
+        self.progress = found or self.progress
+        return found is not None
 
     def keep_state(self) -> None:
         """Write what `resume` reads, in one step."""
-        tensors = {f"network.{key}": value.contiguous() for key, value in self.network.state_dict().items()}
-        if self.judged is not self.network:
-            tensors |= {f"averaged.{key}": value.contiguous() for key, value in self.judged.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
-        tensors["progress"] = torch.tensor(list(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
-        with artifacts.staged(self.out) as staging:
-            save_file(tensors, staging / "state.safetensors")
-            (staging / "state.safetensors").replace(self.out / "state.safetensors")
+        state.keep(self.out, self.network, self.judged, self.optimizer, self.progress)
 
     def keep_best(self, accuracies: list[float]) -> Artifact:
         """Write the checkpoint of the weights that were judged."""
@@ -360,7 +305,7 @@ def train(
         for name, part, split in zip(sources, parts, splits)
     ]
     if restart:
-        (out / "state.safetensors").unlink(missing_ok=True)
+        (out / state.FILE).unlink(missing_ok=True)
     run = Run(settings, described, out, start)
     resumed = run.resume()
     device = run.accelerator.device
@@ -373,7 +318,7 @@ def train(
     targets = targets.to(device)
     validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
     if run.accelerator.is_main_process:
-        artifacts.write(out / "run.json", run.described)
+        artifacts.write(out / state.DESCRIPTION, run.described)
         artifacts.write(
             out / "split.json",
             {
