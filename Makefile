@@ -17,7 +17,8 @@ test: $(VENV)/.installed ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.installed ## lint, formatting and types
-	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp
+	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp \
+		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.cpp
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
