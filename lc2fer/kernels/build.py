@@ -67,16 +67,16 @@ def library(engine: str) -> Path:
         include, libraries = _openvino()
         link, against = (*LINK, *libraries), metadata.version("openvino")
     sources = [HERE / name for name in (f"{engine}.cpp", "dispatch.cpp", "dispatch.h", "operations.h", "exports.map")]
-    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, _machine())))
+    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
     name = f"{engine}-{_key(told, *sources)}.so"
     kept = _find(name)
     if kept is not None:
         return kept
     _check_compiler(compiler)
-    ready = _find(_variants_name(compiler, _machine())) is not None
+    ready = _find(_variants_name(compiler, machine())) is not None
     seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
     print(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.", file=sys.stderr, flush=True)
-    linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, _machine())))
+    linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, machine())))
     with tempfile.TemporaryDirectory(dir=_writable()) as work:
         made = Path(work) / name
         _run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
@@ -108,7 +108,8 @@ def _jobs() -> int:
     return os.cpu_count() or 1
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What VARIANTS calls this machine."""
     return platform.machine() if sys.maxsize > 2**32 else "32 bits"
 
 

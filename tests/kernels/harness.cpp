@@ -2,7 +2,7 @@
 //
 //   int8 avx2 2 0123456789abcdef        precision, variant, threads, FNV-1a of all outputs
 //
-// for each variant that this processor runs. The shapes take every way through the kernels: channels that fill no panel
+// for each variant that this processor runs; without THREADS the names of those. The shapes take every way through the kernels: channels that fill no panel
 // of 16 or no tile of AMX, lines longer and shorter than a piece, every kernel and stride.
 #include "../../lc2fer/kernels/operations.h"
 
@@ -160,6 +160,7 @@ uint64_t hash_of(Precision precision, int threads) {
 
 int main(int count, char** arguments) {
     constexpr const char* NAMES[PRECISIONS] = {"int8", "bf16", "fp32"};
+    if (count == 1) std::puts(here().c_str());
     std::istringstream names(here());
     for (std::string name; names >> name;) {
         setenv("LC2FER_CPU", name.c_str(), 1);
