@@ -33,8 +33,8 @@ _INSTEAD = MappingProxyType(
 def library(engine: str, precision: str) -> Path:
     """The shared library for "openvino" or "onnxruntime", compiled if it is not there yet (some 30 s).
 
-    Raises TargetUnavailable where there is no OpenVINO or no compiler, or it fails; UsageError for a value of LC2FER_CPU
-    that this processor cannot run.
+    Raises TargetUnavailable where there is no OpenVINO or no compiler, or it fails; UsageError for a value of
+    LC2FER_CPU that this processor cannot run.
     """
     try:
         path = build.library(engine)

@@ -79,8 +79,7 @@ inline void project(const BlockNumbers& its, const float* x, const typename Form
             each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + at + j * W); });
             Format::put(rows + at, value * load(factors + e));
         }
-    const Written finish{out, x, its.channels, its.channels, its.project};
-    products<Format>(rows, wide, count, its.project, wide, its.channels, finish);
+    write_products<Format>(rows, wide, count, its.project, wide, its.channels, x, out);
 }
 
 inline size_t block_scratch(int height, int width, int hidden, size_t bytes) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -37,7 +38,7 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
             "avx512": _AVX512,
             "avxvnni": ("-march=x86-64-v3", "-mavxvnni"),
             "avx2": ("-march=x86-64-v3",),
-            "generic": ("-march=x86-64",),
+            "generic": ("-march=x86-64", "-O1"),
         },
         "aarch64": {
             "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
@@ -47,7 +48,7 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 _ANY = {"generic": ()}  # of any other machine
-_COMPILE_S, _LINK_S = 60, 3  # of one core, about
+_COMPILE_S, _LINK_S = 40, 3  # of one core, about
 
 
 class Lacking(Exception):
@@ -60,7 +61,7 @@ def library(engine: str) -> Path:
     if sys.platform != "linux":
         raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
     compiler = tuple(shlex.split(os.environ.get("CXX", "g++")))
-    link = (*LINK, "-static-libstdc++", "-static-libgcc")
+    link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
     include: tuple[str, ...] = ()
     against = ""
     if engine == "openvino":
@@ -138,10 +139,8 @@ def _folder() -> Path:
 def _find(name: str) -> Path | None:
     """What is kept under that name, if it is whole: a file that was cut short, or is another's, is made again."""
     folders = [_temporary()] if _temporary.cache_info().currsize else []
-    try:
+    with contextlib.suppress(RuntimeError):  # no home
         folders.append(_folder())
-    except RuntimeError:  # no home
-        pass
     for path in (folder / name for folder in folders):
         try:
             if _sum_of(path).read_text(encoding="utf-8") == hashlib.sha256(path.read_bytes()).hexdigest():
@@ -174,8 +173,8 @@ def _writable() -> Path:
             return folder
     except (OSError, RuntimeError) as error:
         print(
-            f"The compiled kernels cannot be kept: {error}. A folder that can be written was expected. They are compiled "
-            "for this process alone; name a folder in LC2FER_CACHE.",
+            f"The compiled kernels cannot be kept: {error}. A folder that can be written was expected. They are "
+            "compiled for this process alone; name a folder in LC2FER_CACHE.",
             file=sys.stderr,
             flush=True,
         )
@@ -222,6 +221,6 @@ def _run(command: tuple[str, ...]) -> None:
     if done.returncode:
         error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
         raise Lacking(
-            f"{command[0]} says {error.strip()}. A C++17 compiler that knows this machine was expected (GCC 11, Clang 12 "
-            "or newer). Name one in CXX"
+            f"{command[0]} says {error.strip()}. A C++17 compiler that knows this machine was expected (GCC 11, "
+            "Clang 12 or newer). Name one in CXX"
         )

@@ -22,8 +22,8 @@ void downsample(const ConvNumbers& its, const Pool& pool, const float* x, float*
                 const Lanes factor = all(its.inverse_step / deviation(own, channels));
                 for (int c = 0; c < channels; c += LANES) Format::put(row + c, load(own + c, channels - c) * factor);
             }
-        const Written finish{out + size_t(first) * its.outputs, nullptr, its.outputs, its.outputs, its.product};
-        products<Format>(rows, depth, count, its.product, depth, its.outputs, finish);
+        write_products<Format>(rows, depth, count, its.product, depth, its.outputs, nullptr,
+                               out + size_t(first) * its.outputs);
     });
 }
 
@@ -42,8 +42,7 @@ void stem(const ConvNumbers& its, const Pool& pool, const float* image, float* o
                                 pixels.part);
                 Format::put(rows + i * STEM_DEPTH + colour * LANES, pixels + all(-CENTRE));
             }
-        products<Format>(rows, STEM_DEPTH, count, its.product, STEM_DEPTH, stride,
-                         Written{values, nullptr, stride, stride, its.product});
+        write_products<Format>(rows, STEM_DEPTH, count, its.product, STEM_DEPTH, stride, nullptr, values);
         for (int i = 0; i < count; ++i) {
             const float* own = values + i * stride;
             Lanes square = all(0.0f);

@@ -83,25 +83,24 @@ inline INLINE void products(const typename Format::Value* rows, int stride, int 
     if (first < end) columns(first, std::integral_constant<int, PARTS>{});
 }
 
-// A finish(): out[row][output] = sum * scale + bias, and what stands beside it.
-struct Written {
-    float* out;
-    const float* beside;  // or null
-    int stride, outputs;
-    const Product& its;
-
-    template <int ROWS>
-    INLINE void operator()(int output, int row, const Reg (&sums)[ROWS]) const {
+// out[count][outputs] = sum * scale + bias, and what stands beside it, if something does; its lines are `outputs` long,
+// too. One function for all operations: it is what takes long to compile.
+template <class Format>
+__attribute__((noinline)) void write_products(const typename Format::Value* rows, int stride, int count,
+                                              const Product& its, int depth, int outputs, const float* beside,
+                                              float* out) {
+    const auto finish = [&](int output, int row, const auto& sums) INLINE {
         const auto tail = Isa::tail(outputs - output);
         const Reg scale = Isa::load(its.scale + output), bias = Isa::load(its.bias + output);
-        each<ROWS>([&](auto i) INLINE {
-            const size_t place = size_t(row + i) * stride + output;
+        each<sizeof(sums) / sizeof(Reg)>([&](auto i) INLINE {
+            const size_t place = size_t(row + i) * outputs + output;
             Reg value = Isa::fma(sums[i], scale, bias);
             if (beside != nullptr) value = Isa::add(value, Isa::load(beside + place, tail));
             Isa::store(out + place, tail, value);
         });
-    }
-};
+    };
+    products<Format>(rows, stride, count, its, depth, outputs, finish);
+}
 
 }  // namespace
 }  // namespace lc2fer

@@ -2,8 +2,9 @@
 //
 //   int8 avx2 2 0123456789abcdef        precision, variant, threads, FNV-1a of all outputs
 //
-// for each variant that this processor runs; without THREADS the names of those. The shapes take every way through the kernels: channels that fill no panel
-// of 16 or no tile of AMX, lines longer and shorter than a piece, every kernel and stride.
+// for each variant that this processor runs; without THREADS the names of those. The shapes take every way through the
+// kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, every kernel and
+// stride.
 #include "../../lc2fer/kernels/operations.h"
 
 #include <atomic>
