@@ -22,6 +22,7 @@ from types import MappingProxyType
 from lc2fer.data import cache_folder
 
 HERE = Path(__file__).parent
+PREBUILT = HERE / "prebuilt"  # in a wheel for one kind of machine: lc2fer/kernels/wheel.py
 ENGINES = MappingProxyType({"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"})
 COMPILE = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden")
 # The same bits from every compiler: no product and sum made one rounding unless it is written so.
@@ -47,7 +48,7 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
         },
     }
 )
-_ANY = {"generic": ()}  # of any other machine
+_ANY: dict[str, tuple[str, ...]] = {"generic": ()}  # of any other machine
 _COMPILE_S, _LINK_S = 40, 3  # of one core, about
 
 
@@ -60,6 +61,9 @@ def library(engine: str) -> Path:
     """The library for "openvino" or "onnxruntime". Raises Lacking."""
     if sys.platform != "linux":
         raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
+    prebuilt = _find(prebuilt_name(engine, machine()), PREBUILT)
+    if prebuilt is not None:
+        return prebuilt
     compiler = tuple(shlex.split(os.environ.get("CXX", "g++")))
     link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
     include: tuple[str, ...] = ()
@@ -67,9 +71,8 @@ def library(engine: str) -> Path:
     if engine == "openvino":
         include, libraries = _openvino()
         link, against = (*LINK, *libraries), metadata.version("openvino")
-    sources = [HERE / name for name in (f"{engine}.cpp", "dispatch.cpp", "dispatch.h", "operations.h", "exports.map")]
     told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
-    name = f"{engine}-{_key(told, *sources)}.so"
+    name = f"{engine}-{_key(told, *_engine_sources(engine))}.so"
     kept = _find(name)
     if kept is not None:
         return kept
@@ -80,7 +83,7 @@ def library(engine: str) -> Path:
     linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, machine())))
     with tempfile.TemporaryDirectory(dir=_writable()) as work:
         made = Path(work) / name
-        _run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
+        run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
         return _keep(made)
 
 
@@ -92,17 +95,28 @@ def variants(compiler: tuple[str, ...], machine: str) -> Path:
         return kept
     _check_compiler(compiler)
     with tempfile.TemporaryDirectory(dir=_writable()) as work:
-        parts = {unit: Path(work) / f"{unit}.o" for unit in VARIANTS.get(machine, _ANY)}
-
-        def compile_one(unit: str) -> None:
-            flags = (*COMPILE, *EXACT, *VARIANTS.get(machine, _ANY)[unit])
-            _run((*compiler, *flags, "-c", str(HERE / "variants" / f"{unit}.cpp"), "-o", str(parts[unit])))
-
-        with ThreadPoolExecutor(_jobs()) as pool:
-            list(pool.map(compile_one, parts))
+        parts = compile_variants(compiler, VARIANTS.get(machine, _ANY), Path(work))
         made = Path(work) / name
-        _run((*compiler, "-r", "-nostdlib", *map(str, parts.values()), "-o", str(made)))
+        run((*compiler, "-r", "-nostdlib", *map(str, parts), "-o", str(made)))
         return _keep(made)
+
+
+def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]], folder: Path) -> list[Path]:
+    """An object of each variant, by its flags, in `folder`. Raises Lacking."""
+    parts = {unit: folder / f"{unit}.o" for unit in flags}
+
+    def compile_one(unit: str) -> None:
+        source = str(HERE / "variants" / f"{unit}.cpp")
+        run((*compiler, *COMPILE, *EXACT, *flags[unit], "-c", source, "-o", str(parts[unit])))
+
+    with ThreadPoolExecutor(_jobs()) as pool:
+        list(pool.map(compile_one, parts))
+    return list(parts.values())
+
+
+def prebuilt_name(engine: str, machine: str) -> str:
+    """Of a library that came with the package, from the same sources as these."""
+    return f"{engine}-{machine}-{_key('', *_engine_sources(engine), *_variant_sources())}.so"
 
 
 def _jobs() -> int:
@@ -114,12 +128,18 @@ def machine() -> str:
     return platform.machine() if sys.maxsize > 2**32 else "32 bits"
 
 
+def _engine_sources(engine: str) -> tuple[Path, ...]:
+    return tuple(HERE / name for name in (f"{engine}.cpp", "dispatch.cpp", "dispatch.h", "operations.h", "exports.map"))
+
+
+def _variant_sources() -> tuple[Path, ...]:
+    headers = sorted(path for path in HERE.glob("*.h") if path.name not in {"operations.h", "dispatch.h"})
+    return (*headers, *sorted(HERE.glob("isa/*.h")), *sorted(HERE.glob("variants/*.cpp")))
+
+
 def _variants_name(compiler: tuple[str, ...], machine: str) -> str:
-    ours = {"operations.h", "dispatch.h"}  # of the engines' side
-    headers = sorted(path for path in HERE.glob("*.h") if path.name not in ours)
-    sources = (*headers, *sorted(HERE.glob("isa/*.h")), *sorted(HERE.glob("variants/*.cpp")))
     told = repr((compiler, COMPILE, EXACT, machine, VARIANTS.get(machine, _ANY)))
-    return f"variants-{_key(told, *sources)}.o"
+    return f"variants-{_key(told, *_variant_sources())}.o"
 
 
 def _key(told: str, *sources: Path) -> str:
@@ -136,14 +156,15 @@ def _folder() -> Path:
     return cache_folder() / "kernels"
 
 
-def _find(name: str) -> Path | None:
+def _find(name: str, *folders: Path) -> Path | None:
     """What is kept under that name, if it is whole: a file that was cut short, or is another's, is made again."""
-    folders = [_temporary()] if _temporary.cache_info().currsize else []
-    with contextlib.suppress(RuntimeError):  # no home
-        folders.append(_folder())
+    if not folders:
+        folders = (_temporary(),) if _temporary.cache_info().currsize else ()
+        with contextlib.suppress(RuntimeError):  # no home
+            folders = (*folders, _folder())
     for path in (folder / name for folder in folders):
         try:
-            if _sum_of(path).read_text(encoding="utf-8") == hashlib.sha256(path.read_bytes()).hexdigest():
+            if sum_of(path).read_text(encoding="utf-8") == hashlib.sha256(path.read_bytes()).hexdigest():
                 return path
         except (OSError, UnicodeDecodeError):
             continue
@@ -154,13 +175,14 @@ def _keep(made: Path) -> Path:
     """Moves it out of its temporary folder: a process that is killed leaves no half of it under its name."""
     digest = hashlib.sha256(made.read_bytes()).hexdigest()
     kept = made.parent.parent / made.name
-    _sum_of(made).write_text(digest, encoding="utf-8")
+    sum_of(made).write_text(digest, encoding="utf-8")
     made.replace(kept)
-    _sum_of(made).replace(_sum_of(kept))
+    sum_of(made).replace(sum_of(kept))
     return kept
 
 
-def _sum_of(path: Path) -> Path:
+def sum_of(path: Path) -> Path:
+    """The file beside it that holds its SHA-256."""
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -216,7 +238,8 @@ def _check_compiler(compiler: tuple[str, ...]) -> None:
         )
 
 
-def _run(command: tuple[str, ...]) -> None:
+def run(command: tuple[str, ...]) -> None:
+    """Raises Lacking with the compiler's first error."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")

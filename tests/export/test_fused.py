@@ -318,7 +318,7 @@ def other_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> 
     variants = build.variants(("g++",), build.machine())
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)
-    for path in (variants, build._sum_of(variants)):
+    for path in (variants, build.sum_of(variants)):
         shutil.copy(path, folder)
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
@@ -331,8 +331,8 @@ def other_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> 
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"),
         lambda path: path.unlink(),
-        lambda path: build._sum_of(path).unlink(),
-        lambda path: build._sum_of(path).write_bytes(b"\xff"),
+        lambda path: build.sum_of(path).unlink(),
+        lambda path: build.sum_of(path).write_bytes(b"\xff"),
     ],
 )
 def test_a_damaged_library_is_built_again(
