@@ -37,8 +37,7 @@ def add(wheel: Path, machine: str, compiler: tuple[str, ...] = (sys.executable, 
     told = files[f"{info}/WHEEL"].decode()
     told = told.replace("Root-Is-Purelib: true", "Root-Is-Purelib: false").replace("py3-none-any", f"py3-none-{tag}")
     files[f"{info}/WHEEL"] = told.encode()
-    record = files.pop(f"{info}/RECORD")
-    assert record
+    del files[f"{info}/RECORD"]
     rows = io.StringIO()
     write = csv.writer(rows, lineterminator="\n").writerow
     for entry, content in files.items():
