@@ -26,6 +26,7 @@ _SCORE = 0.5  # MediaPipe's own threshold
 # Photographs are searched at these sizes too, for the faces of groups: at each, faces of 8 pixels and more are found.
 _LARGER = (384, 768)
 _SURER = 0.6  # what is found there only has to be more of a face: of more places, more look like one
+_NEAR = 0.4  # of the picture's shorter side: what is found from afar has to fill it
 _SMALLEST = 20  # pixels of a picture: a smaller face has no expression to judge
 _OVERLAP = 0.3  # intersection over union from which two boxes are one face
 
@@ -68,8 +69,8 @@ class Finder(Protocol):
     @property
     def name(self) -> str: ...
 
-    def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
-        """The faces of an RGB picture uint8 [H,W,3], the largest first."""
+    def find(self, image: NDArray[np.uint8], *, bgr: bool = False) -> tuple[Face, ...]:
+        """The faces of an RGB picture uint8 [H,W,3], or of a BGR one, the largest first."""
         ...
 
 
@@ -99,24 +100,25 @@ class BlazeFace:
         self._engine = engine
         self._larger = tuple(larger)
 
-    def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
+    def find(self, image: NDArray[np.uint8], *, bgr: bool = False) -> tuple[Face, ...]:
         check_image(image)
-        found = suppress(*self._search(image, SIDE))
+        found = suppress(*self._search(image, bgr, SIDE))
         for side in self._larger:
             if side <= max(image.shape[:2]):
-                more = suppress(*self._search(image, side))
+                more = suppress(*self._search(image, bgr, side))
                 found += [
                     (row, score)
                     for row, score in more
                     if score > _SURER and not any(_inside(row, old) for old, _ in found)
                 ]
         if self._larger and not found:
-            found = suppress(*self._search(image, SIDE // 2, SIDE // 4))
+            near = suppress(*self._search(image, bgr, SIDE // 2, SIDE // 4))
+            found = [(row, score) for row, score in near if row[2] - row[0] > _NEAR * min(image.shape[:2])]
         faces = (_face(row, score) for row, score in found)
         return largest_first(face for face in faces if face.width >= _SMALLEST)
 
     def _search(
-        self, image: NDArray[np.uint8], side: int, border: int = 0
+        self, image: NDArray[np.uint8], bgr: bool, side: int, border: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rows [K,16] in the picture's pixels and scores [K]: left, top, right, bottom, and x and y of six points.
 
@@ -126,7 +128,7 @@ class BlazeFace:
         height, width = (-(-(size + 2 * border) // _MULTIPLE) * _MULTIPLE for size in small.shape[:2])
         pixels = np.full((1, 3, height, width), -1, np.float32)  # black where the picture does not reach
         place = pixels[0, :, border : border + small.shape[0], border : border + small.shape[1]]
-        place[:] = small.transpose(2, 0, 1) * np.float32(2 / 255) - 1
+        place[:] = (small[:, :, ::-1] if bgr else small).transpose(2, 0, 1) * np.float32(2 / 255) - 1
         outputs = self._engine.run(pixels)
         rows, scores = decode(outputs["boxes"][0], outputs["scores"][0, :, 0], (height, width), scale)
         return rows - border * scale, scores
@@ -194,7 +196,7 @@ def shrink(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], floa
     if scale == 1:
         return image, scale
     size = max(1, round(width / scale)), max(1, round(height / scale))
-    small = pil.fromarray(image).resize(size, pil.Resampling.BILINEAR, reducing_gap=2.0)
+    small = pil.fromarray(image).resize(size, pil.Resampling.BILINEAR, reducing_gap=1.0)
     return np.asarray(small, np.uint8), scale
 
 

@@ -192,14 +192,16 @@ def _animated(image: Image) -> bool:
 def _formats() -> tuple[str, ...]:
     """Those of FORMATS that this Pillow was built with.
 
-    Its remarks on damaged files are kept from the terminal: a file is read, or refused in a sentence of ours.
+    Pillow would load their plugins at the first file that needs them, which threads must not do at once. Its remarks on
+    damaged files are kept from the terminal: a file is read, or refused in a sentence of ours.
     """
     from PIL import Image as pil
+    from PIL import TiffImagePlugin, WebPImagePlugin  # noqa: F401
 
+    pil.preinit()  # the others
     for category in (UserWarning, RuntimeWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-    pil.init()
     return tuple(kind for kind in FORMATS if kind in pil.OPEN)
 
 

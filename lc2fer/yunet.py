@@ -41,12 +41,14 @@ class YuNet:
                 "out."
             )
 
-    def find(self, image: NDArray[np.uint8]) -> tuple[Face, ...]:
+    def find(self, image: NDArray[np.uint8], *, bgr: bool = False) -> tuple[Face, ...]:
         check_image(image)
         small, scale = shrink(image, min(self._engine.size or (_SIDE,)))
         height, width = self._engine.size or tuple(-(-size // _STRIDES[-1]) * _STRIDES[-1] for size in small.shape[:2])
         pixels = np.zeros((1, 3, height, width), np.float32)
-        pixels[0, :, : small.shape[0], : small.shape[1]] = small[:, :, ::-1].transpose(2, 0, 1)  # RGB -> BGR
+        pixels[0, :, : small.shape[0], : small.shape[1]] = (small if bgr else small[:, :, ::-1]).transpose(
+            2, 0, 1
+        )  # BGR
         outputs = self._engine.run(pixels)
         rows, scores = [], []
         for stride in _STRIDES:

@@ -77,7 +77,7 @@ def test_pictures_are_searched_at_larger_sizes_where_they_have_the_pixels() -> N
     assert [round(face.width) for face in found] == [104]
 
 
-def test_where_nothing_is_found_a_photograph_is_searched_from_afar() -> None:
+def test_where_nothing_is_found_a_photograph_is_searched_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Fake(lambda pixels: one_face(20, 22, 3.0 if pixels[0, 0, 0, 0] == -1 else -3.0)(pixels))
     white = np.full((90, 90, 3), 255, np.uint8)
     (face,) = faces.BlazeFace(engine, (384,)).find(white)
@@ -85,6 +85,8 @@ def test_where_nothing_is_found_a_photograph_is_searched_from_afar() -> None:
     # Place (82, 90), the middle (84, 88), lies (36, 40) within the picture of 96 pixels: all is 15/16 as large.
     assert (face.left, face.top, face.width) == (15, 16.875, 37.5)
     assert faces.BlazeFace(engine).find(white) == ()
+    monkeypatch.setattr(faces, "_NEAR", 0.42)  # it fills 0.417 of the picture
+    assert faces.BlazeFace(engine, (384,)).find(white) == ()
 
 
 def test_boxes_that_overlap_become_their_mean_by_score() -> None:

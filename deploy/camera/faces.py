@@ -49,7 +49,7 @@ class _Detector:
         self._finder = finder
 
     def find(self, picture: NDArray[np.uint8]) -> list[Box]:
-        return [box(face) for face in self._finder.find(np.ascontiguousarray(picture[:, :, ::-1]))]  # BGR -> RGB
+        return [box(face) for face in self._finder.find(picture, bgr=True)]
 
 
 def box(face: Face) -> Found:
