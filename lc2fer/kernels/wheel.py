@@ -19,7 +19,7 @@ from pathlib import Path
 from lc2fer.kernels import build
 
 GLIBC = "2.28"
-PLACE = "lc2fer/kernels/prebuilt"
+PLACE = f"lc2fer/kernels/{build.PREBUILT.name}"
 
 
 def add(wheel: Path, machine: str, compiler: tuple[str, ...] = (sys.executable, "-m", "ziglang", "c++")) -> Path:
