@@ -31,6 +31,7 @@ bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into
 wheel: $(VENV)/.installed ## build the source archive, the wheel, and one a kind of machine with its library, into dist/
 	rm -rf build dist
 	$(VENV)/bin/python -m build --outdir dist
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ziglang
 	$(VENV)/bin/python -m lc2fer.kernels.wheel dist/*-none-any.whl
 
 clean: ## remove .venv and everything that was built

@@ -24,7 +24,7 @@ inline INLINE void product(const typename Format::Value* rows, int stride, const
     };
     int step = 0;
     if constexpr (Format::LANED) {
-        for (; step + 4 <= steps; step += 4) {
+        for (; steps - step >= 4; step += 4) {
             Row row[ROWS];
             each<ROWS>([&](auto m) INLINE { row[m] = Format::four_steps(rows + m * stride + step * Format::STEP); });
             each<4>([&](auto lane) INLINE {

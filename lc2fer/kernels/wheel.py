@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import importlib.util
 import io
 import sys
 import tempfile
@@ -69,6 +70,16 @@ def _as_zig_says(flag: str) -> str:
     return f"-mcpu={'+'.join(('generic' if family.startswith('armv8') else family.replace('-', '_'), *features))}"
 
 
+def main(pure: Path) -> None:
+    """Write a wheel for each machine and print its path; exits with a sentence where there is no compiler."""
+    if importlib.util.find_spec("ziglang") is None:
+        sys.exit("There is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang")
+    try:
+        for machine in build.VARIANTS:
+            print(add(pure, machine))
+    except build.Lacking as lacking:
+        sys.exit(f"The library cannot be compiled: {lacking}.")
+
+
 if __name__ == "__main__":
-    for each in build.VARIANTS:
-        print(add(Path(sys.argv[1]), each))
+    main(Path(sys.argv[1]))

@@ -12,9 +12,10 @@ struct Dotprod : Neon {
 
         static INLINE Row four_steps(const Value* from) { return vld1q_s8(from); }
         static INLINE Sum dot(Sum sum, Row row, Weight weight) { return vdotq_s32(sum, weight, row); }
-        template <int LANE>
+        template <int LANE>  // in place: around the intrinsic, GCC 12 copies some of the sums
         static INLINE Sum dot(Sum sum, Row row, Weight weight) {
-            return vdotq_laneq_s32(sum, weight, row, LANE);
+            asm("sdot %0.4s, %1.16b, %2.4b[%3]" : "+w"(sum) : "w"(weight), "w"(row), "i"(LANE));
+            return sum;
         }
     };
 };
