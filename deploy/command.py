@@ -12,6 +12,7 @@ from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
+from lc2fer import threads
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = _parser().parse_args(arguments)
+    threads.check(getattr(given, "threads", None))
     if given.verb == "bundle":
         return _bundle(given)
     if given.verb == "unpack":

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
+from lc2fer.opened import Opened
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
-from lc2fer.session import Closing, check_batch
+from lc2fer.threads import usual
 
 # Nodes that change how numbers are stored and compute nothing.
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
@@ -25,14 +26,16 @@ _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Resh
 _FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the products of our operations are in
 
 
-class OnnxRuntimeSession(Closing):
+class OnnxRuntimeSession(Opened):
     """An ONNX file with a static batch; longer batches run piece by piece."""
 
     def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
-        self.artifact = artifact
+        # Told nothing, it would pin its threads to cores that a container may not let it have.
+        threads = usual() if threads is None else threads
+        super().__init__(artifact, "ONNX Runtime", forks=threads == 1)  # one thread is the caller's
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Our Q/DQ graphs are s8 with s8 weights; without this they run as float convolutions between Q and DQ.
         options.add_session_config_entry("session.qdqisint8allowed", "1")
@@ -65,8 +68,7 @@ class OnnxRuntimeSession(Closing):
         self._options = options
         self._input = self._session.get_inputs()[0]
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_batch(batch, self.artifact)
+    def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         pieces = [
             self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
         ]
@@ -74,6 +76,7 @@ class OnnxRuntimeSession(Closing):
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
+        self._check_open()
         binding = self._session.io_binding()
         binding.bind_cpu_input(self._input.name, batch)
         binding.bind_output(self._session.get_outputs()[0].name)
@@ -84,6 +87,7 @@ class OnnxRuntimeSession(Closing):
 
         Opens the model a second time and runs it once, on black.
         """
+        self._check_open()
         with tempfile.TemporaryDirectory() as folder:
             self._options.enable_profiling = True
             self._options.profile_file_prefix = str(Path(folder) / "profile")
@@ -99,7 +103,7 @@ class OnnxRuntimeSession(Closing):
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 
-    def close(self) -> None:
+    def _release(self) -> None:
         del self._session
 
 
