@@ -6,7 +6,7 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
@@ -19,11 +19,19 @@ from lc2fer.session import open_session
 from lc2fer.spokes import measure
 
 from .camera import run
+from .camera.address import is_address, shown
 from .device import bundle, choice, doctor, golden
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the secrets of the addresses in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(" ".join(shown(word) if is_address(word) else word for word in message.split(" ")))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
+    parser = _Parser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     making = verbs.add_parser(
         "bundle", help="where the weights are: write one file with all that a device needs (needs torch)"
