@@ -22,6 +22,7 @@ from lc2fer.variants import VARIANTS
 
 from .judging import peers
 from .judging.figures import figures
+from .measuring.child import MOST_SAMPLES
 from .report.document import Report, Row, read, write
 from .run import run
 from .views.markdown import markdown
@@ -197,6 +198,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}. Expected 1 or more. Pass a positive number as --{name}.")
+    if chosen.runs > MOST_SAMPLES:
+        raise UsageError(
+            f"--runs is {chosen.runs}. At most {MOST_SAMPLES:,} are kept of a launch. Pass fewer, and more launches."
+        )
     if chosen.robustness < 0:
         raise UsageError(f"--robustness is {chosen.robustness}. Expected 0 or more. Pass a number of images.")
     if not 0 <= chosen.seconds < math.inf:
