@@ -6,7 +6,6 @@ Every epoch starts from (seed, epoch) alone, so a run that was killed and resume
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 import platform
@@ -14,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,33 +28,21 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.data import open_dataset
 from lc2fer.data.split import divide
-from lc2fer.errors import ArtifactError, TrainingError, UsageError
+from lc2fer.errors import TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Network, build, grow, normalize
 from lc2fer.settings import Settings
 from lc2fer.training import faces as train_data
+from lc2fer.training import state
 from lc2fer.training.augment import augmentation, erased, mixed
 from lc2fer.training.faces import Faces
 from lc2fer.training.log import Log
+from lc2fer.training.state import Progress
 from lc2fer.variants import variant
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps of each parameter
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
-
-
-@dataclass
-class Progress:
-    """Where a run stands after an epoch; what a resumed run starts from."""
-
-    epoch: int = 0  # finished epochs
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = math.inf
-    seconds: float = 0.0
-
-    @property
-    def stale(self) -> int:
-        return self.epoch - self.best_epoch
 
 
 class Run:
@@ -95,52 +80,43 @@ class Run:
     # -- state on disk -------------------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Take up the run that lies in the folder, if one does; raises UsageError where it is another run."""
-        path = self.out / "state.safetensors"
-        description = self.out / "run.json"
-        if not path.is_file():
+        """Take up the run that lies in the folder, if one does; raises what `state.read` raises."""
+        found = state.read(self.out, self.described, self._tensors())
+        if found is None:
             return False
-        try:
-            was = json.loads(description.read_text())
-            tensors = load_file(path)
-            state = json.loads(bytes(tensors.pop("progress").tolist()))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ArtifactError(
-                f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
-            ) from None
-        for key, now in json.loads(json.dumps(self.described)).items():
-            if was.get(key) != now and key != "epochs":
-                raise UsageError(
-                    f"{self.out} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
-                    "pass --restart to replace that run."
-                )
-        self.network.load_state_dict(
-            {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-        )
-        if self.judged is not self.network:
-            self.judged.load_state_dict(
-                {key.removeprefix("averaged."): value for key, value in tensors.items() if key.startswith("averaged.")}
-            )
+        tensors, self.progress = found
+        for prefix, network in self._kept.items():
+            network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {
-            index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
+            index: {name: tensors[f"optimizer.{index}.{name}"] for name in _MOMENTS}
             for index in range(len(list(self.network.parameters())))
         }
         self.optimizer.load_state_dict(optimizer)
-        self.progress = Progress(**state)
         return True
+
+    @property
+    def _kept(self) -> dict[str, Network]:
+        return {"network": self.network} | ({} if self.judged is self.network else {"averaged": self.judged})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What is to be kept; the optimizer's before its first step as empty ones, of the same shapes."""
+        tensors = {
+            f"{prefix}.{key}": value.contiguous()
+            for prefix, network in self._kept.items()
+            for key, value in network.state_dict().items()
+        }
+        known = self.optimizer.state_dict()["state"]
+        learned = (value for group in self.optimizer.param_groups for value in group["params"])
+        for index, value in enumerate(learned):
+            empty = {"step": torch.zeros(()), "exp_avg": torch.empty_like(value), "exp_avg_sq": torch.empty_like(value)}
+            found = known.get(index, empty)
+            tensors |= {f"optimizer.{index}.{name}": found[name].detach().contiguous() for name in _MOMENTS}
+        return tensors
 
     def keep_state(self) -> None:
         """Write what `resume` reads, in one step."""
-        tensors = {f"network.{key}": value.contiguous() for key, value in self.network.state_dict().items()}
-        if self.judged is not self.network:
-            tensors |= {f"averaged.{key}": value.contiguous() for key, value in self.judged.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
-        tensors["progress"] = torch.tensor(list(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
-        with artifacts.staged(self.out) as staging:
-            save_file(tensors, staging / "state.safetensors")
-            (staging / "state.safetensors").replace(self.out / "state.safetensors")
+        state.keep(self.out, self._tensors(), self.progress)
 
     def keep_best(self, accuracies: list[float]) -> Artifact:
         """Write the checkpoint of the weights that were judged."""
@@ -207,7 +183,7 @@ class Run:
         weights = None
         if settings.balance == "loss":
             weights = torch.from_numpy(train_data.balance(known)).float().to(device)
-        set_seed((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
+        set_seed(((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index) % 2**32)
         share = settings.batch // ranks
         side = settings.train_size(epoch)
         losses = torch.zeros(steps, device=device)
@@ -359,42 +335,43 @@ def train(
         {"name": name, "fit_images": len(part), "split": split.fingerprint}
         for name, part, split in zip(sources, parts, splits)
     ]
-    if restart:
-        (out / "state.safetensors").unlink(missing_ok=True)
-    run = Run(settings, described, out, start)
-    resumed = run.resume()
-    device = run.accelerator.device
-    samples = [sample for part in parts for sample in part]
-    faces = train_data.faces(samples, run.spec, device)
-    targets = train_data.targets(datasets, parts, settings.targets)
-    if masters and run.progress.epoch < settings.epochs:
-        answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
-        targets = torch.lerp(targets, answers, settings.distill)
-    targets = targets.to(device)
-    validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
-    if run.accelerator.is_main_process:
-        artifacts.write(out / "run.json", run.described)
-        artifacts.write(
-            out / "split.json",
-            {
-                name: {
-                    "seed": split.seed,
-                    "fingerprint": split.fingerprint,
-                    "validation": list(split.validation_sha256),
-                }
-                for name, split in zip(sources, splits)
-            },
-        )
-        with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
-            log.say(
-                f"{settings.config}: {len(faces.labels)} images to train on, "
-                f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
-                + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+    with state.alone(out):
+        if restart:
+            state.forget(out)
+        run = Run(settings, described, out, start)
+        resumed = run.resume()
+        device = run.accelerator.device
+        samples = [sample for part in parts for sample in part]
+        faces = train_data.faces(samples, run.spec, device)
+        targets = train_data.targets(datasets, parts, settings.targets)
+        if masters and run.progress.epoch < settings.epochs:
+            answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
+            targets = torch.lerp(targets, answers, settings.distill)
+        targets = targets.to(device)
+        validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
+        if run.accelerator.is_main_process:
+            artifacts.write(out / "run.json", run.described)
+            artifacts.write(
+                out / "split.json",
+                {
+                    name: {
+                        "seed": split.seed,
+                        "fingerprint": split.fingerprint,
+                        "validation": list(split.validation_sha256),
+                    }
+                    for name, split in zip(sources, splits)
+                },
             )
-            run.step_done = log.step  # type: ignore[method-assign]
-            run.fit(faces, targets, validation, log.row)
-    else:
-        run.fit(faces, targets, validation, lambda row: None)
+            with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+                log.say(
+                    f"{settings.config}: {len(faces.labels)} images to train on, "
+                    f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
+                    + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+                )
+                run.step_done = log.step  # type: ignore[method-assign]
+                run.fit(faces, targets, validation, log.row)
+        else:
+            run.fit(faces, targets, validation, lambda row: None)
     return {
         "artifact": str(out / f"{settings.config}.safetensors"),
         "epochs": run.progress.epoch,
