@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer import targets
+from lc2fer import targets, threads
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import UsageError
 from lc2fer.targets import OURS
@@ -22,7 +22,7 @@ from lc2fer.variants import VARIANTS
 
 from .judging import peers
 from .judging.figures import figures
-from .measuring import machine
+from .measuring.child import MOST_SAMPLES
 from .report.document import Report, Row, read, write
 from .run import run
 from .views.markdown import markdown
@@ -192,11 +192,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     chosen.configs = list(VARIANTS) if ALL.upper() in chosen.configs else list(dict.fromkeys(chosen.configs))
     chosen.targets = list(TARGETS) if ALL in chosen.targets else list(dict.fromkeys(chosen.targets))
     if chosen.threads is None:
-        chosen.threads = machine.usable_cores()
-    for name in ("threads", "launches", "runs", "limit"):
+        chosen.threads = threads.usable_cores()
+    threads.check(chosen.threads)
+    for name in ("launches", "runs", "limit"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}. Expected 1 or more. Pass a positive number as --{name}.")
+    if chosen.runs > MOST_SAMPLES:
+        raise UsageError(
+            f"--runs is {chosen.runs}. At most {MOST_SAMPLES:,} are kept of a launch. Pass fewer, and more launches."
+        )
     if chosen.robustness < 0:
         raise UsageError(f"--robustness is {chosen.robustness}. Expected 0 or more. Pass a number of images.")
     if not 0 <= chosen.seconds < math.inf:

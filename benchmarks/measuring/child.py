@@ -49,6 +49,8 @@ WARM_UP_S = 1.0
 SIDE_SHARE = 0.25  # of the seconds and runs: how long compute, frames and throughput are each measured beside the rest
 _SIDE_RUNS = 30  # at least
 
+MOST_SAMPLES = 1_000_000  # of a clock, 8 MB; more make no interval narrower than a machine's own drift
+
 _SECOND_NS = 1_000_000_000
 
 
@@ -221,13 +223,13 @@ def timed(
 ) -> list[int]:
     """Durations in ns of single runs over the rotating inputs: at least `runs` and `seconds`, at most `limit_s`.
 
-    Nothing is left out or clipped. The garbage collector rests meanwhile.
+    A million end it in any case. Nothing is left out or clipped. The garbage collector rests meanwhile.
     """
     clock, count = time.perf_counter_ns, len(inputs)
     durations = array("q")
     with _no_collection():
         begin = clock()
-        end = begin + int(seconds * _SECOND_NS)
+        end = begin + seconds * _SECOND_NS
         limit = None if limit_s is None else begin + int(limit_s * _SECOND_NS)
         while True:
             given = inputs[len(durations) % count]
@@ -237,7 +239,8 @@ def timed(
             run(given)
             stop = clock()
             durations.append(stop - start)
-            if (len(durations) >= runs and stop >= end) or (limit is not None and stop >= limit):
+            enough = len(durations) >= runs and stop >= end
+            if enough or len(durations) >= MOST_SAMPLES or (limit is not None and stop >= limit):
                 return durations.tolist()
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, TargetUnavailable, UsageError
 
+from .address import quoted, shown, without
 from .scene import Status
 
 STALL_S = 2.0  # without a picture for so long a camera is called stalled
@@ -40,7 +41,7 @@ class Source:
     """Where pictures come from."""
 
     kind: str  # csi | usb | stream | file | folder
-    place: str  # number, address or path
+    place: str = field(repr=False)  # number, address or path
 
     @property
     def live(self) -> bool:
@@ -48,7 +49,7 @@ class Source:
         return self.kind in ("csi", "usb", "stream")
 
     def __str__(self) -> str:
-        return re.sub(r"//[^/@]*@", "//...@", self.place) if self.kind == "stream" else f"{self.kind}:{self.place}"
+        return shown(self.place) if self.kind == "stream" else f"{self.kind}:{self.place}"
 
 
 def parse(text: str) -> Source:
@@ -66,7 +67,7 @@ def parse(text: str) -> Source:
     if path.is_file():
         return Source("file", text)
     raise UsageError(
-        f"There is no source {text!r}. Expected csi:0, usb:0, rtsp://..., a video file or a folder of pictures. "
+        f"There is no source {quoted(text)}. Expected csi:0, usb:0, rtsp://..., a video file or a folder of pictures. "
         "Correct --source."
     )
 
@@ -185,7 +186,8 @@ class Capture:
         try:
             self._drain(reader)
         except cv2.error as error:
-            return f"OpenCV cannot read {self.source} ({str(error).splitlines()[-1].strip()})."
+            reason = without(self.source.place, str(error).splitlines()[-1].strip())
+            return f"OpenCV cannot read {self.source} ({reason})."
         finally:
             reader.close()
         return None
@@ -221,7 +223,7 @@ def open_reader(source: Source, *, paced: bool) -> Reader:
     capture = _opened(source)
     if not capture.isOpened():
         capture.release()
-        raise DataError(f"{source} cannot be opened. Expected a camera or video that OpenCV reads. {_hint(source)}")
+        raise DataError(f"{source} cannot be opened. Expected a camera or video that OpenCV reads. {hint(source)}")
     return _Video(capture, paced=paced and source.kind == "file")
 
 
@@ -247,7 +249,8 @@ def _opened(source: Source) -> Any:
     return cv2.VideoCapture(source.place, cv2.CAP_ANY)
 
 
-def _hint(source: Source) -> str:
+def hint(source: Source) -> str:
+    """Where to look when a source gives nothing."""
     return {
         "csi": "Look at: ls /dev/video*; systemctl status nvargus-daemon.",
         "usb": "Look at: ls -l /dev/video*; and the group video.",

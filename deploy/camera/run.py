@@ -21,13 +21,14 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 
 from ..device import bundle, choice
 from . import publish
+from .deaths import Deaths
 from .publish import Changes, Message, Sender
 from .scene import Scene, Status
 from .service import Service
@@ -69,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
-    """Run until the source ends, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document."""
+    """Run until the source ends, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document.
+
+    Its exit code is 3 for a camera, and 2 for a file or folder, of which no picture was judged. Raises what ended a
+    thread of the program.
+    """
     started = time.monotonic()
     _check(given)
     from . import capture as camera  # OpenCV
@@ -89,6 +94,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     artifact = _model(given.model)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
+        deaths = stack.enter_context(Deaths(stop))
         out.senders = [stack.enter_context(_closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         capture = None
@@ -108,6 +114,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             },
         )
         live.warm_up()
+        server = None
         if given.web is not None:
             from . import web
 
@@ -128,11 +135,14 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
         def on_idle() -> None:
             service.alive()
+            if server is not None:
+                server.check()
             out.status(live.status())
             if given.seconds is not None and time.monotonic() - begin >= given.seconds:
                 stop.set()
 
         live.run(stop, on_scene, on_idle)
+        deaths.tell()
         seconds = time.monotonic() - begin
         document = {
             "model": str(artifact.path),
@@ -150,7 +160,11 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         }
     if not given.json:
         print(_table(document))
-    return {**document, "exit_code": 2 if source is not None and not source.live and not live.scenes else 0}
+    if source is None or live.scenes:
+        return {**document, "exit_code": 0}
+    if source.live and not document["captured"]:
+        say(f"{source} gave no picture in {seconds:.0f} s. A camera that is on was expected. {camera.hint(source)}")
+    return {**document, "exit_code": TargetUnavailable.exit_code if source.live else UsageError.exit_code}
 
 
 def _check(given: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lc2fer import pictures
-from lc2fer.errors import DataError, UsageError
+from lc2fer.errors import DataError, Lc2ferError, UsageError
 
 from .scene import Scene, Viewable
 
@@ -109,6 +109,14 @@ class Server:
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
+
+    def check(self) -> None:
+        """Raise Lc2ferError where the page is served no more, and nobody ended it."""
+        if not self._thread.is_alive() and not self._site.closing:
+            raise Lc2ferError(
+                f"The page at {self.url} is served no more. It was expected until the program's end. Start the program "
+                "again, and report it with what it printed before."
+            )
 
     def close(self) -> None:
         """End the page; who waits for a picture is answered first."""

@@ -1,29 +1,32 @@
-"""Where a run stands after an epoch, in its folder: what a resumed run starts from."""
+"""A run's folder: one run at a time in it, and the state that an interrupted one is resumed from."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.optim import Optimizer
+from torch import Tensor
 
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError, UsageError
-from lc2fer.network.model import Network
 
-FILE = "state.safetensors"
-DESCRIPTION = "run.json"
+_STATE = "state.safetensors"
+_RUN = "run.json"
+_PROGRESS = "progress"  # the tensor that holds it, as JSON
 
 
 @dataclass
 class Progress:
-    """How far a run is, and how good its best epoch was."""
+    """Where a run stands after an epoch; what a resumed run starts from."""
 
     epoch: int = 0  # finished epochs
     best_epoch: int = 0
@@ -35,24 +38,78 @@ class Progress:
     def stale(self) -> int:
         return self.epoch - self.best_epoch
 
+    @classmethod
+    def of(cls, found: Any) -> Progress:
+        """The inverse of `asdict`; raises ValueError for anything else."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(found, dict) or set(found) != names:
+            raise ValueError(f"its progress has the fields {sorted(found) if isinstance(found, dict) else found}")
+        whole = [found[name] for name in ("epoch", "best_epoch")]
+        if not all(isinstance(value, (int, float)) for value in found.values()) or not (
+            all(isinstance(value, int) for value in whole) and 0 <= whole[1] <= whole[0] >= 1
+        ):
+            raise ValueError(f"its progress is {found}")
+        return cls(**found)
 
-def take_up(
-    folder: Path, described: dict[str, Any], network: Network, judged: Network, optimizer: Optimizer
-) -> Progress | None:
-    """Load what `keep` wrote, if it lies there; raises UsageError where it is of a run with another description.
 
-    `judged` is the network itself, or the average of its weights.
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made; raises UsageError where one is in it.
+
+    Of a run's several processes the first does so. The system lets go of the folder however the process ends.
     """
-    path = folder / FILE
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another training writes into {folder} now. One at a time was expected. Wait for it, or choose "
+                "another --out."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(lock)
+
+
+def keep(folder: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    """Write what `read` returns, in one step."""
+    told = torch.tensor(list(json.dumps(asdict(progress)).encode()), dtype=torch.uint8)
+    with artifacts.staged(folder) as staging:
+        save_file({**tensors, _PROGRESS: told}, staging / _STATE)
+        (staging / _STATE).replace(folder / _STATE)
+
+
+def read(
+    folder: Path, described: Mapping[str, Any], wanted: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], Progress] | None:
+    """The tensors, of the names and shapes `wanted`, and the progress of the run in a folder; None where there is none.
+
+    Raises UsageError where it is another run than `described`, and ArtifactError where it is damaged.
+    """
+    path = folder / _STATE
     if not path.is_file():
         return None
     try:
-        was = json.loads((folder / DESCRIPTION).read_text())
+        was = json.loads((folder / _RUN).read_text(encoding="utf-8"))
+        if not isinstance(was, dict):
+            raise ValueError(f"{_RUN} holds no run")
         tensors = load_file(path)
-        progress = json.loads(bytes(tensors.pop("progress").tolist()))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ArtifactError(
-            f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
+        progress = Progress.of(json.loads(bytes(tensors.pop(_PROGRESS).tolist())))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+        raise _damaged(
+            path, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         ) from None
     for key, now in json.loads(json.dumps(described)).items():
         if was.get(key) != now and key != "epochs":
@@ -60,30 +117,21 @@ def take_up(
                 f"{folder} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
                 "pass --restart to replace that run."
             )
-    network.load_state_dict(
-        {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors or name not in wanted:
+            raise _damaged(path, f"{name} is {'missing' if name in wanted else 'not of this run'}")
+        if tensors[name].shape != wanted[name].shape or tensors[name].dtype != wanted[name].dtype:
+            found = f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}"
+            raise _damaged(path, f"{found}, where {wanted[name].dtype} {list(wanted[name].shape)} belongs")
+    return tensors, progress
+
+
+def forget(folder: Path) -> None:
+    """Remove the state, so that the next run begins anew."""
+    (folder / _STATE).unlink(missing_ok=True)
+
+
+def _damaged(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path} cannot be resumed from ({reason}). A run's state was expected. Pass --restart to begin anew."
     )
-    if judged is not network:
-        judged.load_state_dict(
-            {key.removeprefix("averaged."): value for key, value in tensors.items() if key.startswith("averaged.")}
-        )
-    state = optimizer.state_dict()
-    state["state"] = {
-        index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
-        for index in range(len(list(network.parameters())))
-    }
-    optimizer.load_state_dict(state)
-    return Progress(**progress)
-
-
-def keep(folder: Path, network: Network, judged: Network, optimizer: Optimizer, progress: Progress) -> None:
-    """Write what `take_up` reads, in one step."""
-    tensors = {f"network.{key}": value.contiguous() for key, value in network.state_dict().items()}
-    if judged is not network:
-        tensors |= {f"averaged.{key}": value.contiguous() for key, value in judged.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
-    tensors["progress"] = torch.tensor(list(json.dumps(asdict(progress)).encode()), dtype=torch.uint8)
-    with artifacts.staged(folder) as staging:
-        save_file(tensors, staging / FILE)
-        (staging / FILE).replace(folder / FILE)

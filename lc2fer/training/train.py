@@ -38,8 +38,10 @@ from lc2fer.training import state
 from lc2fer.training.augment import augmentation, erased, mixed
 from lc2fer.training.faces import Faces
 from lc2fer.training.log import Log
+from lc2fer.training.state import Progress
 from lc2fer.variants import variant
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps of each parameter
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
 
 
@@ -59,7 +61,7 @@ class Run:
             )
         self.described = asdict(settings) | {"data": data}
         self.spec = InputSpec(size=settings.size)
-        self.progress = state.Progress()
+        self.progress = Progress()
         set_seed(settings.seed)
         network = build(variant(settings.config), len(LABELS), settings.drop_path)
         if init is not None:
@@ -78,14 +80,43 @@ class Run:
     # -- state on disk -------------------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Take up the run that lies in the folder, if one does; raises UsageError where it is another run."""
-        found = state.take_up(self.out, self.described, self.network, self.judged, self.optimizer)
-        self.progress = found or self.progress
-        return found is not None
+        """Take up the run that lies in the folder, if one does; raises what `state.read` raises."""
+        found = state.read(self.out, self.described, self._tensors())
+        if found is None:
+            return False
+        tensors, self.progress = found
+        for prefix, network in self._kept.items():
+            network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {
+            index: {name: tensors[f"optimizer.{index}.{name}"] for name in _MOMENTS}
+            for index in range(len(list(self.network.parameters())))
+        }
+        self.optimizer.load_state_dict(optimizer)
+        return True
+
+    @property
+    def _kept(self) -> dict[str, Network]:
+        return {"network": self.network} | ({} if self.judged is self.network else {"averaged": self.judged})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What is to be kept; the optimizer's before its first step as empty ones, of the same shapes."""
+        tensors = {
+            f"{prefix}.{key}": value.contiguous()
+            for prefix, network in self._kept.items()
+            for key, value in network.state_dict().items()
+        }
+        known = self.optimizer.state_dict()["state"]
+        learned = (value for group in self.optimizer.param_groups for value in group["params"])
+        for index, value in enumerate(learned):
+            empty = {"step": torch.zeros(()), "exp_avg": torch.empty_like(value), "exp_avg_sq": torch.empty_like(value)}
+            found = known.get(index, empty)
+            tensors |= {f"optimizer.{index}.{name}": found[name].detach().contiguous() for name in _MOMENTS}
+        return tensors
 
     def keep_state(self) -> None:
         """Write what `resume` reads, in one step."""
-        state.keep(self.out, self.network, self.judged, self.optimizer, self.progress)
+        state.keep(self.out, self._tensors(), self.progress)
 
     def keep_best(self, accuracies: list[float]) -> Artifact:
         """Write the checkpoint of the weights that were judged."""
@@ -152,7 +183,7 @@ class Run:
         weights = None
         if settings.balance == "loss":
             weights = torch.from_numpy(train_data.balance(known)).float().to(device)
-        set_seed((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
+        set_seed(((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index) % 2**32)
         share = settings.batch // ranks
         side = settings.train_size(epoch)
         losses = torch.zeros(steps, device=device)
@@ -304,42 +335,43 @@ def train(
         {"name": name, "fit_images": len(part), "split": split.fingerprint}
         for name, part, split in zip(sources, parts, splits)
     ]
-    if restart:
-        (out / state.FILE).unlink(missing_ok=True)
-    run = Run(settings, described, out, start)
-    resumed = run.resume()
-    device = run.accelerator.device
-    samples = [sample for part in parts for sample in part]
-    faces = train_data.faces(samples, run.spec, device)
-    targets = train_data.targets(datasets, parts, settings.targets)
-    if masters and run.progress.epoch < settings.epochs:
-        answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
-        targets = torch.lerp(targets, answers, settings.distill)
-    targets = targets.to(device)
-    validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
-    if run.accelerator.is_main_process:
-        artifacts.write(out / state.DESCRIPTION, run.described)
-        artifacts.write(
-            out / "split.json",
-            {
-                name: {
-                    "seed": split.seed,
-                    "fingerprint": split.fingerprint,
-                    "validation": list(split.validation_sha256),
-                }
-                for name, split in zip(sources, splits)
-            },
-        )
-        with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
-            log.say(
-                f"{settings.config}: {len(faces.labels)} images to train on, "
-                f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
-                + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+    with state.alone(out):
+        if restart:
+            state.forget(out)
+        run = Run(settings, described, out, start)
+        resumed = run.resume()
+        device = run.accelerator.device
+        samples = [sample for part in parts for sample in part]
+        faces = train_data.faces(samples, run.spec, device)
+        targets = train_data.targets(datasets, parts, settings.targets)
+        if masters and run.progress.epoch < settings.epochs:
+            answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
+            targets = torch.lerp(targets, answers, settings.distill)
+        targets = targets.to(device)
+        validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
+        if run.accelerator.is_main_process:
+            artifacts.write(out / "run.json", run.described)
+            artifacts.write(
+                out / "split.json",
+                {
+                    name: {
+                        "seed": split.seed,
+                        "fingerprint": split.fingerprint,
+                        "validation": list(split.validation_sha256),
+                    }
+                    for name, split in zip(sources, splits)
+                },
             )
-            run.step_done = log.step  # type: ignore[method-assign]
-            run.fit(faces, targets, validation, log.row)
-    else:
-        run.fit(faces, targets, validation, lambda row: None)
+            with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+                log.say(
+                    f"{settings.config}: {len(faces.labels)} images to train on, "
+                    f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
+                    + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+                )
+                run.step_done = log.step  # type: ignore[method-assign]
+                run.fit(faces, targets, validation, log.row)
+        else:
+            run.fit(faces, targets, validation, lambda row: None)
     return {
         "artifact": str(out / f"{settings.config}.safetensors"),
         "epochs": run.progress.epoch,

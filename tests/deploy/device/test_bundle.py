@@ -235,7 +235,7 @@ def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
     folder = bundle.unpack(packed, tmp_path / "C8").folder
     for name in ("C8-trt-int8.engine", "C8-trt-int8.json", "half.engine"):
         (folder / name).write_bytes(b"x")
-    command.main(["bench", str(packed), "other.onnx", "--threads", "2", "--out", "there"])
+    command.main(["bench", str(packed), "other.onnx", "--threads", "1", "--out", "there"])
     ((models, options),) = asked
     assert [path.name for path in models] == [
         "C8-onnx-fp16.onnx",
@@ -245,7 +245,7 @@ def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
         "C8-trt-int8.engine",
         "other.onnx",
     ]
-    assert options == ["--out", "there", "--threads", "2"]
+    assert options == ["--out", "there", "--threads", "1"]
 
 
 def test_bench_without_its_packages(python: Callable[..., Any]) -> None:
