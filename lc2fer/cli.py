@@ -26,8 +26,8 @@ COMMANDS = MappingProxyType(
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),
-        "predict": ("lc2fer.predict", "export"),
-        "faces": ("lc2fer.faces_command", "export"),
+        "predict": ("lc2fer.predict.command", "export"),
+        "faces": ("lc2fer.predict.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
     }
 )

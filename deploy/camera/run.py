@@ -22,7 +22,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
-from lc2fer.judging import MIN_CONFIDENCE
+from lc2fer.predict.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 

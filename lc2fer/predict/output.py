@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from lc2fer.judging import Answer
-from lc2fer.sources import Item, shown
+from lc2fer.predict.judging import Answer
+from lc2fer.predict.sources import Item, shown
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are
 _COLOR, _QUALITY = (64, 255, 64), 90

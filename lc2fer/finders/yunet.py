@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import ArtifactError
-from lc2fer.face_engine import open_engine
-from lc2fer.faces import Face, Point, check_image, largest_first, shrink, suppress
+from lc2fer.faces import Face, Point
+from lc2fer.finders.boxes import check_image, largest_first, shrink, suppress
+from lc2fer.finders.engine import open_engine
 
 _SIDE = 320  # pixels of the picture's longer side, where the file takes any
 _STRIDES = (8, 16, 32)  # pixels between two places where a face may be

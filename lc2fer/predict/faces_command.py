@@ -15,10 +15,11 @@ from PIL import Image
 from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from lc2fer import alignment, pictures, sources
+from lc2fer import alignment, pictures
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import Face, open_finder
-from lc2fer.sources import Item, shown
+from lc2fer.predict import sources
+from lc2fer.predict.sources import Item, shown
 
 _MOST_NAMED = 100  # files without a face that the last line names
 

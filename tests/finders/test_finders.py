@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lc2fer import face_engine, faces, pictures, yunet
+from lc2fer import faces, pictures
 from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.faces import Face
+from lc2fer.finders import blazeface, boxes, yunet
+from lc2fer.finders import engine as face_engine
 
 
 class Fake:
@@ -48,7 +50,7 @@ def one_face(column: int, row: int, logit: float = 3.0) -> Callable[[NDArray[np.
 
 def test_a_place_is_decoded_into_pixels_of_the_picture() -> None:
     engine = Fake(one_face(10, 20))
-    (face,) = faces.BlazeFace(engine).find(np.zeros((288, 384, 3), np.uint8))  # twice the network's 192
+    (face,) = blazeface.BlazeFace(engine).find(np.zeros((288, 384, 3), np.uint8))  # twice the network's 192
     assert engine.seen == [(1, 3, 160, 192)]  # 144 rows, up to a multiple of 32
     # The place is 4 * 10.5 = 42 pixels from the left and 82 from the top; the middle 44, 80.
     assert (face.left, face.top, face.width, face.height) == (48, 116, 80, 88)
@@ -60,17 +62,17 @@ def test_a_place_is_decoded_into_pixels_of_the_picture() -> None:
 
 @pytest.mark.parametrize(("logit", "count"), [(-0.01, 0), (0.01, 1), (1000, 1)])
 def test_less_than_even_is_no_face(logit: float, count: int) -> None:
-    found = faces.BlazeFace(Fake(one_face(5, 5, logit))).find(np.zeros((192, 192, 3), np.uint8))
+    found = blazeface.BlazeFace(Fake(one_face(5, 5, logit))).find(np.zeros((192, 192, 3), np.uint8))
     assert len(found) == count
 
 
 def test_a_face_of_few_pixels_is_left_out() -> None:
-    assert faces.BlazeFace(Fake(one_face(5, 5))).find(np.zeros((90, 90, 3), np.uint8)) == ()  # 19 pixels wide
+    assert blazeface.BlazeFace(Fake(one_face(5, 5))).find(np.zeros((90, 90, 3), np.uint8)) == ()  # 19 pixels wide
 
 
 def test_pictures_are_searched_at_larger_sizes_where_they_have_the_pixels() -> None:
     engine = Fake(one_face(5, 5))
-    finder = faces.BlazeFace(engine, (384, 768))
+    finder = blazeface.BlazeFace(engine, (384, 768))
     found = finder.find(np.zeros((500, 500, 3), np.uint8))
     assert engine.seen == [(1, 3, 192, 192), (1, 3, 384, 384)]
     # At 384 pixels the same place is half as far from the corner, and more than half of that box lies in the first.
@@ -80,23 +82,23 @@ def test_pictures_are_searched_at_larger_sizes_where_they_have_the_pixels() -> N
 def test_where_nothing_is_found_a_photograph_is_searched_from_afar(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Fake(lambda pixels: one_face(20, 22, 3.0 if pixels[0, 0, 0, 0] == -1 else -3.0)(pixels))
     white = np.full((90, 90, 3), 255, np.uint8)
-    (face,) = faces.BlazeFace(engine, (384,)).find(white)
+    (face,) = blazeface.BlazeFace(engine, (384,)).find(white)
     assert engine.seen == [(1, 3, 192, 192)] * 2
     # Place (82, 90), the middle (84, 88), lies (36, 40) within the picture of 96 pixels: all is 15/16 as large.
     assert (face.left, face.top, face.width) == (15, 16.875, 37.5)
-    assert faces.BlazeFace(engine).find(white) == ()
-    monkeypatch.setattr(faces, "_NEAR", 0.42)  # it fills 0.417 of the picture
-    assert faces.BlazeFace(engine, (384,)).find(white) == ()
+    assert blazeface.BlazeFace(engine).find(white) == ()
+    monkeypatch.setattr(blazeface, "_NEAR", 0.42)  # it fills 0.417 of the picture
+    assert blazeface.BlazeFace(engine, (384,)).find(white) == ()
 
 
 def test_boxes_that_overlap_become_their_mean_by_score() -> None:
     rows = np.array([[0, 0, 10, 10, 1], [0, 0, 10, 14, 4], [50, 50, 60, 60, 7]], np.float64)
-    kept = faces.suppress(rows, np.array([0.6, 0.9, 0.8]))
+    kept = boxes.suppress(rows, np.array([0.6, 0.9, 0.8]))
     assert [score for _, score in kept] == [0.9, 0.8]
     np.testing.assert_allclose(kept[0][0], [0, 0, 10, 12.4, 2.8])  # 0.6 and 0.9 of 1.5
     assert kept[1][0].tolist() == [50, 50, 60, 60, 7]
-    np.testing.assert_allclose(faces.overlaps(rows[0, :4], rows[:, :4]), [1, 100 / 140, 0])
-    assert faces.suppress(np.empty((0, 16)), np.empty(0)) == []
+    np.testing.assert_allclose(boxes.overlaps(rows[0, :4], rows[:, :4]), [1, 100 / 140, 0])
+    assert boxes.suppress(np.empty((0, 16)), np.empty(0)) == []
 
 
 def test_a_rolled_face() -> None:
@@ -106,7 +108,7 @@ def test_a_rolled_face() -> None:
 
 def test_what_is_no_picture_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
-        faces.BlazeFace(Fake(one_face(0, 0))).find(np.zeros((10, 10), np.uint8))
+        blazeface.BlazeFace(Fake(one_face(0, 0))).find(np.zeros((10, 10), np.uint8))
     assert str(refused.value) == (
         "A face finder was given uint8 [10, 10]. Expected an RGB picture, uint8 [H, W, 3]. "
         "Read pictures with lc2fer.pictures."
@@ -149,7 +151,7 @@ def test_another_file_than_yunets_is_refused(tmp_path: Path) -> None:
         "Get it from OpenCV's model zoo, or leave --face-model out."
     )
     with pytest.raises(ArtifactError, match=r"face_finder.onnx has the outputs boxes, scores. Expected those of YuNet"):
-        faces.open_finder(faces.FILE)
+        faces.open_finder(blazeface.FILE)
     page = tmp_path / "page.onnx"
     page.write_text("<!DOCTYPE html>")
     with pytest.raises(ArtifactError, match=r"page.onnx cannot be loaded by onnxruntime .* Expected an ONNX file of a"):
@@ -172,8 +174,8 @@ def test_without_an_engine_the_right_package_is_named(python: Any) -> None:
 
 
 def test_the_file_is_the_one_that_its_card_names() -> None:
-    content = faces.FILE.read_bytes()
-    card = faces.FILE.with_suffix(".md").read_text(encoding="utf-8")
+    content = blazeface.FILE.read_bytes()
+    card = blazeface.FILE.with_suffix(".md").read_text(encoding="utf-8")
     assert hashlib.sha256(content).hexdigest() in card
     assert f"{len(content):,} bytes" in card
 

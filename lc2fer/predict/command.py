@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lc2fer import alignment, judging, pictures, sources
+from lc2fer import alignment, pictures
 from lc2fer import artifact as artifacts
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import open_finder
-from lc2fer.judging import Answer
-from lc2fer.predict_output import Line, Output
+from lc2fer.predict import judging, sources
+from lc2fer.predict.judging import Answer
+from lc2fer.predict.output import Line, Output
+from lc2fer.predict.sources import Found, Item, shown
 from lc2fer.session import open_session
-from lc2fer.sources import Found, Item, shown
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lc2fer import cli, predict_output
+from lc2fer import cli
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
+from lc2fer.predict import output as predict_output
 from lc2fer.variants import VARIANTS
 
 
