@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lc2fer.artifact import hash_file
 from lc2fer.data import read_pixels
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.inputs import LABELS, InputSpec
 
 from ..report.document import FEWEST_INPUTS, Data

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, read_pixels
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec

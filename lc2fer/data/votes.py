@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.data.rafdb import Sample
+from lc2fer.data.dataset import Sample
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 

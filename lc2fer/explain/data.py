@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.data import labels_of, read_pixels, synthetic
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.data.face import Box, Face
-from lc2fer.data.rafdb import Dataset, Sample
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lc2fer import artifact as artifacts
 from lc2fer.data import labels_of, read_pixels, votes
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.data.split import Split
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS, InputSpec
