@@ -56,8 +56,8 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
     if rafdb.listing(path) is not None:
         if reading.labels_from not in (None, "0", "1"):
             raise UsageError(
-                f"--labels-from {reading.labels_from} was given for {path}, RAF-DB's official layout. Expected 1, its own "
-                "numbers, or 0 for the same counted from 0. Correct --labels-from."
+                f"--labels-from {reading.labels_from} was given for {path}, RAF-DB's official layout. Expected 1, its "
+                "own numbers, or 0 for the same counted from 0. Correct --labels-from."
             )
         return rafdb.official(path, images, reading.labels_from)
     for table in (path / name for name in fer2013.FILES):
