@@ -100,10 +100,10 @@ def refuse_foreign(path: Path, header: Header) -> None:
                 "expected. Pass those from before they were quantised: INT8 is made by lc2fer-export."
             )
     for pattern, whose in _OTHERS.items():
-        name = next((name for name in sorted(header.dtypes) if re.match(pattern, bare(name))), None)
-        if name is not None:
+        theirs = next((name for name in sorted(header.dtypes) if re.match(pattern, bare(name))), None)
+        if theirs is not None:
             raise ArtifactError(
-                f"{path} holds {whose} ({name}). Expected one of {', '.join(VARIANTS)}, whose stages have other "
+                f"{path} holds {whose} ({theirs}). Expected one of {', '.join(VARIANTS)}, whose stages have other "
                 "kernels and widths. Train one with lc2fer-train."
             )
 

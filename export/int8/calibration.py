@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, read_pixels
-from lc2fer.data.dataset import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample, places
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec
@@ -28,7 +28,7 @@ class CalibrationSet:
     """Prepared images of D^v; iterating gives float32 [1,3,H,W] again and again."""
 
     pixels: NDArray[np.uint8]  # [N,H,W,3]
-    labels: NDArray[np.int64]  # [N]; what policy is chosen by, and nothing that calibrates looks at
+    labels: NDArray[np.int64]  # [N]; what policy is chosen by, nothing that calibrates looks at it; -1: not the model's
     sha256: tuple[str, ...]  # of each image's file
     spec: InputSpec
     seed: int
@@ -72,9 +72,11 @@ class CalibrationSet:
 class Validation:
     """D^v of a data set, opened when it is first needed."""
 
-    def __init__(self, dataset: Dataset, spec: InputSpec) -> None:
+    def __init__(self, dataset: Dataset, spec: InputSpec, *, strict: bool = True) -> None:
+        """`strict`: raise DataError for classes that the model, by its spec, does not know."""
         self.dataset = dataset
         self.spec = spec
+        self.classes = places(dataset, spec.labels, strict=strict)
 
     @cached_property
     def split(self) -> Split:
@@ -120,7 +122,7 @@ class Validation:
                 )
         return CalibrationSet(
             pixels=pixels,
-            labels=labels_of(chosen),
+            labels=self.classes[labels_of(chosen)],
             sha256=chosen_sha256,
             spec=self.spec,
             seed=seed,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from lc2fer.data import affectnet, copies, fer2013, folders, parts, rafdb
 from lc2fer.data.dataset import Dataset, Sample
-from lc2fer.data.reading import Reading
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
+from lc2fer.reading import Reading
 from lc2fer.storage import cache_folder
 
 SYNTHETIC = "synthetic"
