@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import zipfile
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import layouts
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,12 +22,6 @@ from lc2fer.reading import NUMBERINGS, Reading
 
 Writer = Callable[..., Path]
 EIGHT = (*LABELS, "contempt")
-
-_SPEC = importlib.util.spec_from_file_location("layouts", Path(__file__).with_name("layouts.py"))
-assert _SPEC is not None
-layouts: Any = importlib.util.module_from_spec(_SPEC)
-assert _SPEC.loader is not None
-_SPEC.loader.exec_module(layouts)
 
 
 @pytest.fixture(autouse=True)
