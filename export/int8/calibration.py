@@ -83,6 +83,13 @@ class Validation:
         return divide(self.dataset)
 
     @cached_property
+    def _validation(self) -> tuple[list[Sample], list[str]]:
+        """D^v without copies of test images, and the files' hashes."""
+        every = zip(self.split.validation, self.split.validation_sha256)
+        pairs = [pair for pair in every if pair[0].path not in self.dataset.copies]
+        return [sample for sample, _ in pairs], [sha256 for _, sha256 in pairs]
+
+    @cached_property
     def test_sha256(self) -> dict[str, Sample]:
         """Images of D^e by the hash of their file."""
         return {hash_file(sample.path): sample for sample in self.dataset.test}
@@ -98,7 +105,7 @@ class Validation:
 
         Raises DataError where D^v has too few images, or one of them is in D^e.
         """
-        samples, hashes = self.split.validation, self.split.validation_sha256
+        samples, hashes = self._validation
         if len(samples) < count + skip:
             raise DataError(
                 f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
@@ -142,7 +149,7 @@ class Validation:
     def policy(self, count: int) -> CalibrationSet:
         """`count` images to decide by, or all there are; those that calibration sees come in last."""
         seen = Calibration().count
-        available = len(self.split.validation)
+        available = len(self._validation[0])
         count = min(count, available)
         return self.draw(count, Calibration().seed, skip=min(seen, available - count))
 

@@ -39,6 +39,7 @@ class Dataset:
     labels: tuple[str, ...] = LABELS
     validation: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = ()  # what a user has to know of how it was read: a sentence each
+    copies: frozenset[Path] = frozenset()  # training images that are test images too, and were kept
     shares: Mapping[Path, tuple[float, ...]] | None = field(default=None, repr=False)  # of the crowd's votes, by label
 
     def class_name(self, label: int) -> str:

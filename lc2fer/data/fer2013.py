@@ -55,7 +55,7 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         )
     complete(path, labels, {part: found[part] for part in ("train", "test")})
     train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
-    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), shares or None)
+    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), shares=shares or None)
 
 
 def _pictures(path: Path) -> Path:

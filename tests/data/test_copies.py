@@ -15,6 +15,11 @@ from lc2fer.errors import DataError
 from lc2fer.reading import Reading
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of 20 training and 6 test faces, drawn; of the test faces three were copied, three ways."""
@@ -46,6 +51,28 @@ def test_all_of_them_are_listed(root: Path) -> None:
         "not see D^e. Remove the copy of each among the training images, or pass --leave-out-copies, which does "
         "without them."
     )
+
+
+def test_those_that_were_saved_anew_are_listed_and_kept(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "WORTH_KEEPING", 0)
+    copy = Path(shutil.copytree(root, tmp_path / "faces"))
+    (copy / "train" / "happy" / "a.png").unlink()
+    for _ in range(2):  # found, and read from the cache
+        found = open_dataset(copy)
+        assert found.notes == (
+            f"3 training images of {copy} are test images too:\n"
+            "train/happy/b.jpg is the same picture as the test image test01.png (saved anew)\n"
+            "train/happy/c.jpg is the same picture as the test image test01.png (mirrored)\n"
+            "train/happy/d.png is the same picture as the test image test01.png (saved anew). Weights that are trained "
+            "on them score better than they are. Pass --leave-out-copies to do without them; calibration and proof do "
+            "so anyway.",
+        )
+        assert {path.name for path in found.copies} == {"b.jpg", "c.jpg", "d.png"}
+    assert len(list((tmp_path / "cache" / "copies").iterdir())) == 1
+    ImageOps.mirror(Image.open(copy / "test" / "sad" / "test00.png")).save(copy / "train" / "sad" / "more.png")
+    assert len(open_dataset(copy).copies) == 4
 
 
 def test_they_are_left_out_where_that_is_asked_for(root: Path) -> None:
