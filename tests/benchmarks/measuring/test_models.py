@@ -11,7 +11,7 @@ import os, sys, types
 module = types.ModuleType("lc2fer.spokes")
 
 class Exporter:
-    def __init__(self, config, out, *, weights, data, images, say):
+    def __init__(self, config, out, *, weights, data, images, reading, say):
         self.config, self.out, self.say = config, out, say
         self.source = f"{weights} and {data} ({images})"
 
