@@ -214,7 +214,7 @@ def _reason(source: Path | bytes | BinaryIO, error: Exception) -> str:
         return "it is empty"
     kind = type(error).__name__
     if kind == "UnidentifiedImageError":
-        return "its kind is not known" if not isinstance(source, Path) else "cannot identify image file"
+        return "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
     text = (getattr(error, "strerror", None) or str(error) or kind).split("\n")[0].rstrip(".")
     said = isinstance(error, (OSError, SyntaxError, ValueError)) or kind == "DecompressionBombError"
     return text if said else f"{kind}: {text}"

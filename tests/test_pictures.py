@@ -165,9 +165,14 @@ def test_a_phones_jpeg_with_a_second_picture_is_not_animated() -> None:
 
 def test_no_kind_is_read_for_which_another_program_is_started() -> None:
     drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
-    with pytest.raises(DataError, match=r"^The picture cannot be read: its kind is not known\. Expected a whole JPEG"):
+    with pytest.raises(
+        DataError,
+        match=r"^The picture cannot be read: it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM\. Expected a whole JPEG",
+    ):
         pictures.read(drawing)
-    with pytest.raises(DataError, match=r"^a\.eps cannot be read as a picture: its kind is not known\."):
+    with pytest.raises(
+        DataError, match=r"^a\.eps cannot be read as a picture: it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM\."
+    ):
         pictures.read(drawing, "a.eps")
 
 

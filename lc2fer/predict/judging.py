@@ -20,8 +20,10 @@ from lc2fer.session import Session
 MIN_CONFIDENCE = 0.5  # below it no expression is said
 WAYS = ("auto", "crop", "find")
 _SQUARE = 1.1  # longer over shorter side up to which a picture may be a crop
-_FILLS = 0.65  # of a crop's side: the finder's box of the face in it, 0.89 in the middle
 _CROP_SIDE = 256  # pixels; a small square picture in which nothing is found is taken as a crop
+# Of a crop's side: the finder's box of the face in it. In FER2013's crops it is 0.89 in the middle and above 0.45 in
+# 99.5 %; cutting those below 0.65 once more took 13 points of their right answers. A large picture may be a portrait.
+_FILLS, _FILLS_SMALL = 0.65, 0.45
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def faces_of(image: NDArray[np.uint8], finder: Finder, way: str = "auto") -> tup
     faces = finder.find(image)
     shorter, longer = sorted(image.shape[:2])
     if way == "auto" and longer <= _SQUARE * shorter:
-        if len(faces) == 1 and max(faces[0].width, faces[0].height) >= _FILLS * shorter:
+        fills = _FILLS_SMALL if longer <= _CROP_SIDE else _FILLS
+        if len(faces) == 1 and max(faces[0].width, faces[0].height) >= fills * shorter:
             return None
         if not faces and longer <= _CROP_SIDE:
             return None

@@ -17,9 +17,11 @@ import pytest
 from PIL import Image
 
 from lc2fer import cli
+from lc2fer.faces import Face
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
+from lc2fer.predict import judging
 from lc2fer.predict import output as predict_output
 from lc2fer.variants import VARIANTS
 
@@ -172,6 +174,36 @@ def test_a_face_is_cut_out_as_it_is_asked_for(
     assert min(shares["level"], shares["eyes"]) > 0.98
     assert predict(tmp_path / "rolled.png") == 0
     assert last_line(capsys)["predictions"][0]["probabilities"]["happiness"] == shares["none"]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "boxes", "whole"),
+    [
+        (100, 100, [46], True),
+        (100, 100, [44], False),
+        (100, 100, [], True),
+        (100, 100, [60, 60], False),
+        (110, 100, [60], True),
+        (111, 100, [60], False),
+        (111, 100, [], False),
+        (300, 300, [190], False),
+        (300, 300, [200], True),
+        (300, 300, [], False),
+    ],
+)
+def test_what_is_a_crop(width: int, height: int, boxes: list[int], whole: bool) -> None:
+    def face(side: int) -> Face:
+        return Face(0, 0, side, side, 0.9, ((0, 0), (1, 0)), (0, 0), (0, 0))
+
+    class Finder:
+        name = "told"
+
+        def find(self, image: object, *, bgr: bool = False) -> tuple[Face, ...]:
+            return tuple(map(face, boxes))
+
+    image = np.zeros((height, width, 3), np.uint8)
+    assert (judging.faces_of(image, Finder()) is None) == whole
+    assert judging.faces_of(image, Finder(), "find") == tuple(map(face, boxes))
 
 
 # -- what is given, and what is answered -------------------------------------------------------------------------------

@@ -47,8 +47,11 @@ def bomb(side):
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (b"no picture", "The picture cannot be read: its kind is not known."),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "The picture cannot be read: its kind is not known."),
+        (b"no picture", "The picture cannot be read: it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM."),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "The picture cannot be read: it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM.",
+        ),
         (
             encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900],
             "The picture cannot be read: image file is truncated",
