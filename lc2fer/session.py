@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer import self_test
 from lc2fer.artifact import Artifact
-from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.targets import KINDS
 
 
@@ -107,6 +107,16 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # as JetPack's TensorRT
         return "unknown"
+
+
+def check_classes(found: object, artifact: Artifact) -> None:
+    """Raise ArtifactError where a model's answer has another number of classes than its manifest has labels."""
+    labels = artifact.input_spec.labels
+    if isinstance(found, int) and found != len(labels):
+        raise ArtifactError(
+            f"{artifact.path} tells {found} classes apart. The {len(labels)} expressions {', '.join(labels)} of its "
+            "manifest were expected. Export it again."
+        )
 
 
 def check_batch(batch: NDArray[np.float32], artifact: Artifact) -> None:

@@ -16,7 +16,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
-from lc2fer.session import Closing, check_batch
+from lc2fer.session import Closing, check_batch, check_classes
 
 # Nodes that change how numbers are stored and compute nothing.
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
@@ -64,6 +64,7 @@ class OnnxRuntimeSession(Closing):
             ) from None
         self._options = options
         self._input = self._session.get_inputs()[0]
+        check_classes(self._session.get_outputs()[0].shape[-1], artifact)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         check_batch(batch, self.artifact)

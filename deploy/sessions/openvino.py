@@ -12,7 +12,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, PLAIN
-from lc2fer.session import Closing, check_batch
+from lc2fer.session import Closing, check_batch, check_classes
 
 _FUSED = {"fp32": "f32", "fp16": "bf16", "int8": "i8"}  # what the products of our operations are in
 
@@ -54,6 +54,7 @@ class OpenVinoSession(Closing):
             ) from None
         self._request = self._compiled.create_infer_request()
         self._logits = self._request.get_output_tensor(0).data
+        check_classes(self._logits.shape[-1], artifact)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         check_batch(batch, self.artifact)

@@ -43,8 +43,8 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
             if votes is not None:
                 shares[root / name] = votes.shares(row, labels)
     lost = len(meant) - sum(map(len, found.values()))
-    why = "" if votes is None else "unknown, no face, a tie, or "
-    notes = [f"Left out: {lost:,} of {len(meant):,} rows ({why}as --synonyms says)."] if lost else []
+    why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
+    notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
     if found["validation"]:
         notes.append(f"PublicTest is D^v: {len(found['validation']):,} images.")
     if not found["test"]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lc2fer import header
 from lc2fer.artifact import Artifact
 from lc2fer.network import checkpoint
 from lc2fer.network.model import normalize
@@ -24,6 +25,7 @@ class EagerSession(Closing):
         if threads is not None:
             torch.set_num_threads(threads)
         self._network = checkpoint.load(artifact.path, artifact.variant).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        header.check(artifact.path, artifact.input_spec, self._network.num_classes)
         if artifact.target == "stock-torch-compile":
             self._network.compile()
 
