@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The steps of action.yml: measure what the checkout exports, judge it by rules. Settings come as GATE_* variables.
-# Exit code 0: the gate passed. 1: a rule failed. Others: as lc2fer-bench.
+# Exit code 0: the gate passed. 1: a rule failed. 4: too few images to tell. Others: as lc2fer-bench.
 set -euo pipefail
 
 out="${GATE_OUT:-lc2fer-gate}"

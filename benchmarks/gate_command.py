@@ -1,4 +1,7 @@
-"""lc2fer-bench gate: a report against rules, and against a baseline; exit code 1 where a rule fails."""
+"""lc2fer-bench gate: a report against rules, and against a baseline.
+
+Exit code 1 where a rule fails, 4 where none does and the images are too few to tell.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from .report import document as reports
 from .views.markdown import markdown as rows_of
 from .views.markdown import tabulated
 
+_EXIT = {"passed": 0, "FAILED": 1, "is undecided": 4}
 _ORDER = (FAIL, INCONCLUSIVE, SKIPPED, PASS)
 _HEADINGS = ("state", "model", "target", "rule", "found")
 
@@ -31,12 +35,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if chosen.summary is not None:
         with chosen.summary.open("a", encoding="utf-8") as file:
             file.write(markdown(report, verdicts))
-    failed = sum(verdict.counts for verdict in verdicts)
     return {
         "report": str(chosen.report),
         "rules": str(chosen.rules),
         **{state: sum(verdict.state == state for verdict in verdicts) for state in _ORDER},
-        "exit_code": 1 if failed else 0,
+        "exit_code": _EXIT[_word(verdicts)],
     }
 
 
@@ -60,13 +63,20 @@ def _sorted(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 def _sum(verdicts: Sequence[Verdict]) -> str:
     counts = [f"{sum(one.state == state for one in verdicts)} {state}" for state in _ORDER]
-    word = "FAILED" if any(one.counts for one in verdicts) else "passed"
-    return f"The gate {word}: {', '.join(counts)}."
+    return f"The gate {_word(verdicts)}: {', '.join(counts)}."
+
+
+def _word(verdicts: Sequence[Verdict]) -> str:
+    """What the gate as a whole did, a key of _EXIT."""
+    if any(one.counts for one in verdicts):
+        return "FAILED"
+    return "is undecided" if any(one.undecided for one in verdicts) else "passed"
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="lc2fer-bench gate", description="Judge a report by rules. Exit code 1 where one fails."
+        prog="lc2fer-bench gate",
+        description="Judge a report by rules. Exit code 1 where one fails, 4 where the images are too few to tell.",
     )
     parser.add_argument("report", type=Path, metavar="REPORT", help="report.json of lc2fer-bench")
     parser.add_argument(

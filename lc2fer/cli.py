@@ -1,7 +1,7 @@
 """The commands: each runs one module's `main` and prints, last, one line of compact JSON.
 
 Exit codes: 0 done (or what the document says as `exit_code`), 1 a gate failed, 2 usage or bad input, 3 target
-unavailable here, 130 interrupted.
+unavailable here, 4 a gate that is undecided, 130 interrupted.
 """
 
 from __future__ import annotations

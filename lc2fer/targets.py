@@ -1,6 +1,6 @@
 """What can be made of a trained network: one row a target, which export, bench, sessions, messages and README read.
 
-A new target is a row here and, where no module makes its kind of file yet, a module of lc2fer/export/formats.
+A new target is a row here and, where no module makes its kind of file yet, a module of export/formats.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -286,3 +287,23 @@ def test_files_hold_no_machine_and_no_loose_end() -> None:
         text = content.decode("utf-8", "replace")
         found += [f"{name}: {word}" for word in words if word in text]
     assert found == []
+
+
+_PATH = re.compile(r"(?<![\w./-])(?:lc2fer|export|benchmarks|deploy|tests|docs|docker|stubs)/[\w./-]*\w")
+_MODULE = re.compile(r"(?<![\w./-])lc2fer(?:\.[a-z0-9_]+)+")
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs", "lc2fer", "export", "benchmarks", "deploy"])
+def test_paths_and_modules_that_are_named_are_there(name: str) -> None:
+    """In documents and in what the sources say: a file that moved leaves no name behind."""
+    place = ROOT / name
+    files = [place] if place.is_file() else sorted([*place.rglob("*.md"), *place.rglob("*.py")])
+    gone = []
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        found = {each for each in _PATH.findall(text) if "." in Path(each).name or each.count("/") > 1}
+        gone += [f"{path.relative_to(ROOT)}: {each}" for each in found if not (ROOT / each).exists()]
+        if path.suffix == ".md":
+            named = {each for each in _MODULE.findall(text) if each.rpartition(".")[0] not in SOURCES}
+            gone += [f"{path.relative_to(ROOT)}: {each}" for each in named - set(SOURCES)]
+    assert gone == []

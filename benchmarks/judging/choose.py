@@ -17,6 +17,8 @@ from ..report import document as reports
 from ..report.document import PARENT, Report, Row
 from . import paired
 from .figures import Figures, figures, latency_text
+from .spread import Spread
+from .validity import INVALID
 
 _TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}  # in ms
 _SIZES = {"b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -70,7 +72,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command: the front and the choice go to standard output; raises NoChoice where nothing fits."""
     chosen = _parse(arguments)
     report = reports.read(chosen.report)
-    choice = choose(report, Limits(chosen.max_latency, chosen.min_accuracy, chosen.max_memory))
+    choice = choose(report, Limits(chosen.max_latency, chosen.min_accuracy, chosen.max_memory), force=chosen.force)
     command = export_command(report, choice.best.row, chosen.report.parent)
     print(table(choice))
     print(f"\nShip {choice.best.name}. Its command: {command}")
@@ -83,16 +85,27 @@ def main(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def choose(report: Report, limits: Limits) -> Choice:
+def choose(report: Report, limits: Limits, *, force: bool = False) -> Choice:
     """The most accurate of the rows that keep the limits; of those that cannot be told from it, the fastest.
 
     Accuracies of two rows are told apart by McNemar's test on their answers, adjusted for the number of rows, latencies
     by their intervals; of rows that are alike in both and within 5 % of the least memory, the smallest file. A latency
-    keeps its limit if its interval does. Raises NoChoice, naming the nearest row, and UsageError where there is no row.
+    keeps its limit if its interval does, and of one launch, which has none, nothing is told apart but what is faster.
+    INVALID rows are left out but with `force`. Raises NoChoice, naming the nearest row, and UsageError where there is
+    no row.
     """
     candidates = [Candidate(row, figures(report, row)) for row in report.rows if not is_stock(row.target)]
     if not candidates:
         raise UsageError("The report has no row. Expected measured models. Run lc2fer-bench first.")
+    if not force:
+        valid = [one for one in candidates if one.figures.validity.state != INVALID]
+        if not valid:
+            raise NoChoice(
+                f"All {len(candidates)} models of the report are INVALID: {candidates[0].name}, "
+                f"{candidates[0].figures.validity.text} Rows that can be believed were expected. "
+                "Measure them again, or pass --force."
+            )
+        candidates = valid
     kept = [one for one in candidates if not _broken(one, limits)]
     if not kept:
         nearest = min(candidates, key=lambda one: (len(_broken(one, limits)), one.least))
@@ -106,7 +119,7 @@ def choose(report: Report, limits: Limits) -> Choice:
     p_values = paired.holm([_different(report, top, one) for one in others])
     accurate = [top, *(one for one, p_value in zip(others, p_values) if p_value >= 0.05)]
     fastest = min(accurate, key=lambda one: one.figures.p50_ms.value)
-    alike = [one for one in accurate if one.figures.p50_ms.overlaps(fastest.figures.p50_ms)]
+    alike = [one for one in accurate if one is fastest or _tied(one.figures.p50_ms, fastest.figures.p50_ms)]
     sparing = SAME_MEMORY * min(one.least[2] for one in alike)
     best = min((one for one in alike if one.least[2] <= sparing), key=lambda one: one.row.size_bytes)
     front = [one for one in kept if not any(_dominates(other, one) for other in kept)]
@@ -174,6 +187,11 @@ def _broken(one: Candidate, limits: Limits) -> list[str]:
     return broken
 
 
+def _tied(first: Spread, second: Spread) -> bool:
+    """Whether two latencies cannot be told apart; without an interval nothing says that they cannot."""
+    return first.low is not None and second.low is not None and first.overlaps(second)
+
+
 def _different(report: Report, first: Candidate, second: Candidate) -> float:
     answers = (first.row.outputs.predictions, second.row.outputs.predictions)
     found = paired.drop(report.data.labels, *answers)
@@ -196,6 +214,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench choose", description="Choose the model to ship from a report. Exit code 1 where none fits."
     )
+    parser.add_argument("--force", action="store_true", help="take rows too whose times are INVALID")
     parser.add_argument("--max-latency", metavar="TIME", help="of the median round trip: 5ms")
     parser.add_argument("--min-accuracy", type=float, metavar="SHARE", help="0.8")
     parser.add_argument("--max-memory", metavar="SIZE", help="of the engine and the model: 200MB")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lc2fer import metrics
+from lc2fer.errors import UsageError
+from lc2fer.targets import is_stock
 
 from ..report.document import PARENT, Report, Row
 from ..report.graph import quantizers
@@ -28,10 +30,19 @@ class Verdict:
     state: str  # pass | fail | inconclusive | skipped
     text: str
     counts: bool = False  # as a failure
+    undecided: bool = False  # what it found leaves the gate open, if nothing fails
 
 
 def judge(report: Report, rules: Rules, baseline: Report | None = None) -> list[Verdict]:
-    """All rules on all rows that they are about. A rule that cannot be applied is skipped, and says why."""
+    """All rules on all rows that they are about, but stock routes. A rule that cannot be applied is skipped, says why.
+
+    Raises UsageError where not one rule could be applied: nothing was looked at, and nothing is known.
+    """
+    report = replace(
+        report,
+        rows=tuple(row for row in report.rows if not is_stock(row.target)),
+        failures=tuple(one for one in report.failures if not is_stock(one.target)),
+    )
     found = [Verdict("made", one.variant, one.target, *_missing(one.error, one.text)) for one in report.failures]
     if rules.accuracy is not None:
         found += _against(report, rules.accuracy, "parent", _parents(report))
@@ -46,9 +57,12 @@ def judge(report: Report, rules: Rules, baseline: Report | None = None) -> list[
         found += [_ratio(report, row, ratio.to, ratio.at_most) for row in report.rows if fits(ratio, row)]
     if baseline is not None:
         found += _since(report, rules, baseline)
-    return [
-        Verdict(one.rule, one.model, one.target, one.state, one.text, one.state == FAIL or one.counts) for one in found
-    ]
+    if all(one.state == SKIPPED for one in found):
+        raise UsageError(
+            f"No rule applied to the report's {len(report.rows)} rows. Expected at least one that could be checked, "
+            "for a gate that checks nothing cannot pass. Measure other targets, or correct the rules."
+        )
+    return [replace(one, counts=one.state == FAIL or one.counts) for one in found]
 
 
 def drops(report: Report, references: Sequence[tuple[Row, Sequence[int]]], confidence: float) -> list[Drop]:
@@ -94,8 +108,10 @@ def _against(
             needed = one.images_needed(rule.margin)
             many = "No number of images decides a drop at the margin" if needed is None else f"{needed:,} images decide"
             text = f"{text}. {many}, if answers flip as often as here"
-        strict = state == INCONCLUSIVE and rule.inconclusive == "fail"
-        yield Verdict(f"accuracy against {what}", row.variant, row.target, state, text, strict)
+        beyond = rule.inconclusive == "undecided" and one.value > rule.margin
+        strict = state == INCONCLUSIVE and (beyond or rule.inconclusive == "fail")
+        open_ = state == INCONCLUSIVE and rule.inconclusive == "undecided"
+        yield Verdict(f"accuracy against {what}", row.variant, row.target, state, text, strict, open_)
 
 
 def _floor(report: Report, row: Row, figure: str, at_least: float) -> Verdict:

@@ -28,7 +28,7 @@ class Accuracy:
 
     margin: float  # largest tolerable drop
     confidence: float = 0.95
-    inconclusive: str = "warn"  # or "fail"
+    inconclusive: str = "undecided"  # or "fail", or "warn"
     gain: float = 0.02  # a row that is better than its baseline by more, beyond doubt, is unexplained
 
 
@@ -125,8 +125,10 @@ def _rules(document: Mapping[str, Any]) -> Rules:
     if accuracy is not None:
         if not 0 < accuracy.margin < 1 or not 0.5 < accuracy.confidence < 1 or accuracy.gain <= 0:
             raise ValueError(f"accuracy has {vars(accuracy)}, and a margin is a share between 0 and 1")
-        if accuracy.inconclusive not in ("warn", "fail"):
-            raise ValueError(f'accuracy.inconclusive is {accuracy.inconclusive!r}, and it is "warn" or "fail"')
+        if accuracy.inconclusive not in ("undecided", "fail", "warn"):
+            raise ValueError(
+                f'accuracy.inconclusive is {accuracy.inconclusive!r}, and it is "undecided", "fail" or "warn"'
+            )
     if rules.latency is not None and rules.latency.tripwire <= 1:
         raise ValueError(f"latency.tripwire is {rules.latency.tripwire}, and it is a ratio above 1")
     for figure in rules.exact:

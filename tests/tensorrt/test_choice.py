@@ -122,7 +122,7 @@ def test_without_tensorrt_it_says_what_to_do(clean: None, packed: Path, capsys: 
 KILLED = """
 import sys, time
 from lc2fer import cli
-from lc2fer.deploy import golden
+from lc2fer.deploy.device import golden
 
 def judge(*given):
     print("proving", flush=True)

@@ -9,7 +9,7 @@ from lc2fer.errors import ParityError, TargetUnavailable
 
 PROGRAM = """
 import os, subprocess, sys, time
-from lc2fer.benchmarks.worker import serve
+from lc2fer.benchmarks.measuring.worker import serve
 from lc2fer.errors import TargetUnavailable
 
 def work(link, job):

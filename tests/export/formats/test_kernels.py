@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from lc2fer.export.int8 import quantize
+from lc2fer.export.formats import qdq
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
@@ -53,7 +53,7 @@ def test_it_computes_what_the_graph_with_qdq_says(
     assert made.recipe is not None
     graph = tmp_path / "graph.onnx"
     recipe = replace(made.recipe, form="folded")
-    quantize.make(pipeline.checkpoint, recipe, pipeline.calibration(recipe), graph)
+    qdq.make(pipeline.checkpoint, recipe, pipeline.calibration(recipe), graph)
     images = noise(size)
     with open_session(replace(made, kind="onnx", path=graph), threads=1) as session:
         expected = session.run(images)
@@ -196,7 +196,7 @@ def test_a_changed_graph_of_onnx_is_refused(
 
 
 def test_a_budget_has_nothing_to_give_back() -> None:
-    from lc2fer.export.recipes import check_budget_target
+    from lc2fer.targets import check_budget_target
 
     for target in (TARGET, "ort-int8-fused"):
         with pytest.raises(UsageError, match=f"A budget was given for {target}. Expected one of onnx-int8"):

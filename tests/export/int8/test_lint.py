@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lc2fer.export import pipeline
-from lc2fer.export.int8 import lint, quantize
+from lc2fer.export.formats import qdq
+from lc2fer.export.int8 import lint
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -387,9 +387,8 @@ def test_a_graph_that_breaks_a_rule_is_not_delivered(
         onnx.save_model(model, paths[0])
         return paths
 
-    quantize_make = quantize.make
-    monkeypatch.setattr(quantize, "make", careless)
-    assert pipeline.lint is lint
+    quantize_make = qdq.make
+    monkeypatch.setattr(qdq, "make", careless)
     with pytest.raises(LintError) as refused:
         Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=40).export(SINGLE)
     assert str(refused.value) == (
