@@ -60,12 +60,10 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
 
 def _pictures(path: Path) -> Path:
     """The folder with the pictures and index.csv (file, part, emotion), written where it is not there yet."""
-    root = cache_folder() / f"fer2013-{hash_file(path)[:16]}"
-    if root.is_dir():
+    if (root := cache_folder() / f"fer2013-{hash_file(path)[:16]}").is_dir():
         return root
     with staged(root.parent) as staging:
-        made = staging / root.name
-        made.mkdir()
+        (made := staging / root.name).mkdir()
         with (made / "index.csv").open("w", encoding="utf-8", newline="") as index:
             for number, (usage, emotion, pixels) in enumerate(_rows(path), 1):
                 name = f"{usage}_{number:05d}.pgm"
