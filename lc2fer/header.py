@@ -121,26 +121,31 @@ def input_spec(path: Path, classes: int, size: int | None = None) -> tuple[Input
     `classes` is how many the head tells apart, `size` the images' side where nothing else says it. Raises ArtifactError
     where header and manifest contradict each other, where neither says size or labels, and for another number of them.
     """
-    header = read(path)
     manifest = artifacts.load(path) if path.with_suffix(".json").is_file() else None
-    spec = _claimed(path, header, size) if manifest is None else manifest.input_spec
-    claims = {"labels": (header.labels, spec.labels), "size": (header.size, spec.size), "--size": (size, spec.size)}
-    for what, (one, other) in claims.items():
+    spec = _claimed(path, read(path), size) if manifest is None else manifest.input_spec
+    if size is not None and size != spec.size:
+        raise ArtifactError(
+            f"{path} has size {spec.size} by its {'header' if manifest is None else 'manifest'}, and --size {size} was "
+            "given. The same was expected. Leave --size out."
+        )
+    check(path, spec, classes)
+    return spec, manifest
+
+
+def check(path: Path, spec: InputSpec, classes: int) -> None:
+    """Raise ArtifactError where a manifest's spec contradicts the header, or the head of so many classes."""
+    header = read(path)
+    for what, one, other in (("labels", header.labels, spec.labels), ("size", header.size, spec.size)):
         if one is not None and one != other:
-            where = "of the command" if what == "--size" else "in its header"
             raise ArtifactError(
-                f"{path} has {what.strip('-')} {_text(other)} by its manifest, and {_text(one)} {where}. The same was "
+                f"{path} has {what} {_text(other)} by its manifest, and {_text(one)} in its header. The same was "
                 "expected. Copy the weights and the manifest of one training."
-                if manifest is not None
-                else f"{path} has size {_text(other)} by its header, and --size {_text(one)} was given. The same was "
-                "expected. Leave --size out."
             )
     if len(spec.labels) != classes:
         raise ArtifactError(
             f"{path} tells {classes} classes apart. The {len(spec.labels)} expressions {', '.join(spec.labels)} were "
             "expected. Pass weights that were trained on them."
         )
-    return spec, manifest
 
 
 def _claimed(path: Path, header: Header, size: int | None) -> InputSpec:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.batch import Gate
-from lc2fer.errors import UsageError
+from lc2fer.errors import ArtifactError, UsageError
 
 _Self = TypeVar("_Self", bound="Opened")
 
@@ -102,3 +102,13 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_classes(found: object, artifact: Artifact) -> None:
+    """Raise ArtifactError where a model's answer has another number of classes than its manifest has labels."""
+    labels = artifact.input_spec.labels
+    if isinstance(found, int) and found != len(labels):
+        raise ArtifactError(
+            f"{artifact.path} tells {found} classes apart. The {len(labels)} expressions {', '.join(labels)} of its "
+            "manifest were expected. Export it again."
+        )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.opened import Opened
+from lc2fer.opened import Opened, check_classes
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
 from lc2fer.threads import usual
@@ -75,6 +75,7 @@ class OnnxRuntimeSession(Opened):
         self._pool: ThreadPoolExecutor | None = None
         self._making = Lock()  # of the pool
         self._input = self._session.get_inputs()[0]
+        check_classes(self._session.get_outputs()[0].shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._products and len(batch) > 1 and self._threads > 1:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.opened import Opened
+from lc2fer.opened import Opened, check_classes
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, PLAIN
 
@@ -55,6 +55,7 @@ class OpenVinoSession(Opened):
             ) from None
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._bound: _Request | None = None  # to an image that lies in its place
+        check_classes(self._requests[0].logits.shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         try:

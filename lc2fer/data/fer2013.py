@@ -43,8 +43,8 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
             if votes is not None:
                 shares[root / name] = votes.shares(row, labels)
     lost = len(meant) - sum(map(len, found.values()))
-    why = "" if votes is None else "unknown, no face, a tie, or "
-    notes = [f"Left out: {lost:,} of {len(meant):,} rows ({why}as --synonyms says)."] if lost else []
+    why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
+    notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
     if found["validation"]:
         notes.append(f"PublicTest is D^v: {len(found['validation']):,} images.")
     if not found["test"]:
@@ -60,12 +60,10 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
 
 def _pictures(path: Path) -> Path:
     """The folder with the pictures and index.csv (file, part, emotion), written where it is not there yet."""
-    root = cache_folder() / f"fer2013-{hash_file(path)[:16]}"
-    if root.is_dir():
+    if (root := cache_folder() / f"fer2013-{hash_file(path)[:16]}").is_dir():
         return root
     with staged(root.parent) as staging:
-        made = staging / root.name
-        made.mkdir()
+        (made := staging / root.name).mkdir()
         with (made / "index.csv").open("w", encoding="utf-8", newline="") as index:
             for number, (usage, emotion, pixels) in enumerate(_rows(path), 1):
                 name = f"{usage}_{number:05d}.pgm"

@@ -21,11 +21,10 @@ _SPELLINGS = (_LIST, Path("EmoLabel") / "list_partition_label.txt")
 def load(root: Path, images: str = "aligned") -> Dataset:
     """The data set in that folder, its layout detected; `images` is "aligned" or "original" (official layout only).
 
-    Raises DataError, naming file and line, for a wrong folder, a missing picture, a label outside 1..7, an empty
-    class or an empty split. Pictures are opened later, by whoever reads them.
+    Raises DataError, naming file and line, for a wrong folder, a missing picture, a label outside 1..7, an empty class
+    or split. Pictures are opened later, by whoever reads them.
     """
-    root = Path(root)
-    if not root.is_dir():
+    if not (root := Path(root)).is_dir():
         raise DataError(
             f"{root} is not a folder. Expected RAF-DB, or pictures laid out like it. Pass its folder as --data, or "
             "--data synthetic for procedural faces."
@@ -39,9 +38,8 @@ def load(root: Path, images: str = "aligned") -> Dataset:
             "Pass the folder that contains EmoLabel/ and Image/, or DATASET/."
         )
     if not (folder / "test").is_dir():
-        raise DataError(
-            f"{folder / 'test'} is missing. The folder layout has train/1..7 and test/1..7. Unpack it again."
-        )
+        gone = folder / "test"
+        raise DataError(f"{gone} is missing. The folder layout has train/1..7 and test/1..7. Unpack it again.")
     return folders.load(root, folder, "1")
 
 
@@ -89,8 +87,7 @@ def _entries(path: Path) -> list[tuple[int, str, str]]:
         raise DataError(f'{path} is not text. Expected lines such as "train_00001.jpg 5". Copy it again.') from None
     found, columns = [], 0
     for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
+        if not (words := line.split()):
             continue
         columns = columns or (3 if len(words) == 3 else 2)
         if len(words) != columns or words[0].split("_")[0] not in ("train", "test") or Path(words[0]).name != words[0]:

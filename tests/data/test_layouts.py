@@ -244,13 +244,13 @@ def test_ferplus_beside_it_gives_labels_and_votes(tmp_path: Path) -> None:
     layouts.votes(root, rows)
     found = open_dataset(root)
     assert found.labels == EIGHT
-    assert found.notes[0] == "Left out: 2 of 49 rows (unknown, no face, a tie, or as --synonyms says)."
+    assert found.notes[0] == "Left out: 2 of 49 rows (unknown, no face, a tie)."
     assert found.shares is not None
     happy = next(sample for sample in found.train if found.labels[sample.label] == "happiness")
     assert found.shares[happy.path] == pytest.approx((0, 0, 0, 0.7, 0, 0, 0, 0.3))
     seven = open_dataset(root, reading=Reading(synonyms=("contempt=",)))
     assert seven.labels == LABELS
-    assert seven.notes[0] == "Left out: 6 of 49 rows (unknown, no face, a tie, or as --synonyms says)."
+    assert seven.notes[0] == "Left out: 6 of 49 rows (unknown, no face, a tie, as --synonyms says)."
     assert seven.shares is not None
     assert seven.shares[happy.path] == pytest.approx((0, 0, 0, 1, 0, 0, 0))
 

@@ -169,6 +169,24 @@ def test_drawn_faces_calibrate_any_model_and_judge_none(
     )
 
 
+@pytest.mark.parametrize("target", ["torch", "onnx-fp32", "openvino-fp32"])
+def test_a_manifest_with_fewer_labels_than_the_model_has_classes(own: Path, tmp_path: Path, target: str) -> None:
+    if target == "openvino-fp32":
+        pytest.importorskip("openvino")
+    made = Pipeline("C8", tmp_path / "out", weights=weights(tmp_path, FIVE), data=own).export(target)
+    fields = json.loads(made.manifest_path.read_text())
+    fields["input_spec"]["labels"] = list(FIVE[:4])
+    made.manifest_path.write_text(json.dumps(fields))
+    with pytest.raises(ArtifactError) as refused:
+        open_session(made.path)
+    expected = (
+        f"{made.path} tells 5 classes apart. The 4 expressions {', '.join(FIVE[:4])} of its manifest were expected."
+    )
+    if target == "torch":
+        expected = f"{made.path} has labels {', '.join(FIVE[:4])} by its manifest, and {', '.join(FIVE)} in its header."
+    assert str(refused.value).startswith(expected)
+
+
 def test_bundled_weights_are_exported_as_before(tmp_path: Path) -> None:
     made = Pipeline("C8", tmp_path).export("torch")
     assert made.input_spec == InputSpec()
