@@ -289,6 +289,18 @@ def test_files_hold_no_machine_and_no_loose_end() -> None:
     assert found == []
 
 
+def test_every_clone_has_the_line_ends_that_scripts_need() -> None:
+    """Whatever core.autocrlf says: bash, make and Docker take a carriage return for a part of the word."""
+    names = ["a.sh", "Makefile", "docker/cpu.Dockerfile", ".ci/run", "x.py", "x.service", "x.h", "new/folder/x.sh"]
+    done = subprocess.run(["git", "check-attr", "text", "eol", "--", *names], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    found = {tuple(line.split(": ")) for line in done.stdout.splitlines()}
+    assert found == {(name, *pair) for name in names for pair in (("text", "auto"), ("eol", "lf"))}
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert [line for line in listed.splitlines() if "crlf" in line and not line.endswith(".csv")] == []
+
+
 _PATH = re.compile(r"(?<![\w./-])(?:lc2fer|export|benchmarks|deploy|tests|docs|docker|stubs)/[\w./-]*\w")
 _MODULE = re.compile(r"(?<![\w./-])lc2fer(?:\.[a-z0-9_]+)+")
 
