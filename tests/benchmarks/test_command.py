@@ -185,8 +185,8 @@ def test_a_row_that_cannot_be_made_is_a_failure_where_that_is_asked_for(
             ["torch", "safetensors", "scipy", "psutil"],
             [],
             "scipy and psutil and torch and safetensors are not installed. Making and measuring models needs the "
-            "extras [export,openvino,bench]. Run: pip install 'lc2fer[export,openvino,bench]', or measure models that are "
-            "there: --models.",
+            "extras [export,openvino,bench]. Run: pip install 'lc2fer[export,openvino,bench]', or measure models that "
+            "are there: --models.",
         ),
         (
             ["torch", "scipy"],
