@@ -200,6 +200,27 @@ def test_a_spoke_is_not_imported_under_its_bare_name(spoke: str, python: Any) ->
     )
 
 
+PARENT = """
+import lc2fer, lc2fer.cli, lc2fer.export.command, lc2fer.deploy.camera.scene
+from lc2fer import artifact
+print(lc2fer.open_session.__module__, lc2fer.__file__, artifact.bundled("C6").is_file(), lc2fer.export.__file__)
+"""
+
+
+@pytest.mark.parametrize("name", ["lc2fer", "other"])
+def test_the_package_is_found_from_the_folder_above_the_checkout(name: str, tmp_path: Path, python: Any) -> None:
+    """As after `git clone .../lc2fer; pip install -e lc2fer`: the clone is no empty package of that name."""
+    (tmp_path / name).symlink_to(ROOT)
+    done = python(PARENT, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.split() == [
+        "lc2fer.session",
+        str(ROOT / "lc2fer" / "__init__.py"),
+        "True",
+        str(ROOT / "export" / "__init__.py"),
+    ]
+
+
 # -- packaging --------------------------------------------------------------------------------------------------------
 
 
