@@ -16,7 +16,8 @@ from typing import Any
 
 from lc2fer import reading, targets, threads
 from lc2fer.data import SYNTHETIC
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.spokes import installed
 from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
@@ -59,11 +60,26 @@ def main(arguments: list[str]) -> dict[str, Any]:
     path = chosen.out / REPORT
     if chosen.report_only:
         return _publish(path, read(path))
+    _check_packages(making=not chosen.models)
     with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
     write(path, report)
     journal.remove()
-    return _publish(path, report)
+    document = _publish(path, report)
+    return document | {"exit_code": 1} if chosen.strict and report.failures else document
+
+
+def _check_packages(*, making: bool) -> None:
+    """Raise TargetUnavailable, once and before any row, where what every row needs is not installed."""
+    needed = ("scipy", "psutil", *(("torch", "safetensors") if making else ()))
+    missing = [name for name in needed if not installed(name)]
+    if missing:
+        extras = "export,openvino,bench" if making else "bench"
+        raise TargetUnavailable(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed. "
+            f"{'Making and measuring models' if making else 'Measuring'} needs the extras [{extras}]. "
+            f"Run: pip install 'lc2fer[{extras}]'{', or measure models that are there: --models' if making else ''}."
+        )
 
 
 def _publish(path: Path, report: Report) -> dict[str, Any]:
@@ -183,6 +199,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--report-only", action="store_true", help="measure nothing: write table, Markdown and page of --out anew"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 where a row could not be made, though others were"
     )
     parser.add_argument(
         "--thumbnails",

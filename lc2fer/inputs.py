@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import alignment, pictures
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import ArtifactError, DataError
 from lc2fer.faces import Face
 
 if TYPE_CHECKING:
@@ -44,18 +44,19 @@ class InputSpec:
         """(3, size, size): one image without the batch axis."""
         return (3, self.size, self.size)
 
-    def apply(self, image: Image) -> NDArray[np.float32]:
+    def apply(self, image: Image | NDArray[np.uint8]) -> NDArray[np.float32]:
         """Float32 [3, size, size] in 0..255 of a PIL image of any size: upright, RGB, centre square, resized.
 
-        Raises DataError for pictures of more than 8 bits a channel and for other colour spaces, as `pictures.prepare`.
+        A picture as an array is taken too, uint8 [H,W,3] in RGB or [H,W] in grey. Raises DataError for pictures of more
+        than 8 bits a channel and for other colour spaces, as `pictures.prepare`, and for what is no picture.
         """
         return np.ascontiguousarray(self.pixels(image).transpose(2, 0, 1), dtype=np.float32)  # HWC -> CHW
 
-    def pixels(self, image: Image) -> NDArray[np.uint8]:
+    def pixels(self, image: Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The same as `apply`, as uint8 [size, size, 3]: what training and calibration keep in memory."""
         from PIL import Image as pil
 
-        upright = pictures.prepare(image)
+        upright = pictures.prepare(_as_image(image))
         width, height = upright.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
@@ -111,6 +112,26 @@ class InputSpec:
                 "pixels and 1..1000 labels. Export the artifact again."
             )
         return spec
+
+
+def _as_image(given: Image | NDArray[np.uint8]) -> Image:
+    """A PIL image of what is one, or an array of pixels; raises DataError for anything else."""
+    from PIL import Image as pil
+
+    if isinstance(given, pil.Image):
+        return given
+    if (
+        isinstance(given, np.ndarray)
+        and given.dtype == np.uint8
+        and given.size
+        and (given.ndim == 2 or (given.ndim == 3 and given.shape[2] == 3))
+    ):
+        return pil.fromarray(np.ascontiguousarray(given))
+    what = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else f"a {type(given).__name__}"
+    raise DataError(
+        f"A picture was given as {what}. Expected a PIL image, or uint8 [H, W, 3] in RGB or [H, W] in grey, 0..255. "
+        "Open files with PIL.Image.open; turn OpenCV's BGR with picture[:, :, ::-1]."
+    )
 
 
 def read_image(path: Path) -> Image:

@@ -27,7 +27,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export"),
-        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "export"),
+        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "jetson"),
         "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino"),
         "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt"),
     }

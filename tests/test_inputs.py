@@ -177,3 +177,38 @@ def test_a_foreign_spec_is_refused(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ArtifactError) as refused:
         InputSpec.from_json({**InputSpec().to_json(), **change})
     assert str(refused.value).startswith(text)
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_array_is_the_picture_that_it_holds() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    for given, same in (
+        (pixels, Image.fromarray(pixels)),
+        (pixels[:, :, ::-1], Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))),
+        (pixels[:, :, 0], Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]))),
+    ):
+        np.testing.assert_array_equal(SPEC.apply(given), SPEC.apply(same))
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (np.zeros((9, 7, 3), np.float32), "float32 [9, 7, 3]"),
+        (np.zeros((9, 7, 3), np.uint16), "uint16 [9, 7, 3]"),
+        (np.zeros((3, 9, 7), np.uint8), "uint8 [3, 9, 7]"),
+        (np.zeros((9, 7, 4), np.uint8), "uint8 [9, 7, 4]"),
+        (np.zeros((1, 9, 7, 3), np.uint8), "uint8 [1, 9, 7, 3]"),
+        (np.zeros((0, 7, 3), np.uint8), "uint8 [0, 7, 3]"),
+        ("face.jpg", "a str"),
+        (None, "a NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_refused(given: Any, what: str) -> None:
+    with pytest.raises(DataError) as refused:
+        SPEC.apply(given)
+    assert str(refused.value) == (
+        f"A picture was given as {what}. Expected a PIL image, or uint8 [H, W, 3] in RGB or [H, W] in grey, 0..255. "
+        "Open files with PIL.Image.open; turn OpenCV's BGR with picture[:, :, ::-1]."
+    )

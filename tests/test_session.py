@@ -61,7 +61,7 @@ def test_a_missing_engine_names_its_package_and_extra(monkeypatch: pytest.Monkey
     assert refused.value.exit_code == 3
     assert str(refused.value) == (
         "C6-x.onnx cannot be opened here: the package onnxruntime is not installed. "
-        "It comes with the extra [export]. Run: pip install 'lc2fer[export]'."
+        "It comes with the extra [jetson]. Run: pip install 'lc2fer[jetson]'."
     )
 
 
@@ -76,7 +76,7 @@ def test_a_missing_module_of_ours_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "package", "extra"), [("onnx", "onnxruntime", "export"), ("openvino", "openvino", "openvino")]
+    ("kind", "package", "extra"), [("onnx", "onnxruntime", "jetson"), ("openvino", "openvino", "openvino")]
 )
 def test_a_real_engine_that_is_not_installed(kind: str, package: str, extra: str, python: Any) -> None:
     done = python(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, TargetUnavailable, UsageError
+from lc2fer.text import printable
 
 from .address import quoted, shown, without
 from .scene import Status
@@ -295,7 +296,8 @@ class _Folder:
             try:
                 rgb = np.asarray(pictures.read(path).image)
             except DataError as error:
-                Console(stderr=True).print(f"{error} It is left out.", markup=False, highlight=False, soft_wrap=True)
+                text = printable(f"{error} It is left out.")
+                Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
                 continue
             self.name = path.name
             return np.ascontiguousarray(rgb[:, :, ::-1])  # RGB -> BGR

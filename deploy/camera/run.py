@@ -25,6 +25,7 @@ from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.predict.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
+from lc2fer.text import printable
 
 from ..device import bundle, choice
 from . import publish
@@ -84,7 +85,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     service = Service()
     out = _Out(given.json, say, service.status)

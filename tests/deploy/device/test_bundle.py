@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -184,13 +185,52 @@ def test_unpacking_replaces_a_bundle_and_nothing_else(made: Path, tmp_path: Path
     other = tmp_path / "mine"
     other.mkdir()
     (other / "thesis.txt").write_text("three years of work")
-    with pytest.raises(ArtifactError, match=r"mine holds no bundle.json"):
+    with pytest.raises(ArtifactError, match=r"mine is there and holds no bundle\. A new folder, an empty one, or one"):
         bundle.unpack(made, other)
     assert (other / "thesis.txt").read_text() == "three years of work"
     (folder / "golden.logits").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"'golden.logits' is not what bundle.json describes"):
         bundle.load(folder)
     assert bundle.unpack(made, folder).golden[1].shape == (golden.COUNT, 7)
+
+
+@pytest.mark.parametrize("to", [".", "new", "empty", "a/b/../c"])
+def test_a_bundle_is_unpacked_where_a_user_stands(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "empty" if to == "." else tmp_path / "here")
+    there = os.stat(".").st_ino
+    assert cli.run("deploy", ["unpack", str(made), "--to", to]) == 0
+    assert os.stat(".").st_ino == os.stat(os.getcwd()).st_ino == there  # a shell that stands there still does
+    assert Path(os.path.abspath(to), "bundle.json").is_file()
+    assert bundle.load(Path(os.path.abspath(to))).variant == "C8"
+    assert [name for name in os.listdir("..") if name.startswith(".making")] == []
+
+
+@pytest.mark.parametrize("to", [".", "..", "/", "file"])
+def test_a_folder_with_other_things_is_not_unpacked_to(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("file").write_text("mine")
+    assert cli.run("deploy", ["unpack", str(made), "--to", to]) == 2
+    assert capsys.readouterr().err == (
+        f"ArtifactError: {os.path.abspath(to)} is there and holds no bundle. A new folder, an empty one, or one that a "
+        "bundle was unpacked to was expected. Choose another with --to.\n"
+    )
+    assert Path("file").read_text() == "mine"
+
+
+def test_a_bundle_in_a_folder_that_cannot_be_written_is_verified(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(bundle.artifacts, "staged", refused)
+    assert cli.run("deploy", ["verify", str(made)]) == 0
 
 
 def test_unpacking_the_same_bundle_again_keeps_what_was_built(made: Path, tmp_path: Path) -> None:
