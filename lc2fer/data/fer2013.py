@@ -29,8 +29,7 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     with (root / "index.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))  # picture, part, number of the emotion
     votes = ferplus.read(table, len(rows), own) if (table := path.with_name(ferplus.FILE)).is_file() else None
-    numbers = names.NUMBERS["fer2013"]
-    meant = [own.label(numbers[emotion]) for _, _, emotion in rows] if votes is None else votes.labels
+    meant = [own.label(names.NUMBERS["fer2013"][one]) for _, _, one in rows] if votes is None else votes.labels
     labels = names.ordered(label for label in meant if label is not None)
     found: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     shares: dict[Path, tuple[float, ...]] = {}
@@ -52,7 +51,7 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         )
     complete(path, labels, {part: found[part] for part in ("train", "test")})
     train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
-    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), shares=shares or None)
+    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), path, shares=shares or None)
 
 
 def _pictures(path: Path) -> Path:
@@ -69,7 +68,8 @@ def _pictures(path: Path) -> Path:
                     csv.writer(index).writerow((name, usage, emotion))
             except csv.Error as error:
                 raise DataError(f"{path} is no CSV ({error}). Expected FER2013's. Copy the file again.") from None
-        os.replace(made, root)
+        if not root.is_dir():  # else another process was sooner
+            os.replace(made, root)
     return root
 
 
