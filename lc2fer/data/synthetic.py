@@ -348,9 +348,8 @@ def _ignore_interrupt() -> None:
 
 
 def _end_with_parent() -> None:
-    if (parent := parent_process()) is not None:
-        parent.join()
-        os._exit(1)
+    parent_process().join()  # type: ignore[union-attr]  # a child has one
+    os._exit(1)
 
 
 def seed_of(root: Path) -> int | None:
