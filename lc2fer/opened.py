@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.batch import Gate
-from lc2fer.errors import UsageError
+from lc2fer.errors import ArtifactError, UsageError
 
 _Self = TypeVar("_Self", bound="Opened")
 
@@ -102,3 +103,13 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refused(engine: str, path: Path, reason: str) -> Exception:
+    """What to raise where an engine does not open a file: memory that ran out is no fault of the file."""
+    if "bad_alloc" in reason:
+        return MemoryError(f"{engine} could not open {path}")
+    return ArtifactError(
+        f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "
+        "installation."
+    )
