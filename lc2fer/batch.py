@@ -31,7 +31,7 @@ class Gate:
     def passed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The batch, copied where its strides are negative; raises UsageError for what no model was trained on."""
         check(batch, self._artifact)
-        highest = int(batch.view(np.uint32).max())
+        highest = np.maximum.reduce(batch.view(np.uint32), axis=None)
         if highest > _BITS_OF_255:
             _check_values(batch, self._artifact)
         if highest <= _BITS_OF_1 and not self._scaled and batch.min() != batch.max():
@@ -39,7 +39,7 @@ class Gate:
             self._warn("has no value above 1", "Pixels of 0..255 were expected", "Multiply them by 255")
         if self._left:
             self._look(batch)
-        return batch if min(batch.strides) >= 0 else np.ascontiguousarray(batch)
+        return batch if batch.flags.c_contiguous or min(batch.strides) >= 0 else np.ascontiguousarray(batch)
 
     def _look(self, batch: NDArray[np.float32]) -> None:
         """Faces are redder than blue; where the first images are the other way around, their channels are too."""
@@ -59,7 +59,6 @@ class Gate:
 def check(batch: NDArray[np.float32], artifact: Artifact) -> None:
     """Raise UsageError unless batch is float32 [N,3,H,W] with N >= 1, as the artifact's InputSpec says."""
     shape = artifact.input_spec.shape
-    kind = f"{batch.dtype} {list(batch.shape)}" if hasattr(batch, "dtype") else f"a {type(batch).__name__}"
     if (
         not isinstance(batch, np.ndarray)
         or batch.dtype != np.float32
@@ -67,6 +66,7 @@ def check(batch: NDArray[np.float32], artifact: Artifact) -> None:
         or batch.shape[1:] != shape
         or len(batch) == 0
     ):
+        kind = f"{batch.dtype} {list(batch.shape)}" if hasattr(batch, "dtype") else f"a {type(batch).__name__}"
         raise UsageError(
             f"{artifact.name} was given {kind}. Expected float32 [N, "
             f"{', '.join(map(str, shape))}] of raw RGB pixels, 0..255. Prepare images with session.artifact.input_spec."

@@ -53,7 +53,7 @@ _BRINGS = MappingProxyType(
 
 # What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
 _MEMORY = ("std::bad_alloc", "DefaultCPUAllocator")
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 
 def run(command: str, arguments: list[str] | None = None) -> int:
@@ -110,6 +110,8 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
     number = error.errno if isinstance(error, OSError) else _number_in(error)
     if number == errno.ENOSPC:
         return "The disk is full. Room for the new files was expected. Free some space and run the command again.", 2
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"{error.filename} is no folder. A folder, or a new name, was expected. Choose another place.", 2
     if isinstance(error, OSError):
         cache = unwritable(error.filename) if number in _READ_ONLY else None
         told = f"{type(error).__name__}: {error.filename}: {error.strerror}. Check the path and its permissions."

@@ -89,6 +89,11 @@ def test_arguments_come_from_the_command_line(
             "PermissionError: /out/C6.json: Permission denied. Check the path and its permissions.",
         ),
         (
+            FileExistsError(errno.EEXIST, "File exists", "afile"),
+            2,
+            "afile is no folder. A folder, or a new name, was expected. Choose another place.",
+        ),
+        (
             PermissionError(errno.EACCES, "Permission denied", "/none/.cache"),
             2,
             "The cache /none/.cache/lc2fer cannot be written (/none/.cache). A folder of yours was expected. "

@@ -109,9 +109,11 @@ class Worker:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-        self._lines.put(None)
+        try:
+            for line in self._process.stdout:
+                self._lines.put(line)
+        finally:  # whatever ends this thread, nobody waits for its next line for ever
+            self._lines.put(None)
 
     def _obituary(self) -> str:
         code = self._process.wait()

@@ -15,8 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError
-from lc2fer.opened import Opened, check_classes
+from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
 from lc2fer.threads import usual
@@ -66,10 +65,8 @@ class OnnxRuntimeSession(Opened):
         try:
             self._session = self._open()
         except Exception as error:  # the bindings raise a class of their own for each status
-            raise ArtifactError(
-                f"ONNX Runtime {onnxruntime.__version__} refuses {artifact.path}: {str(error).splitlines()[0]}. "
-                "A model that it can run was expected. Export it again with this installation."
-            ) from None
+            name = f"ONNX Runtime {onnxruntime.__version__}"
+            raise refused(name, artifact.path, str(error).splitlines()[0]) from None
         self._options = options
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None

@@ -10,8 +10,7 @@ import openvino
 from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError
-from lc2fer.opened import Opened, check_classes
+from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, PLAIN
 
@@ -48,11 +47,8 @@ class OpenVinoSession(Opened):
         try:
             self._compiled = core.compile_model(str(artifact.path), "CPU", config)
         except RuntimeError as error:
-            raise ArtifactError(
-                f"OpenVINO {openvino.__version__.split('-')[0]} refuses {artifact.path}: "
-                f"{str(error).strip().splitlines()[-1]}. A model that it can run was expected. "
-                "Export it again with this installation."
-            ) from None
+            name = f"OpenVINO {openvino.__version__.split('-')[0]}"
+            raise refused(name, artifact.path, str(error).strip().splitlines()[-1]) from None
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._bound: _Request | None = None  # to an image that lies in its place
         check_classes(self._requests[0].logits.shape[-1], artifact)

@@ -20,8 +20,9 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -341,8 +342,14 @@ def _drawn(chunks: list[_Chunk], total: int) -> Generator[int, None, None]:
 
 
 def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent, which stops the pool."""
+    """Leave Ctrl-C to the parent, which stops the pool; end with it where it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent_process().join()  # type: ignore[union-attr]  # a child has one
+    os._exit(1)
 
 
 def seed_of(root: Path) -> int | None:

@@ -15,7 +15,8 @@ from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import open_session
 from lc2fer.artifact import Artifact
-from lc2fer.errors import UsageError
+from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.opened import refused
 
 THREADS = 8
 
@@ -127,3 +128,12 @@ def test_a_session_is_opened_after_a_fork(model: Artifact, images: np.ndarray) -
             f". {name} was expected to run where it was opened: its threads do not come along. Open it after the fork."
         )
     assert anew == "True"
+
+
+def test_memory_that_runs_out_is_not_blamed_on_the_file() -> None:
+    assert repr(refused("X 1", Path("C8.onnx"), "std::bad_alloc")) == "MemoryError('X 1 could not open C8.onnx')"
+    error = refused("X 1", Path("C8.onnx"), "no graph")
+    assert isinstance(error, ArtifactError)
+    assert str(error) == (
+        "X 1 refuses C8.onnx: no graph. A model that it can run was expected. Export it again with this installation."
+    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -229,6 +232,43 @@ def test_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(synthetic, "_CHUNK", 7)
     monkeypatch.setattr(synthetic.os, "cpu_count", lambda: 2)
     assert digests(write(tmp_path / "pool", train=14, test=7)) == alone
+
+
+DRAWING = """
+import sys, time
+from pathlib import Path
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from lc2fer.data.synthetic import _ignore_interrupt
+import os
+
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    print(*{pool.submit(os.getpid).result(60) for _ in range(9)}, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_processes_that_draw_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    (tmp_path / "drawing.py").write_text(DRAWING)
+    with subprocess.Popen([sys.executable, tmp_path / "drawing.py"], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = parent.stdout.readline().split()
+        assert pids
+        parent.kill()
+    ends = time.monotonic() + 20
+    while any(running(pid) for pid in pids):
+        assert time.monotonic() < ends, "they wait for work that never comes"
+        time.sleep(0.05)
+
+
+def running(pid: str) -> bool:
+    """Whether the process is there and not only waited for by nobody."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_written_set_is_reused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from lc2fer.deploy.camera import capture as camera
@@ -127,3 +128,19 @@ def test_a_run_says_none_of_its_secrets(model: Path) -> None:
         assert done.returncode in (2, 3)
         assert "127.0.0.1:9" in done.stdout + done.stderr
         assert not [secret for secret in ("KEY", "USER") if secret in done.stdout + done.stderr]
+
+
+def test_the_pages_status_has_none_either(model: Path) -> None:
+    program = "import sys; from lc2fer.cli import deploy; sys.exit(deploy())"
+    source = ["--source", "http://USER:KEY@127.0.0.1:9/v?token=KEY", "--web", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "run", str(model), *source], stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        page = next(line for line in running.stderr if line.startswith("The page: ")).split()[-1]
+        with urlopen(f"{page}api/status", timeout=20) as answer:
+            text = answer.read().decode()
+        running.terminate()
+        said = running.stderr.read()
+    assert "http://...@127.0.0.1:9/v?..." in text
+    assert not [secret for secret in ("KEY", "USER") if secret in text + said]
