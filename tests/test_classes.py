@@ -1,4 +1,4 @@
-"""From a data set to a bundle through the commands: a table of seven classes, AffectNet's eight, and five of one's own."""
+"""From a data set to a bundle through the commands: seven classes of a table, AffectNet's eight, five of one's own."""
 
 from __future__ import annotations
 
