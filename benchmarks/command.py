@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer import targets, threads
+from lc2fer import reading, targets, threads
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
@@ -160,10 +160,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--peers", action="store_true", help="also rows of stock routes, their ratios, and the machine's own rate"
     )
-    parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a RAF-DB folder, or "synthetic" (default)')
+    parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     parser.add_argument(
         "--images", choices=("aligned", "original"), default="aligned", help="of RAF-DB's official layout"
     )
+    reading.add_arguments(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="models and report.json (default: out)"
     )

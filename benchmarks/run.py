@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lc2fer import recorded
+from lc2fer import header, recorded
 from lc2fer.artifact import Artifact, load
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
-from lc2fer.inputs import InputSpec
+from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.reading import Reading
 from lc2fer.targets import RATE, STOCK
 
 from .judging.validity import judge
@@ -40,8 +41,8 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
     Raises the first row's error where there is no row at all, and DataError for images that cannot be used.
     """
     found = machine.detect()
-    dataset = open_dataset(chosen.data, chosen.images)
-    samples, data = test_set(dataset, chosen.data, chosen.limit)
+    dataset = open_dataset(chosen.data, chosen.images, Reading.of(vars(chosen)))
+    samples, data = test_set(dataset, chosen.data, chosen.limit, _labels(chosen))
     settings = Settings(chosen.threads, chosen.launches, chosen.runs, chosen.seconds, cores=pinned(chosen.threads))
     identity = {
         "version": VERSION,
@@ -51,7 +52,9 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
         "robustness": chosen.robustness,
     }
     journal = Journal(chosen.out, identity)
-    rows = _Run(chosen, found, settings, preparer(samples, chosen.robustness, work), journal, work)
+    rows = _Run(chosen, found, settings, preparer(samples, chosen.robustness, work, data.label_names), journal, work)
+    for note in dataset.notes:
+        rows.say(note)
     for config, artifacts in _by_variant(chosen.models).items():
         rows.given(config, artifacts)
     for config in chosen.configs if not chosen.models else ():
@@ -101,7 +104,7 @@ class _Run:
         self._work = work
         self._console = Console(stderr=True)
         if len(journal):
-            self._say(f"{len(journal)} launches of a run that was stopped are taken over from {chosen.out}.")
+            self.say(f"{len(journal)} launches of a run that was stopped are taken over from {chosen.out}.")
 
     def configuration(self, config: str, targets: list[str]) -> None:
         """Make and measure one configuration's targets; the others are compared with the parent's answers."""
@@ -109,7 +112,15 @@ class _Run:
         wanted = [PARENT, *(target for target in targets if target != PARENT)]
         if chosen.peers:
             wanted += [*STOCK, *([RATE] if self.rate is None else [])]
-        made = make(config, wanted, weights=chosen.weights, data=chosen.data, images=chosen.images, out=chosen.out)
+        made = make(
+            config,
+            wanted,
+            weights=chosen.weights,
+            data=chosen.data,
+            images=chosen.images,
+            reading=Reading.of(vars(chosen)),
+            out=chosen.out,
+        )
         checkpoint = made[PARENT]
         weights = _weights(checkpoint) if isinstance(checkpoint, Artifact) else "unknown"
         artifacts = {}
@@ -159,7 +170,7 @@ class _Run:
                 launches.append(launch)
                 found[target] = launches, first or scored
                 p50_ms = float(np.median(launch.samples_ns)) / 1e6
-                self._say(f"{config} {target}: launch {number + 1} of {self._settings.launches}, p50 {p50_ms:.3f} ms")
+                self.say(f"{config} {target}: launch {number + 1} of {self._settings.launches}, p50 {p50_ms:.3f} ms")
         return found
 
     def _launch(self, artifact: Artifact, number: int) -> tuple[Launch, Scored | None]:
@@ -191,7 +202,7 @@ class _Run:
                     return
                 self._journal.add_turns(hashes, number, rounds)
             launches.append(rounds)
-            self._say(f"{config}: launch {number + 1} of {self._settings.launches} in turns")
+            self.say(f"{config}: launch {number + 1} of {self._settings.launches} in turns")
         if launches:
             self.turns.append(Turns(config, tuple(artifact.target for artifact in artifacts), tuple(launches)))
 
@@ -221,9 +232,9 @@ class _Run:
                 clocks_mhz={name: mhz for name, mhz in clocks.items() if mhz is not None},
             )
         except UsageError as error:  # too few samples
-            self._say(f"{artifact.name} was not recorded. {error}")
+            self.say(f"{artifact.name} was not recorded. {error}")
             return
-        self._say(f"{recorded.write(self._chosen.out / 'recorded', run)} holds the run of {artifact.name}.")
+        self.say(f"{recorded.write(self._chosen.out / 'recorded', run)} holds the run of {artifact.name}.")
 
     def _parent_alone(self, config: str, artifact: Artifact) -> None:
         try:
@@ -232,21 +243,32 @@ class _Run:
             self._failed(config, PARENT, error)
             return
         self.parents.append(Parent(config, artifact.sha256, scored.outputs, scored.perturbed))
-        self._say(f"{config} {PARENT}: scored, to compare the others with it")
+        self.say(f"{config} {PARENT}: scored, to compare the others with it")
 
     def _failed(self, config: str, target: str, error: Lc2ferError) -> None:
         self.first_error = self.first_error or error
         self.failures.append(Failure(config, target, type(error).__name__, str(error)))
-        self._say(f"{config} {target}: {type(error).__name__}")
+        self.say(f"{config} {target}: {type(error).__name__}")
 
     def _tell(self, config: str) -> None:
         states = [
             f"{row.target} {judge(row.launches, self._machine).state}" for row in self.rows if row.variant == config
         ]
-        self._say(f"{config}: {', '.join(states) or 'no row'}")
+        self.say(f"{config}: {', '.join(states) or 'no row'}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _labels(chosen: argparse.Namespace) -> tuple[str, ...]:
+    """What the models tell apart: the first one's labels, the given weights', or those of what is bundled."""
+    if chosen.models:
+        return load(chosen.models[0]).input_spec.labels
+    if chosen.weights is None:
+        return LABELS
+    if chosen.weights.with_suffix(".json").is_file():
+        return load(chosen.weights).input_spec.labels
+    return header.read(chosen.weights).labels or LABELS  # whoever makes the models refuses weights that do not say it
 
 
 def _by_variant(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:

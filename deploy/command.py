@@ -12,7 +12,7 @@ from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
-from lc2fer import threads
+from lc2fer import reading, threads
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
@@ -38,8 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     making.add_argument("--config", default="C6", metavar="NAME", help="C1 ... C8 (default: C6)")
     making.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
-    making.add_argument("--data", default="synthetic", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    making.add_argument(
+        "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
+    )
     making.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    reading.add_arguments(making)
     making.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )
@@ -73,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         help="a bundle, or the folder it was unpacked to, for its models and the engines built there; or a model file",
     )
     measuring.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
-    measuring.add_argument("--data", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    measuring.add_argument("--data", metavar="DIR", help='a folder of faces, or "synthetic" (default)')
+    reading.add_arguments(measuring)
     measuring.add_argument("--limit", type=int, metavar="N", help="score only N test images")
     measuring.add_argument("--threads", type=int, metavar="N")
     measuring.add_argument("--launches", type=int, metavar="N", help="processes a model (default: 3)")
@@ -115,6 +119,7 @@ def _bundle(given: argparse.Namespace) -> dict[str, Any]:
             weights=given.weights,
             data=given.data,
             images=given.images,
+            reading=reading.Reading.of(vars(given)),
             calibration_images=given.calibration_images,
             say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
         )
@@ -149,7 +154,7 @@ def _bench(given: argparse.Namespace) -> dict[str, Any]:
     for name in ("data", "limit", "threads", "launches", "seconds"):
         if getattr(given, name) is not None:
             options += [f"--{name}", str(getattr(given, name))]
-    return measure(models, options)
+    return measure(models, [*options, *reading.Reading.of(vars(given)).arguments])
 
 
 def _models(place: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ParityError
+from lc2fer.errors import DataError, ParityError
 from lc2fer.recipe import Budget
 from lc2fer.session import Session, open_session
 from lc2fer.targets import FILES, TARGETS, check_budget_target
@@ -58,6 +58,11 @@ def deliver(pipeline: Pipeline, target: str, budget: Budget) -> Artifact:
         if (row := TARGETS[name]).portable and row.kind == TARGETS[target].kind and row.precision != "int8"
     ]
     images = pipeline.validation.policy(IMAGES)
+    if (images.labels < 0).any():
+        raise DataError(
+            f"{pipeline.data} has other classes than the weights, {', '.join(pipeline.checkpoint.input_spec.labels)}. "
+            "Images of these were expected, to see what INT8 loses. Pass them as --data."
+        )
     reference = _logits(pipeline.checkpoint, images)
     with artifacts.staged(pipeline.out) as staging:
         trial = _within(pipeline, target, budget, images, reference, staging)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lc2fer import reading
 from lc2fer.errors import UsageError
 from lc2fer.recipe import MIN_SPEEDUP, Budget
 from lc2fer.targets import OURS, check_budget_target, check_target
@@ -29,8 +30,14 @@ def _parser() -> argparse.ArgumentParser:
         "--sensitivity", action="store_true", help="rank the layers by what INT8 does to each, as table, JSON and SVG"
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
-    parser.add_argument("--data", default="synthetic", metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    parser.add_argument(
+        "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
+    )
     parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    reading.add_arguments(parser)
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="a side of the images, of weights that do not say it themselves"
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
@@ -70,6 +77,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         weights=given.weights,
         data=given.data,
         images=given.images,
+        reading=reading.Reading.of(vars(given)),
+        size=given.size,
         calibration_images=given.calibration_images,
         say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
     )

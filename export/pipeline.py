@@ -18,8 +18,10 @@ from lc2fer import self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, ParityError
+from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
+from lc2fer.reading import Reading
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, check_target
@@ -30,6 +32,8 @@ from .formats import tensorrt as engines
 from .int8.calibration import CalibrationSet, Validation
 
 Say = Callable[[str], None]
+
+_CONSTANT = 1e-6  # of the largest logit: a network whose answers differ by less gives one answer, rounded
 
 
 class Pipeline:
@@ -45,6 +49,8 @@ class Pipeline:
         images: str = "aligned",
         calibration_images: int | None = None,
         say: Say = lambda text: None,
+        reading: Reading = Reading(),  # noqa: B008
+        size: int | None = None,  # pixels a side of the images, where the weights do not say it
     ) -> None:
         refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
@@ -54,6 +60,8 @@ class Pipeline:
         self.images = images
         self.calibration_images = calibration_images
         self.say = say
+        self.reading = reading
+        self.size = size
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
     def export(self, target: str) -> Artifact:
@@ -165,14 +173,11 @@ class Pipeline:
         source = self.weights or artifacts.bundled(name)
         if source is None:
             return self._random(wanted)
-        checkpoint.load(source, name)
+        spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
         there = _present(wanted)
-        if there is not None and there.sha256 == artifacts.hash_file(source):
+        if there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec:
             return there
-        training, spec = None, InputSpec()
-        if source.with_suffix(".json").is_file():
-            origin = artifacts.load(source)
-            training, spec = origin.training, origin.input_spec
+        training = None if origin is None else origin.training
         with artifacts.staged(self.out) as staging:
             shutil.copyfile(source, staging / wanted.name)
             copied = Artifact(
@@ -206,14 +211,26 @@ class Pipeline:
 
     @cached_property
     def validation(self) -> Validation:
-        return Validation(open_dataset(self.data, self.images), self.checkpoint.input_spec)
+        dataset = open_dataset(self.data, self.images, self.reading)
+        for note in dataset.notes:
+            self.say(note)
+        # Drawn faces calibrate and prove a model of any classes.
+        return Validation(dataset, self.checkpoint.input_spec, strict=str(self.data) != SYNTHETIC)
 
     @cached_property
     def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:
         """The images of every proof and the trained network's logits on them."""
         images = self.validation.proof
         with open_session(self.checkpoint) as session:
-            return images, session.run(images.batch(0, len(images)))
+            logits = session.run(images.batch(0, len(images)))
+        spread = float(np.ptp(logits, axis=0).max())
+        if spread <= _CONSTANT * float(np.abs(logits).max()):
+            raise ArtifactError(
+                f"{self.checkpoint.path} gives the same answer to all {len(logits)} validation images: its logits "
+                f"differ by {spread:g} at most. A network that tells pictures apart was expected. Train it again, or "
+                "pass other weights."
+            )
+        return images, logits
 
     def _prove(self, made: Artifact) -> parity.Proof:
         return self._compared(made)[0]

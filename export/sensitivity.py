@@ -65,7 +65,7 @@ class Simulation:
         self.reference = self._run(self.model)
 
     def logits(self, kept: Sequence[str]) -> NDArray[np.float32]:
-        """Logits [N,7] with all layers quantised but those and the ones that the recipe keeps."""
+        """Logits [N,classes] with all layers quantised but those and the ones that the recipe keeps."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         quantize.insert(model, self.layers, replace(self.recipe, kept=tuple(dict.fromkeys((*self.recipe.kept, *kept)))))

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -106,11 +107,16 @@ class Artifact:
 def load(path: Path) -> Artifact:
     """The artifact of that model file or manifest, every file's hash checked.
 
-    Raises ArtifactError where the manifest is missing or damaged, or a file differs from what the manifest says.
+    Files that were renamed along with their manifest are taken where the hashes prove them, and both names are said; of
+    a link, the manifest beside the file that it leads to is taken. Raises ArtifactError where the manifest is missing
+    or damaged, or a file differs from what the manifest says.
     """
     path = Path(path)
     _check_name(path)
     manifest = path if path.suffix == ".json" else path.with_suffix(".json")
+    if path.is_symlink() and not manifest.is_file():
+        path = path.resolve()
+        manifest = path.with_suffix(".json")
     if not path.is_file():
         raise ArtifactError(f"{path} is missing. Expected a model file or its manifest. Make it with lc2fer-export.")
     if not manifest.is_file():
@@ -130,6 +136,7 @@ def load(path: Path) -> Artifact:
                 f"{FORMAT} and the kinds {', '.join(KINDS)}. Use the version that made it, or export the model again."
             )
         records = tuple(_record(**record) for record in fields["files"])
+        records = _renamed(path, manifest, records)
         artifact = Artifact(
             path=manifest.parent / records[0].name,
             kind=fields["kind"],
@@ -174,7 +181,33 @@ def _record(name: Any, sha256: Any, size_bytes: Any) -> FileRecord:
     return FileRecord(name, sha256, size_bytes)
 
 
+def _renamed(path: Path, manifest: Path, records: tuple[FileRecord, ...]) -> tuple[FileRecord, ...]:
+    """The records under the names that the files have now, if these were renamed as their manifest was."""
+    old, new = Path(records[0].name).stem, manifest.stem
+    if any(Path(record.name).name != record.name for record in records):
+        return records  # refused later
+    if old == new and path.name in {manifest.name, *(record.name for record in records)}:
+        return records
+    now = []
+    for record in records:
+        suffix = record.name.removeprefix(old)
+        file = path if record is records[0] and path != manifest else manifest.with_name(f"{new}{suffix}")
+        same = record.name.startswith(old) and file.is_file() and file.stat().st_size == record.size_bytes
+        if not same or hash_file(file) != record.sha256:
+            return records
+        now.append(replace(record, name=file.name))
+    if str(manifest) not in _SAID:
+        _SAID.add(str(manifest))
+        print(f"{manifest.parent / now[0].name} is {records[0].name}, by its sha256.", file=sys.stderr, flush=True)
+    return tuple(now)
+
+
+_SAID: set[str] = set()  # manifests whose files' two names were told, once a process
+
+
 def _check(folder: Path, record: FileRecord) -> None:
+    from lc2fer import header  # which imports this module
+
     if Path(record.name).name != record.name:
         raise ArtifactError(
             f"The manifest names the file {record.name!r}. Expected a plain name beside the manifest. Do not use it."
@@ -183,6 +216,8 @@ def _check(folder: Path, record: FileRecord) -> None:
     if not path.is_file():
         raise ArtifactError(f"{path} is missing. The manifest names it. Copy it too, or make the model again.")
     size = path.stat().st_size
+    if size < record.size_bytes:
+        header.refuse_other(path, "the file that its manifest describes")
     if size != record.size_bytes or hash_file(path) != record.sha256:
         raise ArtifactError(
             f"{path} is not the file that its manifest describes ({size:,} bytes, expected {record.size_bytes:,} with "

@@ -29,7 +29,8 @@ COMMANDS = MappingProxyType(
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),
-        "predict": ("lc2fer.predict", "export"),
+        "predict": ("lc2fer.predict.command", "export"),
+        "faces": ("lc2fer.predict.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
     }
 )
@@ -158,6 +159,10 @@ def explain() -> int:
 
 def predict() -> int:
     return run("predict")
+
+
+def faces() -> int:
+    return run("faces")
 
 
 def deploy() -> int:

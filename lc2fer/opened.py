@@ -113,3 +113,13 @@ def refused(engine: str, path: Path, reason: str) -> Exception:
         f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "
         "installation."
     )
+
+
+def check_classes(found: object, artifact: Artifact) -> None:
+    """Raise ArtifactError where a model's answer has another number of classes than its manifest has labels."""
+    labels = artifact.input_spec.labels
+    if isinstance(found, int) and found != len(labels):
+        raise ArtifactError(
+            f"{artifact.path} tells {found} classes apart. The {len(labels)} expressions {', '.join(labels)} of its "
+            "manifest were expected. Export it again."
+        )

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable
+from lc2fer.reading import Reading
 
 
 class Exporter(Protocol):
@@ -35,13 +36,21 @@ def exporter(
     weights: Path | None,
     data: str,
     images: str,
+    reading: Reading = Reading(),  # noqa: B008
     calibration_images: int | None = None,
     say: Callable[[str], None],
 ) -> Exporter:
     """The exporter of a variant; importing it needs torch and the packages of the targets that it is asked for."""
     pipeline: Any = importlib.import_module("lc2fer.export.pipeline").Pipeline
     made: Exporter = pipeline(
-        config, out, weights=weights, data=data, images=images, calibration_images=calibration_images, say=say
+        config,
+        out,
+        weights=weights,
+        data=data,
+        images=images,
+        reading=reading,
+        calibration_images=calibration_images,
+        say=say,
     )
     return made
 

@@ -37,7 +37,7 @@ def scores(labels: Sequence[int], outputs: Outputs, parent: Outputs | None) -> S
     return Scores(
         accuracy=metrics.accuracy(known, predicted),
         interval=metrics.wilson_interval(correct, len(known)),
-        mean_class_accuracy=metrics.mean_class_accuracy(known, predicted),
+        mean_class_accuracy=metrics.mean_class_accuracy(known, predicted, outputs.logits.shape[1]),
         nll=metrics.nll(known, outputs.logits),
         calibration_error=metrics.calibration_error(known, outputs.logits),
         agreement=None if parent is None else metrics.agreement(parent.predictions, predicted),

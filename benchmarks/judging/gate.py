@@ -116,7 +116,8 @@ def _against(
 
 def _floor(report: Report, row: Row, figure: str, at_least: float) -> Verdict:
     found = figures(report, row)
-    known = [one for one in metrics.recalls(report.data.labels, row.outputs.predictions) if one is not None]
+    classes = len(report.data.label_names)
+    known = [one for one in metrics.recalls(report.data.labels, row.outputs.predictions, classes) if one is not None]
     value = min(known) if figure == "worst_recall" else getattr(found, figure)
     if value is None:
         return Verdict(figure, row.variant, row.target, SKIPPED, "there is no parent in the report")

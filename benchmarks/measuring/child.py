@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import io
 import os
 import time
 from array import array
@@ -24,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import pictures
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.inputs import FORMATS, LABELS
 from lc2fer.session import Session, open_session, refuse_telemetry
 
 from .worker import Link, Message, serve
@@ -59,8 +58,9 @@ def main(link: Link, job: Message) -> None:
 
     The job: `artifact` (path), `kind`, `threads`, `cores` (to be pinned to), `size`, `inputs` (places of the images to
     time), `pixels` (file of uint8 [count, size, size, 3]), `files` (the same images as picture files, for frames),
-    `time` (false: no timing), `turns` (true: timed in turns, and nothing else), `warm_up_limit_s`, `runs`, `seconds`
-    (at least both), `slowdown`, `score` (list of [pixels, count, file to write: float32 [count, 7], .npy]).
+    `labels` (the images' classes), `time` (false: no timing), `turns` (true: timed in turns, and nothing else),
+    `warm_up_limit_s`, `runs`, `seconds` (at least both), `slowdown`, `score` (list of [pixels, count, file to write:
+    float32 [count, classes], .npy]).
 
     Messages: `phase` at the end of each phase, answered by a line before the next begins; `alive` now and then while
     scoring; `done` with all durations in ns and, where the session can tell, what it executed. In turns: `ready`, then
@@ -83,7 +83,7 @@ def main(link: Link, job: Message) -> None:
     _announce(link, "import", "reading the model")
     with _stopwatch() as loaded:
         artifact = artifacts.load(Path(job["artifact"]))
-    _check(artifact, size, scored=bool(job["score"]))
+    _check(artifact, size, tuple(job["labels"]) if job["score"] else artifact.input_spec.labels)
 
     _announce(link, "load", "opening the model")
     with _stopwatch() as compiled:
@@ -98,7 +98,7 @@ def main(link: Link, job: Message) -> None:
         times = _times(link, session, inputs, files, job) if job["time"] else {}
         _announce(link, "steady", "scoring the images")
         for pixels, count, answers in job["score"]:
-            logits = np.empty((int(count), len(LABELS)), np.float32)
+            logits = np.empty((int(count), len(artifact.input_spec.labels)), np.float32)
             score(link, session, Path(pixels), logits, size)
             np.save(answers, logits)
         # Last, for an engine may have to open the model once more to tell. Layers by the precision that they ran in.
@@ -164,11 +164,7 @@ def batch_of(pixels: Path, place: int, size: int) -> NDArray[np.float32]:
 
 def decoded(content: bytes) -> Image:
     """A picture file's bytes as an image."""
-    from PIL import Image as pil
-
-    with pil.open(io.BytesIO(content), formats=FORMATS) as image:
-        image.load()
-        return image.copy()
+    return pictures.read(content).image
 
 
 def framing(session: Session) -> Callable[[bytes], int]:
@@ -263,15 +259,16 @@ def throughput(run: Callable[[Any], object], inputs: Sequence[Any], *, runs: int
 
 
 def score(link: Link, session: Session, pixels: Path, logits: NDArray[np.float32], size: int) -> None:
-    """Fill `logits` [N, 7] image by image; raises ArtifactError for an answer that is no finite float32 [1, 7]."""
+    """Fill `logits` [N, classes] image by image; raises ArtifactError for any but a finite float32 [1, classes]."""
+    wanted = (1, logits.shape[1])
     said = time.perf_counter()
     for place in range(len(logits)):
         answer = session.run(batch_of(pixels, place, size))
-        if answer.dtype != np.float32 or answer.shape != (1, len(LABELS)) or not np.isfinite(answer).all():
-            found = "NaN or infinity" if answer.shape == (1, len(LABELS)) else f"{answer.dtype} {list(answer.shape)}"
+        if answer.dtype != np.float32 or answer.shape != wanted or not np.isfinite(answer).all():
+            found = "NaN or infinity" if answer.shape == wanted else f"{answer.dtype} {list(answer.shape)}"
             raise ArtifactError(
                 f"{session.artifact.path} answered image {place} with {found}. Finite logits, float32 "
-                f"[1, {len(LABELS)}], were expected. Export the model again."
+                f"{list(wanted)}, were expected. Export the model again."
             )
         logits[place] = answer[0]
         if time.perf_counter() - said > 1:
@@ -279,12 +276,12 @@ def score(link: Link, session: Session, pixels: Path, logits: NDArray[np.float32
             said = time.perf_counter()
 
 
-def _check(artifact: Artifact, size: int, *, scored: bool) -> None:
-    if artifact.input_spec.size != size or (scored and artifact.input_spec.labels != LABELS):
+def _check(artifact: Artifact, size: int, labels: tuple[str, ...]) -> None:
+    if artifact.input_spec.size != size or artifact.input_spec.labels != labels:
         raise ArtifactError(
             f"{artifact.path} takes images of {artifact.input_spec.size} pixels and the labels "
             f"{', '.join(artifact.input_spec.labels)}. The images have {size} pixels and the labels "
-            f"{', '.join(LABELS)}. Measure it on data that fits it."
+            f"{', '.join(labels)}. Measure it on data that fits it."
         )
 
 

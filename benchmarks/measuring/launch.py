@@ -75,6 +75,7 @@ def start(artifact: Artifact, images: Images, settings: Settings, log: Path, **m
         "inputs": images.timed,
         "pixels": str(images.path.absolute()),
         "files": [],
+        "labels": list(images.labels),
         "time": False,
         "turns": False,
         "warm_up_limit_s": settings.warm_up_limit_s,

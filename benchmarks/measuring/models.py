@@ -14,12 +14,20 @@ from pathlib import Path
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import Lc2ferError
+from lc2fer.reading import Reading
 
 from .worker import Link, Message, Worker, WorkerError, revived, serve
 
 
 def make(
-    config: str, targets: Sequence[str], *, weights: Path | None, data: str, images: str, out: Path
+    config: str,
+    targets: Sequence[str],
+    *,
+    weights: Path | None,
+    data: str,
+    images: str,
+    reading: Reading = Reading(),  # noqa: B008
+    out: Path,
 ) -> dict[str, Artifact | Lc2ferError]:
     """Each target's artifact, or the error that kept it from being made; one that dies takes no other along."""
     made: dict[str, Artifact | Lc2ferError] = {}
@@ -30,6 +38,7 @@ def make(
             "weights": None if weights is None else str(weights),
             "data": data,
             "images": images,
+            "reading": reading.to_json(),
             "out": str(out),
         }
         with Worker("lc2fer.benchmarks.measuring.models", job) as worker:
@@ -63,7 +72,15 @@ def main(link: Link, job: Message) -> None:
             print(text, file=sys.stderr, flush=True)
         said.add(text)
 
-    source = exporter(job["config"], Path(job["out"]), weights=weights, data=job["data"], images=job["images"], say=say)
+    source = exporter(
+        job["config"],
+        Path(job["out"]),
+        weights=weights,
+        data=job["data"],
+        images=job["images"],
+        reading=Reading.of(job["reading"]),
+        say=say,
+    )
     for target in job["targets"]:
         try:
             source.check(target)

@@ -18,7 +18,7 @@ class Outputs:
     """A model's answers to all images of D^e, in the report's order."""
 
     predictions: tuple[int, ...]  # class ids
-    logits: NDArray[np.float32]  # [N, 7]
+    logits: NDArray[np.float32]  # [N, classes]
 
     @classmethod
     def of(cls, logits: NDArray[np.float32]) -> Outputs:

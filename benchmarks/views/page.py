@@ -144,7 +144,8 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
     phases = {name: [one.memory.growth_bytes(name) for one in launches] for name in launches[0].memory.phases}
     growth = {name: [one for one in values if one is not None] for name, values in phases.items() if name != "baseline"}
     executed = next((launch.executed for launch in launches if launch.executed), None)
-    recalls = zip(report.data.label_names, metrics.recalls(report.data.labels, row.outputs.predictions))
+    names = report.data.label_names
+    recalls = zip(names, metrics.recalls(report.data.labels, row.outputs.predictions, len(names)))
     facts = [
         ("asked for, ran in", f"{row.precision}; {_counts(executed)}"),
         ("p50, p90, p95, p99, ms", ", ".join(_percentile(found, name) for name in ("p50", "p90", "p95", "p99"))),

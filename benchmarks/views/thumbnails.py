@@ -9,7 +9,7 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 
-from lc2fer.data.rafdb import Sample
+from lc2fer.data.dataset import Sample
 from lc2fer.inputs import InputSpec, read_image
 
 from ..report.document import Parent, Row

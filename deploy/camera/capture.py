@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, TargetUnavailable, UsageError
-from lc2fer.inputs import read_image
 from lc2fer.text import printable
 
 from .address import quoted, shown, without
@@ -30,7 +30,6 @@ STALL_S = 2.0  # without a picture for so long a camera is called stalled
 _AGAIN_S = (0.5, 1.0, 2.0, 5.0)  # waits between attempts to open a camera; the last one is repeated
 _OPEN_MS, _READ_MS = 5000, 5000  # a stream that does not answer is given up after that
 _USUAL_FPS = 30.0  # of a file that does not tell
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _CSI = (
     "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM),format=NV12,width=1280,height=720,framerate=30/1 ! "
     "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! "
@@ -288,14 +287,14 @@ class _Folder:
 
     def __init__(self, folder: Path) -> None:
         self.name: str | None = None
-        self._paths = iter(sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES))
+        self._paths = iter(sorted(path for path in folder.iterdir() if pictures.is_named(path)))
 
     def read(self) -> NDArray[np.uint8] | None:
         from rich.console import Console
 
         for path in self._paths:
             try:
-                rgb = np.asarray(read_image(path).convert("RGB"))
+                rgb = np.asarray(pictures.read(path).image)
             except DataError as error:
                 text = printable(f"{error} It is left out.")
                 Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)

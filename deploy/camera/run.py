@@ -22,6 +22,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.predict.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 from lc2fer.text import printable
@@ -43,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", metavar="SOURCE", help="csi:0, usb:0, rtsp://..., a video file or a folder")
     parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
-    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: OpenCV's Haar cascade")
+    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
-        "--min-confidence", type=float, default=0.5, metavar="P", help="less is shown as unsure (default: 0.5)"
+        "--min-confidence",
+        type=float,
+        default=MIN_CONFIDENCE,
+        metavar="P",
+        help="less is shown as unsure (default: %(default)s)",
     )
     parser.add_argument(
         "--smoothing", type=float, default=0.4, metavar="S", help="time constant in seconds; 0: none (default: 0.4)"

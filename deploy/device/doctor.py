@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lc2fer.engine import TENSORRT, Unusable, device
+from lc2fer.nvidia import TENSORRT, Unusable, device
 from lc2fer.session import refuse_telemetry
 
 from . import jetson

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ParityError
+from lc2fer.reading import Reading
 from lc2fer.session import open_session
 from lc2fer.spokes import exporter
 
@@ -60,6 +61,7 @@ def make(
     weights: Path | None,
     data: str,
     images: str,
+    reading: Reading = Reading(),  # noqa: B008
     calibration_images: int | None = None,
     say: Callable[[str], None],
 ) -> tuple[Path, list[golden.Verdict]]:
@@ -68,7 +70,14 @@ def make(
     Raises what an export raises, and ParityError where a model's answers to the golden faces are not its parent's.
     """
     exports = exporter(
-        config, out, weights=weights, data=data, images=images, calibration_images=calibration_images, say=say
+        config,
+        out,
+        weights=weights,
+        data=data,
+        images=images,
+        reading=reading,
+        calibration_images=calibration_images,
+        say=say,
     )
     parent = exports.export("torch")
     made = [exports.export(target) for target in TARGETS]

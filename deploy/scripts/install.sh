@@ -13,7 +13,7 @@ Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--packages] [--service]
 
   --sha256 HASH  what lc2fer-deploy bundle printed; another file is refused
   --prefix DIR   where to (default: /opt/lc2fer for root, else ~/.local/share/lc2fer)
-  --packages     first the system's packages: venv, OpenCV where there is none, its face cascades; needs root
+  --packages     first the system's packages: venv, OpenCV where there is none; needs root
   --service      also a systemd service with a user of its own; needs root
   --uninstall    remove what this script made, and nothing else
   --dry-run      say what would be done
@@ -94,7 +94,7 @@ take_out() { # NAME: a member of the bundle into $work, checked
 
 install_packages() {
     may_change_the_system
-    local wanted=(python3-venv opencv-data) # the cascades are in no other OpenCV than PyPI's
+    local wanted=(python3-venv)
     "$PYTHON" -c 'import cv2' 2>/dev/null || wanted+=(python3-opencv) # JetPack's own is left as it is
     apt-get update
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${wanted[@]}"

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.engine import Device, Unusable, l4t
 from lc2fer.errors import Lc2ferError
+from lc2fer.nvidia import Device, Unusable, l4t
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
-from lc2fer.opened import Opened, refused
+from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
 from lc2fer.threads import usual
@@ -26,7 +28,10 @@ _FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the produ
 
 
 class OnnxRuntimeSession(Opened):
-    """An ONNX file with a static batch; longer batches run piece by piece."""
+    """An ONNX file with a static batch; longer batches run piece by piece.
+
+    Of the form "fused", an image a thread: its operations then hand nothing over between threads.
+    """
 
     def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
         # Told nothing, it would pin its threads to cores that a container may not let it have.
@@ -63,13 +68,31 @@ class OnnxRuntimeSession(Opened):
             name = f"ONNX Runtime {onnxruntime.__version__}"
             raise refused(name, artifact.path, str(error).splitlines()[0]) from None
         self._options = options
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._making = Lock()  # of the pool
         self._input = self._session.get_inputs()[0]
+        check_classes(self._session.get_outputs()[0].shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._products and len(batch) > 1 and self._threads > 1:
+            return self._run_images(batch)
         pieces = [
             self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _run_images(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._making:
+            if self._pool is None:
+                self._options.intra_op_num_threads = 1
+                self._single = self._open()
+                self._options.intra_op_num_threads = self._threads
+                self._pool = ThreadPoolExecutor(self._threads)
+        run, name = self._single.run, self._input.name  # which lets Python go on meanwhile
+        return np.concatenate(
+            list(self._pool.map(lambda place: run(None, {name: batch[place : place + 1]})[0], range(len(batch))))
+        )
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
@@ -101,6 +124,9 @@ class OnnxRuntimeSession(Opened):
         return counts
 
     def _release(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            del self._single
         del self._session
 
 

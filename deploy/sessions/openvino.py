@@ -10,7 +10,7 @@ import openvino
 from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
-from lc2fer.opened import Opened, refused
+from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, PLAIN
 
@@ -51,6 +51,7 @@ class OpenVinoSession(Opened):
             raise refused(name, artifact.path, str(error).strip().splitlines()[-1]) from None
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._bound: _Request | None = None  # to an image that lies in its place
+        check_classes(self._requests[0].logits.shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         try:

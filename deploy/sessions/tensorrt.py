@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer import engine as engines
+from lc2fer import nvidia
 from lc2fer.artifact import Artifact
 from lc2fer.batch import check
-from lc2fer.engine import LIBRARIES, Unusable
 from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
+from lc2fer.nvidia import LIBRARIES, Unusable
 from lc2fer.opened import Opened
 
 from .cuda import Buffer, Cuda, open_cuda
@@ -110,10 +110,10 @@ class TensorRtSession(Opened):
         self._check_open()
         inspector = self._engine.create_engine_inspector()
         try:
-            found = engines.layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
+            found = nvidia.layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
         except ValueError:
             return None
-        return engines.executed(found)
+        return nvidia.executed(found)
 
     def _release(self) -> None:
         # TensorRT's objects go before the memory and the stream that they use.
@@ -149,7 +149,7 @@ def load(artifact: Artifact, *, threads: int | None = None) -> TensorRtSession:
                 f"{artifact.path.name} cannot be opened here: {reason}. It runs with {library.name} on "
                 f"{built['name'] or 'an RTX GPU'}. Open it there."
             ) from None
-        wrong = engines.disagreements(built, cuda.device, trt.__version__)
+        wrong = nvidia.disagreements(built, cuda.device, trt.__version__)
         if wrong:
             raise ArtifactError(
                 f"{artifact.path} was built for {', '.join(wrong)}. An engine runs where it was built. "
@@ -168,12 +168,12 @@ def _deserialised(artifact: Artifact, trt: _Module) -> tuple[Runtime, ICudaEngin
             f"{artifact.path} is not the file that its manifest describes ({len(data):,} bytes, expected "
             f"{artifact.files[0].size_bytes:,}). It was truncated or changed. {_rebuild(artifact)}"
         )
-    with engines.logged(trt) as (logger, log):
+    with nvidia.logged(trt) as (logger, log):
         runtime = trt.Runtime(logger)
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
             raise ArtifactError(
-                f"TensorRT {trt.__version__} refuses {artifact.path}: {engines.errors_in(log).rstrip('.')}. "
+                f"TensorRT {trt.__version__} refuses {artifact.path}: {nvidia.errors_in(log).rstrip('.')}. "
                 f"A model that it can run was expected. {_rebuild(artifact)}"
             )
         return runtime, engine

@@ -47,7 +47,7 @@ def smoothing(
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,7].
+    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,classes].
 
     An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.
     Convolutions, and products of rows, have the names that their layers have in the module tree of the deploy form:

@@ -17,7 +17,7 @@ TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,7]."""
+    """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,classes]."""
     graph = path.with_suffix(".onnx")
     if recipe.precision == "int8":
         qdq.make(parent, recipe, calibration, graph)

@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from lc2fer import artifact as artifacts
-from lc2fer import engine as engines
+from lc2fer import nvidia
 from lc2fer.artifact import Artifact
-from lc2fer.engine import RTX, TENSORRT, Device, Library, Unusable, WrongVersion
 from lc2fer.errors import ArtifactError, TargetUnavailable
+from lc2fer.nvidia import RTX, TENSORRT, Device, Library, Unusable, WrongVersion
 
 from . import tensorrt_builder as tensorrt
 
@@ -103,11 +103,11 @@ def _available(library: Library) -> tuple[Any, Device | None]:
     if library is RTX:
         trt = library.load()
         try:
-            return trt, engines.device()
+            return trt, nvidia.device()
         except Unusable:
             return trt, None
     library.find()
-    here = engines.device()
+    here = nvidia.device()
     return library.load(), here
 
 
@@ -162,7 +162,7 @@ def _published(
     }
     if here is not None:
         device["layers"] = tensorrt.inspect(trt, built.engine)
-        device["executed_precisions"] = engines.executed(device["layers"])
+        device["executed_precisions"] = nvidia.executed(device["layers"])
     with artifacts.staged(path.parent) as staging:
         contents = {path.name: built.engine, f"{path.stem}.log": "".join(f"{line}\n" for line in built.log).encode()}
         if built.timing is not None:
@@ -203,13 +203,13 @@ def _still_true(
         same_device
         and tried == [source.sha256 for source in sources[: len(tried)]]
         and there.tools == artifacts.tool_versions()
-        and (here is None or not engines.disagreements(known, here, version))
+        and (here is None or not nvidia.disagreements(known, here, version))
     )
 
 
 def _timing(there: Artifact | None, version: str, here: Device) -> bytes:
     """The timing cache of an earlier engine of this device; empty where there is none."""
-    if there is None or there.device is None or engines.disagreements(there.device, here, version):
+    if there is None or there.device is None or nvidia.disagreements(there.device, here, version):
         return b""
     path = there.path.with_suffix(".timing")
     return path.read_bytes() if path.is_file() else b""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lc2fer import engine as engines
-from lc2fer.engine import Unusable
+from lc2fer import nvidia
+from lc2fer.nvidia import Unusable
 
 if TYPE_CHECKING:
     from tensorrt import IBuilderConfig, INetworkDefinition, OnnxParser, _Module
@@ -41,7 +41,7 @@ def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progres
     `timing` is an earlier cache of the same device and version, empty for none. With None no cache is touched:
     TensorRT-RTX would look for a GPU. Ctrl-C ends the build at its next step.
     """
-    with engines.logged(trt) as (logger, log):
+    with nvidia.logged(trt) as (logger, log):
         builder = trt.Builder(logger)
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, logger)
@@ -63,18 +63,18 @@ def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progres
         if monitor.interrupted:
             raise KeyboardInterrupt
         if serialised is None:
-            raise Refused(engines.errors_in(log))
+            raise Refused(nvidia.errors_in(log))
         kept = None if timing is None else bytes(config.get_timing_cache().serialize())
         return Built(bytes(serialised), kept, tuple(log))
 
 
 def inspect(trt: _Module, engine: bytes) -> list[dict[str, str]]:
     """The engine's layers, read back from it on its device; raises Unusable where it cannot be read."""
-    with engines.logged(trt) as (logger, log):
+    with nvidia.logged(trt) as (logger, log):
         opened = trt.Runtime(logger).deserialize_cuda_engine(engine)
         if opened is None:
-            raise Unusable(f"the engine that was just built cannot be opened ({engines.errors_in(log)})")
-        return engines.layers(opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+            raise Unusable(f"the engine that was just built cannot be opened ({nvidia.errors_in(log)})")
+        return nvidia.layers(opened.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
 
 
 def _parser_errors(parser: OnnxParser) -> str:

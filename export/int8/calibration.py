@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, read_pixels
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample, places
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec
@@ -28,7 +28,7 @@ class CalibrationSet:
     """Prepared images of D^v; iterating gives float32 [1,3,H,W] again and again."""
 
     pixels: NDArray[np.uint8]  # [N,H,W,3]
-    labels: NDArray[np.int64]  # [N]; what policy is chosen by, and nothing that calibrates looks at
+    labels: NDArray[np.int64]  # [N]; what policy is chosen by, nothing that calibrates looks at it; -1: not the model's
     sha256: tuple[str, ...]  # of each image's file
     spec: InputSpec
     seed: int
@@ -72,13 +72,22 @@ class CalibrationSet:
 class Validation:
     """D^v of a data set, opened when it is first needed."""
 
-    def __init__(self, dataset: Dataset, spec: InputSpec) -> None:
+    def __init__(self, dataset: Dataset, spec: InputSpec, *, strict: bool = True) -> None:
+        """`strict`: raise DataError for classes that the model, by its spec, does not know."""
         self.dataset = dataset
         self.spec = spec
+        self.classes = places(dataset, spec.labels, strict=strict)
 
     @cached_property
     def split(self) -> Split:
         return divide(self.dataset)
+
+    @cached_property
+    def _validation(self) -> tuple[list[Sample], list[str]]:
+        """D^v without copies of test images, and the files' hashes."""
+        every = zip(self.split.validation, self.split.validation_sha256)
+        pairs = [pair for pair in every if pair[0].path not in self.dataset.copies]
+        return [sample for sample, _ in pairs], [sha256 for _, sha256 in pairs]
 
     @cached_property
     def test_sha256(self) -> dict[str, Sample]:
@@ -96,7 +105,7 @@ class Validation:
 
         Raises DataError where D^v has too few images, or one of them is in D^e.
         """
-        samples, hashes = self.split.validation, self.split.validation_sha256
+        samples, hashes = self._validation
         if len(samples) < count + skip:
             raise DataError(
                 f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
@@ -120,7 +129,7 @@ class Validation:
                 )
         return CalibrationSet(
             pixels=pixels,
-            labels=labels_of(chosen),
+            labels=self.classes[labels_of(chosen)],
             sha256=chosen_sha256,
             spec=self.spec,
             seed=seed,
@@ -140,7 +149,7 @@ class Validation:
     def policy(self, count: int) -> CalibrationSet:
         """`count` images to decide by, or all there are; those that calibration sees come in last."""
         seen = Calibration().count
-        available = len(self.split.validation)
+        available = len(self._validation[0])
         count = min(count, available)
         return self.draw(count, Calibration().seed, skip=min(seen, available - count))
 

@@ -1,4 +1,4 @@
-"""Data sets: RAF-DB in its two layouts, and procedural faces written in the first of them."""
+"""Data sets as people have them, a reader each, and procedural faces written in the layout of RAF-DB."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.data import rafdb
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data import affectnet, copies, fer2013, folders, parts, rafdb
+from lc2fer.data.dataset import Dataset, Sample
+from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
+from lc2fer.reading import Reading
 from lc2fer.storage import cache_folder
 
 SYNTHETIC = "synthetic"
 
 
-def open_dataset(name: str | Path, images: str = "aligned") -> Dataset:
-    """The data set of a --data argument: a folder, or "synthetic", which draws the procedural faces once."""
-    if str(name) != SYNTHETIC:
-        return rafdb.load(Path(name), images)
+def open_dataset(name: str | Path, images: str = "aligned", reading: Reading = Reading()) -> Dataset:  # noqa: B008
+    """The data set of a --data argument: a folder, FER2013's CSV, or "synthetic", which draws procedural faces once.
+
+    Raises DataError for what is none, and for training images that are also test images, all of them at once.
+    """
+    if str(name) == SYNTHETIC:
+        return _synthetic()
+    found = _read(Path(name).expanduser(), images, reading)
+    return _without_copies(found, reading.leave_out_copies)
+
+
+def _synthetic() -> Dataset:
     from lc2fer.data import synthetic
 
     root = cache_folder() / f"synthetic-{synthetic.GENERATOR}"
@@ -31,6 +42,76 @@ def open_dataset(name: str | Path, images: str = "aligned") -> Dataset:
         print(f"Drawing {count:,} procedural faces into {root}, once.", file=sys.stderr, flush=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     return rafdb.load(synthetic.write(root))
+
+
+def _read(path: Path, images: str, reading: Reading) -> Dataset:
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return fer2013.load(path, reading.synonyms)
+    if path.is_file():
+        raise DataError(
+            f"{path} is a file. Expected a folder of pictures, or fer2013.csv. Unpack it and pass its folder."
+        )
+    if not path.is_dir():
+        return rafdb.load(path)  # which refuses it
+    if rafdb.listing(path) is not None:
+        if reading.labels_from not in (None, "0", "1"):
+            raise UsageError(
+                f"--labels-from {reading.labels_from} was given for {path}, RAF-DB's official layout. Expected 1, its "
+                "own numbers, or 0 for the same counted from 0. Correct --labels-from."
+            )
+        return rafdb.official(path, images, reading.labels_from)
+    for table in (path / name for name in fer2013.FILES):
+        if table.is_file():
+            return fer2013.load(table, reading.synonyms)
+    if affectnet.is_here(path):
+        return affectnet.load(path, reading.synonyms)
+    place = parts.place_of(path)
+    if place is None:
+        raise DataError(
+            f"{path} holds no data set that is known. Expected RAF-DB (EmoLabel/ and Image/), FER2013 (fer2013.csv), "
+            "AffectNet (train_set/ and val_set/), or train/<class>/ and test/<class>/ with pictures. Pass the folder "
+            "that contains them."
+        )
+    return folders.load(path, place, reading.labels_from, reading.synonyms)
+
+
+def _without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
+    """The data set without training images that are test images too, if that was asked for; else with a list of them.
+
+    Raises DataError for the same pictures. One that was saved anew or mirrored may be nobody's fault; it is kept, but
+    export/int8/calibration.py does not look at it.
+    """
+    training = dataset.train + dataset.validation
+    found = copies.known(dataset.root, training, dataset.test, _small)
+    if not found:
+        return dataset
+    gone = {copy.train.path for copy in found}
+    if leave_out:
+        note = f"Left out: {len(found):,} training images that are test images too."
+        train, validation = (
+            tuple(sample for sample in samples if sample.path not in gone)
+            for samples in (dataset.train, dataset.validation)
+        )
+        return replace(dataset, train=train, validation=validation, notes=(*dataset.notes, note))
+    listed = f"{len(found):,} training images of {dataset.root} are test images too:\n" + "\n".join(
+        f"{copy.train.path.relative_to(dataset.root).as_posix()} is the same picture as the test image "
+        f"{copy.test.path.name}{f' ({copy.how})' * bool(copy.how)}"
+        for copy in found
+    )
+    if any(not copy.how for copy in found):
+        raise DataError(
+            f"{listed}. Calibration and policy may not see D^e. Remove the copy of each among the training images, or "
+            "pass --leave-out-copies, which does without them."
+        )
+    note = (
+        f"{listed}. Weights that are trained on them score better than they are. Pass --leave-out-copies to do without "
+        "them; calibration and proof do so anyway."
+    )
+    return replace(dataset, notes=(*dataset.notes, note), copies=frozenset(gone))
+
+
+def _small(samples: Sequence[Sample]) -> NDArray[np.uint8]:
+    return read_pixels(samples, InputSpec(size=copies.SIDE))
 
 
 def read_pixels(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]:
@@ -47,5 +128,5 @@ def read_pixels(samples: Sequence[Sample], spec: InputSpec) -> NDArray[np.uint8]
 
 
 def labels_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """Class ids int64 [N], 0..6."""
+    """Class ids int64 [N], places in the data set's labels."""
     return np.fromiter((sample.label for sample in samples), np.int64, len(samples))

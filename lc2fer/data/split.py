@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lc2fer.artifact import hash_file
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.errors import DataError
-from lc2fer.inputs import LABELS
 
 VALIDATION_SHARE = 0.2
+TEST_SHARE = 0.2  # of a data set that comes in one part
 SEED = 0  # fixed: calibration must find the D^v that training held out
 
 
@@ -42,24 +43,60 @@ class Split:
 
 
 def divide(dataset: Dataset, seed: int = SEED) -> Split:
-    """Divide a data set's training images by class; raises DataError where a class has fewer than two of them."""
-    classes: dict[int, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
-    for sample in dataset.train:
-        classes[sample.label][hash_file(sample.path)].append(sample)
-    held: set[str] = set()
+    """Divide a data set's training images by class, or take its own part to validate on where it has one.
+
+    Raises DataError where a class has fewer than two images to divide.
+    """
+    classes = _by_class(dataset.train)
+    if dataset.validation:
+        sides = [(hash_file(sample.path), sample) for sample in dataset.validation]
+        held = {image for image, _ in sides}
+        fit = [pair for pair in _pairs(classes) if pair[0] not in held]  # never on both sides
+        return _split(seed, fit, sides)
+    held = set()
     for label, images in sorted(classes.items()):
         if len(images) < 2:
             raise DataError(
-                f"{dataset.root} has one training image of class {label + 1} ({LABELS[label]}). At least two are "
+                f"{dataset.root} has one training image of class {dataset.class_name(label)}. At least two are "
                 "needed, one to train on and one to validate on. Add images of that class."
             )
-        drawn = sorted(images, key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).digest())
-        held.update(drawn[: max(1, round(VALIDATION_SHARE * len(drawn)))])
-    sides: tuple[list[tuple[str, Sample]], list[tuple[str, Sample]]] = ([], [])
-    for images in classes.values():
-        for image, samples in images.items():  # one that lies in two classes is held in both
-            sides[image in held].extend((image, sample) for sample in samples)
-    fit, validation = (sorted(side, key=lambda pair: pair[1].path) for side in sides)
+        held.update(_drawn(images, VALIDATION_SHARE, str(seed)))
+    every = _pairs(classes)  # one that lies in two classes is held in both
+    return _split(seed, [pair for pair in every if pair[0] not in held], [pair for pair in every if pair[0] in held])
+
+
+def hold_out(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Samples of one part as a training and a test part, by class and by the files' hashes alone."""
+    classes = _by_class(samples)
+    held = {image for images in classes.values() for image in _drawn(images, TEST_SHARE, "test")}
+    every = sorted(_pairs(classes), key=lambda pair: pair[1].path)
+    kept = [sample for image, sample in every if image not in held]
+    return kept, [sample for image, sample in every if image in held]
+
+
+_Classes = dict[int, dict[str, list[Sample]]]  # label -> sha256 -> samples
+_Pair = tuple[str, Sample]
+
+
+def _by_class(samples: Iterable[Sample]) -> _Classes:
+    classes: _Classes = defaultdict(lambda: defaultdict(list))
+    for sample in samples:
+        classes[sample.label][hash_file(sample.path)].append(sample)
+    return classes
+
+
+def _pairs(classes: _Classes) -> list[_Pair]:
+    return [(image, one) for images in classes.values() for image, samples in images.items() for one in samples]
+
+
+def _drawn(images: Iterable[str], share: float, seed: str) -> list[str]:
+    """That share of the images, one at least, by the hash of the seed and their own."""
+    drawn = sorted(images, key=lambda image: hashlib.sha256(f"{seed} {image}".encode()).digest())
+    return drawn[: max(1, round(share * len(drawn)))]
+
+
+def _split(seed: int, fit: Iterable[_Pair], validation: Iterable[_Pair]) -> Split:
+    fit, validation = (sorted(side, key=lambda pair: pair[1].path) for side in (fit, validation))
     return Split(
         seed,
         tuple(sample for _, sample in fit),

@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.data.rafdb import Sample
+from lc2fer.data.dataset import Sample
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
 FILE = "votes.csv"
 
 
-def read(root: Path, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
-    """Shares of the votes for the samples, float32 [N,7] in the order of LABELS; None where there is no such file.
+def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) -> NDArray[np.float32] | None:
+    """Shares of the votes for the samples, float32 [N,classes] in the labels' order; None where there is no such file.
 
     Raises DataError, naming the line, for a row that is none, and for a sample without one.
     """
@@ -35,7 +35,7 @@ def read(root: Path, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
-        if header != ["image", *LABELS]:
+        if header != ["image", *labels]:
             raise DataError(
                 f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *LABELS])!r}. "
                 "Correct its first line."
@@ -43,16 +43,16 @@ def read(root: Path, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
         for row in rows:
             try:
                 votes = [float(word) for word in row[1:]]
-                good = len(votes) == len(LABELS) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0
+                good = len(votes) == len(labels) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0
             except ValueError:
                 good = False
             if not good:
                 raise DataError(
                     f"{path}, line {rows.line_num}: {','.join(row)!r} is no row of votes. Expected an image and "
-                    f"{len(LABELS)} numbers, 0 or more, not all 0. Correct the line."
+                    f"{len(labels)} numbers, 0 or more, not all 0. Correct the line."
                 )
             found[row[0]] = votes
-    shares = np.empty((len(samples), len(LABELS)), np.float32)
+    shares = np.empty((len(samples), len(labels)), np.float32)
     for place, sample in enumerate(samples):
         name = sample.path.relative_to(root).as_posix()
         if name not in found:

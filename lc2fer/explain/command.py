@@ -16,12 +16,13 @@ from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
+from lc2fer import reading
 from lc2fer.data import SYNTHETIC, open_dataset
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import UsageError
 from lc2fer.explain.beside import beside, check
 from lc2fer.explain.data import Pictures, check_limit, drawn_faces, read
 from lc2fer.explain.findings import confused, confusion, space
-from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.header import input_spec
 from lc2fer.variants import VARIANTS
 
 FORMAT = 1
@@ -35,8 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
-    parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='RAF-DB, or "synthetic" (default)')
+    parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    reading.add_arguments(parser)
     parser.add_argument(
         "--beside", type=Path, metavar="MODEL", help="an exported model of the same weights, to compare with them"
     )
@@ -87,15 +89,11 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
 
     weights = _weights(given.config, given.weights)
     network = checkpoint.load(weights, given.config)
-    if network.num_classes != len(LABELS):
-        raise ArtifactError(
-            f"{weights} tells {network.num_classes} classes apart. The {len(LABELS)} expressions {', '.join(LABELS)} "
-            "were expected. Pass weights that were trained on them."
-        )
-    origin = artifacts.load(weights) if weights.with_suffix(".json").is_file() else None
-    spec, sha256 = InputSpec() if origin is None else origin.input_spec, artifacts.hash_file(weights)
+    spec, sha256 = input_spec(weights, network.num_classes)[0], artifacts.hash_file(weights)
     other = None if given.beside is None else check(given.beside, given.config, spec, sha256)
-    dataset = open_dataset(given.data, given.images)
+    dataset = open_dataset(given.data, given.images, reading.Reading.of(vars(given)))
+    for note in dataset.notes:
+        say(note)
     say(f"{given.config}: reading {dataset.root.name}")
     parts, fingerprint = read(dataset, spec, given.limit)
     test = parts[2]
@@ -117,7 +115,7 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
             "pictures": shown,
             "split": fingerprint,
         },
-        "labels": list(LABELS),
+        "labels": list(spec.labels),
         "tools": artifacts.tool_versions("torch", "captum", "scikit-learn", "matplotlib", "numpy"),
         "confusion": confusion(test, logits),
         "confused": confused(test, names, logits),

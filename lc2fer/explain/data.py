@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.data import labels_of, read_pixels, synthetic
+from lc2fer.data.dataset import Dataset, Sample, places
 from lc2fer.data.face import Box, Face
-from lc2fer.data.rafdb import Dataset, Sample
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec
@@ -65,9 +65,10 @@ def spread(count: int, limit: int) -> list[int]:
 def read(dataset: Dataset, spec: InputSpec, limit: int | None) -> tuple[tuple[Part, Part, Part], str]:
     """D^u, D^v and D^e, and the fingerprint of the division of the training images.
 
-    Without a limit: 500 images of D^u and of D^v and the whole of D^e. Raises DataError where a split has too few.
+    Without a limit: 500 images of D^u and of D^v and the whole of D^e. Raises DataError where a split has too few, and
+    for classes that the spec does not have.
     """
-    split = divide(dataset)
+    split, own = divide(dataset), places(dataset, spec.labels)
     found = []
     for name, samples in zip(SPLITS, (split.fit, split.validation, dataset.test)):
         if len(samples) < FEWEST:
@@ -77,7 +78,7 @@ def read(dataset: Dataset, spec: InputSpec, limit: int | None) -> tuple[tuple[Pa
             )
         most = limit or (len(samples) if name == "D^e" else IMAGES)
         chosen = tuple(samples[place] for place in spread(len(samples), most))
-        found.append(Part(name, chosen, read_pixels(chosen, spec), labels_of(chosen), len(samples)))
+        found.append(Part(name, chosen, read_pixels(chosen, spec), own[labels_of(chosen)], len(samples)))
     return (found[0], found[1], found[2]), split.fingerprint
 
 

@@ -20,7 +20,8 @@ POINTS = 500  # of a split, in the t-SNE
 def confusion(part: Part, logits: NDArray[np.float32]) -> dict[str, Any]:
     """Counts and shares of targets (rows) and answers (columns), and what follows from them."""
     predicted = metrics.predictions(logits)
-    counts = metrics.confusion(part.labels, predicted)
+    classes = logits.shape[1]
+    counts = metrics.confusion(part.labels, predicted, classes)
     totals = np.maximum(1, counts.sum(axis=1, keepdims=True))
     right = int(np.trace(counts))
     return {
@@ -28,14 +29,14 @@ def confusion(part: Part, logits: NDArray[np.float32]) -> dict[str, Any]:
         "available": part.available,
         "counts": counts.tolist(),
         "shares": (counts / totals).tolist(),
-        "recalls": metrics.recalls(part.labels, predicted),
+        "recalls": metrics.recalls(part.labels, predicted, classes),
         "recall_intervals": [
             list(metrics.wilson_interval(int(line[label]), int(line.sum()))) if line.sum() else None
             for label, line in enumerate(counts)
         ],
         "accuracy": metrics.accuracy(part.labels, predicted),
         "accuracy_interval": list(metrics.wilson_interval(right, len(part.labels))),
-        "mean_class_accuracy": metrics.mean_class_accuracy(part.labels, predicted),
+        "mean_class_accuracy": metrics.mean_class_accuracy(part.labels, predicted, classes),
         "wrong": len(part.labels) - right,
         "pairs": _pairs(counts),
     }

@@ -13,7 +13,6 @@ from lc2fer.data.face import Face, regions
 from lc2fer.explain.data import Part, Pictures
 from lc2fer.explain.maps import PARTS, Grid, Run, attention, enlarge, occlusion, patch_centres, patches, shares
 from lc2fer.explain.model import centres, field, grad_cam
-from lc2fer.inputs import LABELS
 from lc2fer.network.model import Network
 
 MEASURED, SHOWN = 30, 5  # Grad-CAM maps a class
@@ -35,7 +34,8 @@ def heat(
     `run` is the network as a function of raw pixels; the maps themselves go into `pictures`.
     """
     size = part.pixels.shape[1]
-    places = _first(part, MEASURED)
+    classes = logits.shape[1]
+    places = _first(part, MEASURED, classes)
     predicted, probabilities = metrics.predictions(logits), metrics.softmax(logits)
     if faces is not None:
         pictures.boxes.update((place, regions(faces[place], size)) for place in places)
@@ -43,7 +43,7 @@ def heat(
     grids = grad_cam(network, part.pixels[places], predicted[places])
     cells = centres(network.variant, size)
     pictures.heats.update((place, enlarge(grid, cells, size)) for place, grid in zip(places, grids))
-    shown = set(_first(part, SHOWN))
+    shown = set(_first(part, SHOWN, classes))
     listed = [
         {
             "place": place,
@@ -57,7 +57,7 @@ def heat(
         }
         for place, grid in zip(places, grids)
     ]
-    for label in range(len(LABELS)):
+    for label in range(classes):
         own = [pictures.heats[entry["place"]] for entry in listed if entry["target"] == label]
         alike = [each / each.sum() for each in own if each.sum() > 0]
         if alike:
@@ -68,16 +68,14 @@ def heat(
         "centres": cells.tolist(),
         "images": listed,
         **_attention(pictures.heats, pictures),
-        "parts_by_class": None if faces is None else _by_class(listed),
-        "occlusion": _occlusion(run, part, names, predicted, pictures, say),
+        "parts_by_class": None if faces is None else _by_class(listed, classes),
+        "occlusion": _occlusion(run, part, names, predicted, classes, pictures, say),
     }
 
 
-def _first(part: Part, count: int) -> list[int]:
+def _first(part: Part, count: int, classes: int) -> list[int]:
     """Places of the first images of each class, in order."""
-    return sorted(
-        place for label in range(len(LABELS)) for place in np.flatnonzero(part.labels == label)[:count].tolist()
-    )
+    return sorted(place for label in range(classes) for place in np.flatnonzero(part.labels == label)[:count].tolist())
 
 
 def _parts(pictures: Pictures, place: int) -> dict[str, list[float]] | None:
@@ -101,10 +99,10 @@ def _attention(heats: dict[int, Grid], pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def _by_class(listed: Sequence[dict[str, Any]]) -> list[dict[str, float] | None]:
+def _by_class(listed: Sequence[dict[str, Any]], classes: int) -> list[dict[str, float] | None]:
     """For each class of target: part -> mean share of the heat."""
     found: list[dict[str, float] | None] = []
-    for label in range(len(LABELS)):
+    for label in range(classes):
         own = [entry["parts"] for entry in listed if entry["target"] == label and entry["parts"] is not None]
         found.append({part: float(np.mean([one[part][0] for one in own])) for part in PARTS} if own else None)
     return found
@@ -115,12 +113,13 @@ def _occlusion(
     part: Part,
     names: Sequence[str],
     predicted: NDArray[np.int64],
+    classes: int,
     pictures: Pictures,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """How far the answer's logit falls where a patch is covered, for fewer images."""
     size = part.pixels.shape[1]
-    places, shown = _first(part, OCCLUDED), set(_first(part, OCCLUDED_SHOWN))
+    places, shown = _first(part, OCCLUDED, classes), set(_first(part, OCCLUDED_SHOWN, classes))
     say(f"occlusion of {len(places)} images")
     listed = []
     for place in places:

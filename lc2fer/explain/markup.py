@@ -61,7 +61,7 @@ def points(value: float) -> str:
 
 
 def dot(label: int) -> str:
-    return f'<span class=dot style="background: {COLORS[label]}"></span>'
+    return f'<span class=dot style="background: {COLORS[label % len(COLORS)]}"></span>'
 
 
 def tile(stack: str, title: str, text: str, image: str, kind: str = "") -> str:

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from lc2fer.explain.maps import Grid
 
-# One colour an expression, in RAF-DB's order; each is readable on white and on black.
-COLORS = ("#e8862b", "#8e63ce", "#4c9a52", "#c9a50c", "#3c7fdc", "#d3423a", "#7f8a94")
+# One colour a class, RAF-DB's seven first; each is readable on white and on black. Beyond twelve they come again.
+COLORS = (
+    *("#e8862b", "#8e63ce", "#4c9a52", "#c9a50c", "#3c7fdc", "#d3423a", "#7f8a94"),
+    *("#d0609f", "#1fa3a0", "#9a6b3f", "#7a9a2e", "#5c6bc0"),
+)
 _RAISED = {"D^u": "D\u1d58", "D^v": "D\u1d5b", "D^e": "D\u1d49"}
 _LINE = "#8a929a"
 _DOTS = {"svg.hashsalt": "lc2fer", "svg.fonttype": "none", "font.size": 9.5, "axes.linewidth": 0.7}
@@ -30,7 +33,8 @@ def clouds(splits: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> st
         for panel, (name, split) in zip(panels, splits.items()):
             places = np.array([point[:2] for point in split["points"]])
             target, found = (np.array([point[column] for point in split["points"]]) for column in (2, 3))
-            for label, color in enumerate(COLORS):
+            for label in range(len(labels)):
+                color = COLORS[label % len(COLORS)]
                 right, wrong = (target == label) & (found == label), (target == label) & (found != label)
                 panel.plot(*places[right].T, "o", ms=3.4, mew=0, alpha=0.8, color=color)
                 panel.plot(*places[wrong].T, "x", ms=4.4, mew=1.2, color=color)

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors, with the manifest beside them.
 
-The file's own header names variant and class count, so that weights without a manifest can be told apart: C2 and C4
-have the same tensors and differ in a stride. Nothing is unpickled.
+The file's own header names variant, classes and size of the images, so that weights without a manifest can be told
+apart: C2 and C4 have the same tensors and differ in a stride. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from lc2fer import header as headers
 from lc2fer.artifact import Artifact, publish, record_of, staged, tool_versions
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import InputSpec
@@ -27,18 +28,21 @@ def load(path: str | Path, expected: str | None = None, *, shallower: bool = Fal
 
     With `shallower`, one that only has fewer blocks than `expected` is taken too.
 
-    Raises ArtifactError for a file that is missing, truncated, not safetensors, of another variant or class count, or
-    that holds NaN or infinity.
+    Names may stand behind torch.compile's `_orig_mod.` or DistributedDataParallel's `module.`. Raises ArtifactError for
+    a file that is missing, truncated, not safetensors, of another variant, project or dtype, or that holds NaN or
+    infinity. What its classes are called and how large its images are, `lc2fer.header.input_spec` says.
     """
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(
             f"{path} is missing. Expected weights as safetensors. Train them with lc2fer-train, or correct the path."
         )
+    headers.refuse_other(path, "weights as safetensors")
+    headers.refuse_foreign(path, headers.read(path))
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tensors = {headers.bare(name): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(
             f"{path} cannot be read as safetensors ({error}). It may be truncated or of another format. "
@@ -89,6 +93,7 @@ def save(
         "mean": str(MEAN),
         "std": str(STD),
         "labels": json.dumps(input_spec.labels),
+        "size": str(input_spec.size),
     }
     with staged(folder) as staging:
         path = staging / f"{stem}.safetensors"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lc2fer import header
 from lc2fer.artifact import Artifact
 from lc2fer.errors import UsageError
 from lc2fer.network import checkpoint
@@ -30,6 +31,7 @@ class EagerSession(Opened):
             torch.set_num_threads(threads)
         _check_pool(artifact)
         self._network = checkpoint.load(artifact.path, artifact.variant).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        header.check(artifact.path, artifact.input_spec, self._network.num_classes)
         if artifact.target == "stock-torch-compile":
             self._network.compile()
 

@@ -6,6 +6,7 @@ Pointwise layers are 1x1 convolutions, the same function as the usual linear lay
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -237,9 +238,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def grow(network: Network, shallower: Network) -> None:
-    """Give `network`, freshly made, the function of one with fewer blocks: those beyond begin as the identity."""
+def grow(network: Network, shallower: Network, classes: Sequence[int | None] | None = None) -> None:
+    """Give `network`, freshly made, the function of one with fewer blocks: those beyond begin as the identity.
+
+    `classes` are, for each of its classes, the other's place of the same one, or None for one that begins anew; without
+    them the classes are the same.
+    """
     weights = shallower.state_dict()
+    for name in ("head.linear.weight", "head.linear.bias") if classes is not None else ():
+        fresh = network.state_dict()[name].clone()
+        for place, other in enumerate(classes or ()):
+            if other is not None:
+                fresh[place] = weights[name][other]
+        weights[name] = fresh
     for stage in network.stages:
         assert isinstance(stage, Stage)
         for block in stage.blocks:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lc2fer import artifact as artifacts
+from lc2fer import reading
 from lc2fer.errors import ArtifactError
 from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, Settings
 from lc2fer.variants import VARIANTS
@@ -32,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
     )
     parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
-    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='RAF-DB folders, or "synthetic"')
+    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='folders of faces, or "synthetic"')
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="start from these weights, of the variant or of one with fewer blocks"
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         default="aligned",
         help="of RAF-DB's official layout (default: aligned)",
     )
+    reading.add_arguments(parser)
     for field in fields(Settings):
         if field.name not in _GIVEN:
             flag = "--" + field.name.replace("_", "-")
@@ -87,4 +89,5 @@ def main(arguments: list[str]) -> dict[str, Any]:
         teachers=given.teacher,
         images=given.images,
         restart=given.restart,
+        reading=reading.Reading.of(vars(given)),
     )

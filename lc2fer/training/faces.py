@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lc2fer import artifact as artifacts
 from lc2fer.data import labels_of, read_pixels, votes
-from lc2fer.data.rafdb import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample, places
 from lc2fer.data.split import Split
-from lc2fer.errors import DataError
-from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.errors import ArtifactError, DataError
+from lc2fer.header import input_spec
+from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Network, normalize
 from lc2fer.settings import Settings
+from lc2fer.variants import LABEL_COUNT
 
 CACHED = 16  # images at once on a CPU: what lies between two layers stays in its caches
 
@@ -41,6 +42,20 @@ class Teacher:
     network: Network
     spec: InputSpec
 
+    def answers_to(self, labels: Sequence[str], path: Path) -> Teacher:
+        """The same with its classes in that order; raises ArtifactError where it tells others apart."""
+        if set(self.spec.labels) != set(labels):
+            raise ArtifactError(
+                f"{path} tells {', '.join(self.spec.labels)} apart. A teacher of the data's classes, "
+                f"{', '.join(labels)}, was expected. Pass another --teacher, or none."
+            )
+        order = [self.spec.labels.index(name) for name in labels]
+        linear = self.network.head.linear
+        with torch.no_grad():
+            linear.weight.copy_(linear.weight[order].clone())
+            linear.bias.copy_(linear.bias[order].clone())
+        return Teacher(self.network, replace(self.spec, labels=tuple(labels)))
+
 
 def at_once(device: torch.device, batch: int = 256) -> int:
     """How many of a batch's images to take at once: all, or on a CPU the largest equal parts that its caches hold.
@@ -52,11 +67,13 @@ def at_once(device: torch.device, batch: int = 256) -> int:
     return next((size for size in range(CACHED, CACHED // 2, -1) if batch % size == 0), batch)
 
 
-def teacher(path: Path) -> Teacher:
-    """The network of a checkpoint, of any variant; raises ArtifactError as `checkpoint.load` does."""
-    network = checkpoint.load(path)
-    known = path.with_suffix(".json").is_file()
-    return Teacher(network, artifacts.load(path).input_spec if known else InputSpec())
+def teacher(path: Path, deepened: str | None = None) -> Teacher:
+    """The network of a checkpoint, of any variant, or of `deepened` or one with fewer blocks.
+
+    Raises ArtifactError as `checkpoint.load` and `lc2fer.header.input_spec` do.
+    """
+    network = checkpoint.load(path, deepened, shallower=True)
+    return Teacher(network, input_spec(path, network.num_classes)[0])
 
 
 def limited(split: Split, limit: int) -> tuple[Sample, ...]:
@@ -67,29 +84,42 @@ def limited(split: Split, limit: int) -> tuple[Sample, ...]:
     return tuple(split.fit[place] for place in chosen)
 
 
-def faces(samples: Sequence[Sample], spec: InputSpec, device: torch.device) -> Faces:
+def faces(
+    samples: Sequence[Sample], spec: InputSpec, device: torch.device, labels: NDArray[np.int64] | None = None
+) -> Faces:
+    """The samples' images and labels; `labels` are to be given where they are not the samples' own."""
     pixels = torch.from_numpy(read_pixels(samples, spec)).permute(0, 3, 1, 2).contiguous()
-    return Faces(pixels.to(device), torch.from_numpy(labels_of(samples)).to(device))
+    return Faces(pixels.to(device), torch.from_numpy(labels_of(samples) if labels is None else labels).to(device))
 
 
 def targets(datasets: Sequence[Dataset], parts: Sequence[Sequence[Sample]], kind: str) -> Tensor:
-    """Float32 [N,7]: the labels, or with kind "votes" the crowd's shares where a data set has them.
+    """Float32 [N,classes]: the labels, or with kind "votes" the crowd's shares where a data set has them.
 
-    Raises DataError where none has, and for votes that cannot be read.
+    The classes are the first data set's. Raises DataError where none has votes, and for votes that cannot be read.
     """
+    labels = datasets[0].labels
     found, any_votes = [], False
     for dataset, samples in zip(datasets, parts):
-        shares = votes.read(dataset.root, samples) if kind == "votes" else None
+        shares = _shares(dataset, samples) if kind == "votes" else None
         any_votes |= shares is not None
         if shares is None:
-            shares = np.eye(len(LABELS), dtype=np.float32)[labels_of(samples)]
-        found.append(torch.from_numpy(shares))
+            shares = np.eye(len(dataset.labels), dtype=np.float32)[labels_of(samples)]
+        wide = np.zeros((len(samples), len(labels)), np.float32)
+        wide[:, places(dataset, labels)] = shares
+        found.append(torch.from_numpy(wide))
     if kind == "votes" and not any_votes:
         raise DataError(
             f"{' and '.join(str(dataset.root) for dataset in datasets)} have no {votes.FILE}. Votes were asked for. "
             "Write it as docs/training.md says, or train with --targets labels."
         )
     return torch.cat(found)
+
+
+def _shares(dataset: Dataset, samples: Sequence[Sample]) -> NDArray[np.float32] | None:
+    """The crowd's, float32 [N, the data set's classes]: its own, or those of votes.csv."""
+    if dataset.shares is None:
+        return votes.read(dataset.root, samples, dataset.labels)
+    return np.array([dataset.shares[sample.path] for sample in samples], np.float32).reshape(len(samples), -1)
 
 
 @torch.inference_mode()
@@ -100,7 +130,7 @@ def answers(
     autocast: Callable[[], AbstractContextManager[None]],
 ) -> Tensor:
     """The teachers' mean probabilities, float32 [N,classes], of each image and its mirror image."""
-    sums = torch.zeros(len(samples), len(LABELS))
+    sums = torch.zeros(len(samples), teachers[0].network.num_classes)
     step = at_once(device)
     for one in teachers:
         network = one.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,12 +143,12 @@ def answers(
     return sums / (2 * len(teachers))
 
 
-def balance(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """A weight for each class, the inverse root of its count, 1 in the mean over the images; float64 [7].
+def balance(labels: NDArray[np.int64], classes: int = LABEL_COUNT) -> NDArray[np.float64]:
+    """A weight for each class, the inverse root of its count, 1 in the mean over the images; float64 [classes].
 
     The root stands halfway between the classes as they are and all classes alike.
     """
-    counts = np.bincount(labels, minlength=len(LABELS))
+    counts = np.bincount(labels, minlength=classes)
     weights = 1 / np.sqrt(np.maximum(counts, 1))
     return weights / weights[labels].mean()
 

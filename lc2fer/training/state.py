@@ -18,6 +18,8 @@ from torch import Tensor
 
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.inputs import LABELS
+from lc2fer.training.sources import identity
 
 _STATE = "state.safetensors"
 _RUN = "run.json"
@@ -111,8 +113,9 @@ def read(
         raise _damaged(
             path, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         ) from None
+    was.setdefault("labels", list(LABELS))  # of runs before the labels were written down
     for key, now in json.loads(json.dumps(described)).items():
-        if was.get(key) != now and key != "epochs":
+        if identity(was.get(key)) != identity(now) and key != "epochs":
             raise UsageError(
                 f"{folder} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
                 "pass --restart to replace that run."

@@ -26,18 +26,18 @@ from torch.nn import functional
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.data import open_dataset
-from lc2fer.data.split import divide
 from lc2fer.errors import TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Network, build, grow, normalize
+from lc2fer.reading import Reading
 from lc2fer.settings import Settings
 from lc2fer.training import faces as train_data
 from lc2fer.training import state
 from lc2fer.training.augment import augmentation, erased, mixed
 from lc2fer.training.faces import Faces
 from lc2fer.training.log import Log
+from lc2fer.training.sources import open_sources
 from lc2fer.training.state import Progress
 from lc2fer.variants import variant
 
@@ -48,7 +48,14 @@ FIRST = 50  # steps whose losses are written down, to see that a run is repeated
 class Run:
     """One training run in one folder: `state.safetensors` to resume from, `<config>.safetensors` the best so far."""
 
-    def __init__(self, settings: Settings, data: list[dict[str, Any]], out: Path, init: Network | None):
+    def __init__(
+        self,
+        settings: Settings,
+        data: list[dict[str, Any]],
+        out: Path,
+        init: train_data.Teacher | None,
+        labels: tuple[str, ...] = LABELS,
+    ):
         self.settings = settings
         self.out = out
         alone = not (torch.cuda.is_available() or torch.backends.mps.is_available())
@@ -59,13 +66,13 @@ class Run:
                 f"--batch {settings.batch} cannot be shared by {self.accelerator.num_processes} processes. Expected a "
                 f"multiple of {self.accelerator.num_processes}. Change --batch."
             )
-        self.described = asdict(settings) | {"data": data}
-        self.spec = InputSpec(size=settings.size)
+        self.described = asdict(settings) | {"data": data, "labels": list(labels)}
+        self.spec = InputSpec(size=settings.size, labels=labels)
         self.progress = Progress()
         set_seed(settings.seed)
-        network = build(variant(settings.config), len(LABELS), settings.drop_path)
+        network = build(variant(settings.config), len(labels), settings.drop_path)
         if init is not None:
-            grow(network, init)
+            grow(network, init.network, [init.spec.labels.index(n) if n in init.spec.labels else None for n in labels])
         groups = list(train_data.parameter_groups(network, settings))
         optimizer = torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -133,7 +140,7 @@ class Run:
     def fit(
         self, faces: Faces, targets: Tensor, validation: Sequence[Faces], report: Callable[[dict[str, Any]], None]
     ) -> None:
-        """Train on faces and their targets [N,7] until the epochs are done or patience ends, reporting each epoch."""
+        """Train on faces and targets [N,classes] until the epochs are done or patience ends, reporting each epoch."""
         steps = len(faces.labels) // self.settings.batch
         if steps == 0:
             raise UsageError(
@@ -182,7 +189,7 @@ class Run:
         order = train_data.order(known, settings, epoch).to(device)
         weights = None
         if settings.balance == "loss":
-            weights = torch.from_numpy(train_data.balance(known)).float().to(device)
+            weights = torch.from_numpy(train_data.balance(known, targets.shape[1])).float().to(device)
         set_seed(((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index) % 2**32)
         share = settings.batch // ranks
         side = settings.train_size(epoch)
@@ -243,7 +250,7 @@ class Run:
         artifacts.write(self.out / "first_losses.json", {"environment": environment, "losses": losses})
 
     def _prepared(self, images: Tensor, targets: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """A batch as it is learned: float pixels [N,3,side,side], targets [N,7]."""
+        """A batch as it is learned: float pixels [N,3,side,side], targets [N,classes]."""
         settings = self.settings
         images = self.augment(images)
         if settings.erase:
@@ -315,6 +322,7 @@ def train(
     teachers: Sequence[Path] = (),
     images: str,
     restart: bool,
+    reading: Reading = Reading(),  # noqa: B008
 ) -> dict[str, Any]:
     """Train, or go on training, in the folder `out`; returns what became of it.
 
@@ -324,45 +332,30 @@ def train(
     """
     start = None
     if init is not None:
-        start = checkpoint.load(init, settings.config, shallower=True)
+        start = train_data.teacher(init, settings.config)
         settings = replace(settings, init=artifacts.hash_file(init))
     masters = [train_data.teacher(path) for path in teachers]
-    datasets = [open_dataset(name, images) for name in data]
-    splits = [divide(dataset) for dataset in datasets]
-    parts = [train_data.limited(split, settings.limit) for split in splits]
-    sources = [Path(name).name for name in data]
-    described = [
-        {"name": name, "fit_images": len(part), "split": split.fingerprint}
-        for name, part, split in zip(sources, parts, splits)
-    ]
+    sources = open_sources(data, images, reading, settings.limit)
+    masters = [one.answers_to(sources.labels, path) for one, path in zip(masters, teachers)]
     with state.alone(out):
         if restart:
             state.forget(out)
-        run = Run(settings, described, out, start)
+        run = Run(settings, sources.described, out, start, sources.labels)
         resumed = run.resume()
         device = run.accelerator.device
-        samples = [sample for part in parts for sample in part]
-        faces = train_data.faces(samples, run.spec, device)
-        targets = train_data.targets(datasets, parts, settings.targets)
+        faces = sources.faces(run.spec, device)
+        targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
         if masters and run.progress.epoch < settings.epochs:
-            answers = train_data.answers(masters, samples, device, run.accelerator.autocast)
+            answers = train_data.answers(masters, sources.samples, device, run.accelerator.autocast)
             targets = torch.lerp(targets, answers, settings.distill)
         targets = targets.to(device)
-        validation = [train_data.faces(split.validation, run.spec, device) for split in splits]
+        validation = sources.validation(run.spec, device)
         if run.accelerator.is_main_process:
             artifacts.write(out / "run.json", run.described)
-            artifacts.write(
-                out / "split.json",
-                {
-                    name: {
-                        "seed": split.seed,
-                        "fingerprint": split.fingerprint,
-                        "validation": list(split.validation_sha256),
-                    }
-                    for name, split in zip(sources, splits)
-                },
-            )
+            artifacts.write(out / "split.json", sources.record)
             with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+                for note in sources.notes:
+                    log.say(note)
                 log.say(
                     f"{settings.config}: {len(faces.labels)} images to train on, "
                     f"{sum(len(part.labels) for part in validation)} to validate, on {device}"

@@ -288,7 +288,7 @@ def test_the_systems_packages_are_asked_for_first(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "asked").exists()
     assert run(*arguments, PATH=path, PYTHON="python9").returncode == 3
     assert (tmp_path / "asked").read_text() == (
-        "update\ninstall -y --no-install-recommends python3-venv opencv-data python3-opencv\n"
+        "update\ninstall -y --no-install-recommends python3-venv python3-opencv\n"
     )
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from lc2fer.export import parity, pipeline
-from lc2fer.export.formats import onnx
-from lc2fer.export.int8 import quantize
+from lc2fer.export.formats import onnx, qdq
 from lc2fer.export.int8.calibration import Validation
 from lc2fer.export.pipeline import Pipeline
 
@@ -55,7 +54,7 @@ def test_the_same_again_is_reused(
     exported: Exported, faces: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = exported("onnx-int8")
-    monkeypatch.setattr(quantize, "make", None)  # would fail if it were called
+    monkeypatch.setattr(qdq, "make", None)  # would fail if it were called
     said: list[str] = []
     again = Pipeline(
         "C8", artifact.path.parent, weights=weights, data=faces, calibration_images=40, say=said.append

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 from lc2fer.export.pipeline import Pipeline
 
-from lc2fer import engine
+from lc2fer import nvidia
 from lc2fer.artifact import Artifact
 
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
@@ -29,7 +29,7 @@ def _forget() -> None:
 def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Neither TensorRT nor CUDA's bindings, whatever is installed; a test puts in what it wants."""
     _forget()
-    monkeypatch.setattr(engine, "_LOGGERS", {})
+    monkeypatch.setattr(nvidia, "_LOGGERS", {})
     path = list(sys.path)
     for name in ("tensorrt", "pycuda", "cuda"):
         sys.modules[name] = None  # type: ignore[assignment]

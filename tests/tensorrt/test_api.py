@@ -28,7 +28,7 @@ FAKES = ROOT / "tests" / "fakes"
 
 # -- level 0: the stub and the ban list -------------------------------------------------------------------------------
 
-BUILDER, SESSION, HUB = "export/formats/tensorrt_builder.py", "deploy/sessions/tensorrt.py", "lc2fer/engine.py"
+BUILDER, SESSION, HUB = "export/formats/tensorrt_builder.py", "deploy/sessions/tensorrt.py", "lc2fer/nvidia.py"
 MISUSES = {  # what a hand might write -> the file, what it replaces, what mypy says
     "a precision switch": (
         BUILDER,
@@ -363,8 +363,8 @@ def public(path: Path) -> set[str]:
 @linux_x86
 @pytest.mark.parametrize("version", CUDA_PYTHON)
 def test_l1_cuda_python_has_what_the_session_uses(version: str, fetched: Callable[[str], Path]) -> None:
-    used = attributes_of(ROOT / "deploy" / "cuda.py", "runtime", "self._runtime")
-    used |= {f"cudaDeviceAttr.{name}" for name in attributes_of(ROOT / "deploy" / "cuda.py", "attribute")}
+    used = attributes_of(ROOT / "deploy" / "sessions" / "cuda.py", "runtime", "self._runtime")
+    used |= {f"cudaDeviceAttr.{name}" for name in attributes_of(ROOT / "deploy" / "sessions" / "cuda.py", "attribute")}
     assert len(used) > 25
     fake = public(FAKES / "cuda_python" / "cuda" / "bindings" / "runtime.py")
     assert used <= fake, "the tests' own CUDA lacks a name that the session uses"
@@ -382,7 +382,9 @@ def test_l1_cuda_python_has_what_the_session_uses(version: str, fetched: Callabl
 
 def test_l1_pycuda_has_what_the_session_uses(fetched: Callable[[str], Path]) -> None:
     """By its source: pycuda has no wheels, and building it needs CUDA."""
-    used = attributes_of(ROOT / "deploy" / "cuda.py", "driver", "self._driver", "self._context", "gpu", "self._stream")
+    used = attributes_of(
+        ROOT / "deploy" / "sessions" / "cuda.py", "driver", "self._driver", "self._context", "gpu", "self._stream"
+    )
     names = {
         part for name in used | public(FAKES / "pycuda_alone" / "pycuda" / "driver.py") for part in name.split(".")
     }

@@ -24,9 +24,10 @@ import pytest
 from lc2fer.deploy.sessions import onnxruntime as deploy
 from lc2fer.export import parity
 from lc2fer.export.formats import onnx as float_onnx
+from lc2fer.export.formats import qdq
 from lc2fer.export.formats import tensorrt as engines
 from lc2fer.export.formats import tensorrt_builder as tensorrt
-from lc2fer.export.int8 import lint, quantize
+from lc2fer.export.int8 import lint
 from onnx import TensorProto, helper, numpy_helper
 
 from lc2fer import cli, metrics, open_session
@@ -85,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Callab
     graphs: dict[tuple[Any, ...], Path] = {}
     found: dict[tuple[str, str], Artifact] = {}
     numbers: dict[tuple[str, float | None], Any] = {}
-    make, quantized = float_onnx.make, quantize.quantized
+    make, quantized = float_onnx.make, qdq.quantized
 
     def make_once(parent: Artifact, recipe: Recipe, calibration: Any, path: Path) -> list[Path]:
         half = "fp16" in (recipe.precision, recipe.rest)
@@ -121,8 +122,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Callab
             path = out / f"{variant}-{target}.onnx"
             with pytest.MonkeyPatch.context() as patch:  # other tests export with their own weights
                 patch.setattr(float_onnx, "make", make_once)
-                patch.setattr(quantize, "quantized", quantized_once)
-                {"onnx": make_once, "quantize": quantize.make}[plan.module](parent(variant), recipe, calibration, path)
+                patch.setattr(qdq, "quantized", quantized_once)
+                {"onnx": make_once, "qdq": qdq.make}[plan.maker](parent(variant), recipe, calibration, path)
             found[variant, target] = Artifact(
                 path=path,
                 kind="onnx",

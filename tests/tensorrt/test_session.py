@@ -12,7 +12,7 @@ import pytest
 from lc2fer.deploy.sessions import cuda
 from lc2fer.deploy.sessions import tensorrt as deploy
 
-from lc2fer import engine, open_session
+from lc2fer import nvidia, open_session
 from lc2fer.artifact import Artifact, record_of
 from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable, UsageError
 
@@ -128,8 +128,8 @@ def test_an_engine_of_another_machine_is_refused_with_the_command(
 def test_another_l4t_is_another_machine(artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release = tmp_path / "nv_tegra_release"
     release.write_text("# R39 (release), REVISION: 2.0, GCID: 1, BOARD: generic, EABI: aarch64\n")
-    monkeypatch.setattr(engine, "_L4T", release)
-    assert engine.l4t() == "39.2.0"
+    monkeypatch.setattr(nvidia, "_L4T", release)
+    assert nvidia.l4t() == "39.2.0"
     with pytest.raises(ArtifactError, match=r"was built for L4T None \(here 39.2.0\)"):
         open_session(artifact.path)
 
@@ -230,10 +230,10 @@ ELEVEN = """{"Layers": [
 
 
 def test_both_schemas_of_the_inspector_are_read() -> None:
-    ten = engine.layers(TEN)
+    ten = nvidia.layers(TEN)
     assert [layer["precision"] for layer in ten] == ["int8", "fp32", "fp32", "unknown"]
-    assert engine.executed(ten) == {"int8": 1, "fp32": 1, "unknown": 1}  # a reformat computes nothing
-    assert engine.executed(engine.layers(ELEVEN)) == {"int8": 1, "fp16": 1}
+    assert nvidia.executed(ten) == {"int8": 1, "fp32": 1, "unknown": 1}  # a reformat computes nothing
+    assert nvidia.executed(nvidia.layers(ELEVEN)) == {"int8": 1, "fp16": 1}
     for damaged in ("", "[]", '{"Layers": 3}', "not JSON"):
         with pytest.raises(ValueError, match=r"no layers|Expecting value"):
-            engine.layers(damaged)
+            nvidia.layers(damaged)

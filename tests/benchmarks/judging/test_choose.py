@@ -64,6 +64,24 @@ def test_limits_are_kept(report, limits, best):
     assert choose(report, limits).best.row.target == best
 
 
+def test_rows_that_are_invalid_are_not_shipped(report, samples):
+    few = tuple(samples.launch(400_000, samples_ns=(400_000,) * 20) for _ in range(3))
+    rows = tuple(replace(row, launches=few) if row.target == "onnx-int8" else row for row in report.rows)
+    assert choose(replace(report, rows=rows), Limits()).best.row.target == "openvino-int8"
+    assert choose(replace(report, rows=rows), Limits(), force=True).best.row.target == "onnx-int8"
+    rows = tuple(replace(row, launches=few) for row in report.rows)
+    with pytest.raises(NoChoice) as raised:
+        choose(replace(report, rows=rows), Limits())
+    assert str(raised.value).startswith("All 5 models of the report are INVALID: C6 torch, a launch has 20 samples, ")
+    assert str(raised.value).endswith("were expected. Measure them again, or pass --force.")
+
+
+def test_one_launch_is_no_tie(report):
+    rows = tuple(replace(row, launches=row.launches[:1]) for row in report.rows)
+    found = choose(replace(report, rows=rows), Limits())
+    assert (found.best.row.target, found.ties) == ("onnx-int8", ())
+
+
 def test_nothing_fits(report, tmp_path):
     with pytest.raises(NoChoice) as raised:
         choose(report, Limits(0.7, 0.95, 1e9))

@@ -4,12 +4,13 @@ from dataclasses import replace
 import pytest
 from lc2fer.benchmarks import gate_command
 from lc2fer.benchmarks.judging.gate import judge
-from lc2fer.benchmarks.judging.rules import Accuracy, Floor, Latency, Ratio, Reference, Rules, read
+from lc2fer.benchmarks.judging.rules import DEFAULT, Accuracy, Floor, Latency, Ratio, Reference, Rules, read
 from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Failure
 
 from lc2fer import cli
 from lc2fer.errors import UsageError
+from lc2fer.targets import OURS
 
 ACCURACY = Rules(accuracy=Accuracy(margin=0.01))
 
@@ -29,11 +30,39 @@ def test_planted_losses(planted):
 
 
 def test_forty_images_decide_nothing(planted):
-    (verdict,) = judge(planted(40, onnx_int8=(1, 0)), ACCURACY)
-    assert (verdict.state, verdict.counts) == ("inconclusive", False)
+    (verdict,) = judge(planted(40, onnx_int8=(1, 0)), ACCURACY)  # 2.5 points as measured
+    assert (verdict.state, verdict.counts, verdict.undecided) == ("inconclusive", True, True)
     assert verdict.text.endswith(". 1,004 images decide, if answers flip as often as here")
-    (verdict,) = judge(planted(40, onnx_int8=(1, 0)), Rules(accuracy=Accuracy(0.01, inconclusive="fail")))
-    assert (verdict.state, verdict.counts) == ("inconclusive", True)
+    (verdict,) = judge(planted(400, onnx_int8=(10, 8)), ACCURACY)  # 0.5 points
+    assert (verdict.state, verdict.counts, verdict.undecided) == ("inconclusive", False, True)
+    for what, counts in (("fail", True), ("warn", False)):
+        for report in (planted(40, onnx_int8=(1, 0)), planted(400, onnx_int8=(10, 8))):
+            (verdict,) = judge(report, Rules(accuracy=Accuracy(0.01, inconclusive=what)))
+            assert (verdict.state, verdict.counts, verdict.undecided) == ("inconclusive", counts, False)
+
+
+def test_a_gate_that_checks_nothing_is_an_error(planted):
+    report = planted(1000, onnx_int8=(0, 0))
+    with pytest.raises(UsageError) as refused:
+        judge(report, Rules(floors=(Floor("accuracy", 0.5, targets=("tflite-*",)),)))
+    assert str(refused.value) == (
+        "No rule applied to the report's 2 rows. Expected at least one that could be checked, for a gate that checks "
+        "nothing cannot pass. Measure other targets, or correct the rules."
+    )
+
+
+def test_stock_rows_are_not_judged(planted):
+    report = planted(1000, onnx_int8=(0, 0), stock_onnx_int8=(300, 0))
+    failure = Failure("C6", "stock-openvino-int8", "WorkerError", "killed")
+    verdicts = judge(replace(report, failures=(failure,)), read(DEFAULT))
+    assert {one.target for one in verdicts} == {"onnx-int8"}
+    assert [one.state for one in verdicts] == ["pass", "pass"]
+
+
+@pytest.mark.parametrize("target", [name for name in OURS if name != "torch"])
+def test_the_default_floors_meet_every_target(planted, target):
+    verdicts = judge(planted(1000, **{target.replace("-", "_"): (80, 0)}), read(DEFAULT))
+    assert {(one.target, one.state) for one in verdicts if one.rule == "agreement"} == {(target, "fail")}
 
 
 def test_floors_and_references_hold_both_ways(planted):
@@ -116,6 +145,21 @@ def test_what_cannot_be_compared_is_skipped_and_says_why(planted, samples):
     ]
 
 
+@pytest.mark.parametrize(
+    ("images", "int8", "code", "words"),
+    [
+        (40, (1, 0), 1, "The gate FAILED: 0 fail, 1 inconclusive"),
+        (400, (10, 8), 4, "The gate is undecided: 0 fail, 1 in"),
+    ],
+)
+def test_the_command_is_never_green_where_it_cannot_tell(planted, tmp_path, capsys, images, int8, code, words):
+    reports.write(tmp_path / "report.json", planted(images, onnx_int8=int8))
+    assert cli.run("bench", ["gate", str(tmp_path / "report.json")]) == code
+    printed = capsys.readouterr().out
+    assert words in printed
+    assert json.loads(printed.splitlines()[-1])["exit_code"] == code
+
+
 def test_the_command_is_green_or_red(planted, tmp_path, capsys):
     good, bad = planted(onnx_int8=(20, 14)), planted(onnx_int8=(120, 28))
     for name, report in (("good", good), ("bad", bad)):
@@ -151,7 +195,7 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
         ("version = 1\n[speed]", "it has the unknown table speed"),
         ("version = 1\n[accuracy]", "missing 1 required positional argument: 'margin'"),
         ("version = 1\n[accuracy]\nmargin = 1.5", "a margin is a share between 0 and 1"),
-        ('version = 1\n[accuracy]\nmargin = 0.01\ninconclusive = "maybe"', 'it is "warn" or "fail"'),
+        ('version = 1\n[accuracy]\nmargin = 0.01\ninconclusive = "maybe"', 'it is "undecided", "fail" or "warn"'),
         ('version = 1\n[accuracy]\nmargin = "1"', "accuracy.margin is '1'"),
         ("version = 1\n[latency]\ntripwire = 0.9", "latency.tripwire is 0.9, and it is a ratio above 1"),
         ('version = 1\n[exact]\nfigures = ["luck"]', "exact.figures has 'luck', and there are nodes"),

@@ -6,7 +6,7 @@ import pytest
 from lc2fer.benchmarks.measuring import conditions
 from lc2fer.benchmarks.measuring.conditions import Conditions, Meter, Neighbours, idle_watts, observe, pinned
 
-from lc2fer import board
+from lc2fer import spokes
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def system(tmp_path, monkeypatch):
         monkeypatch.setattr(conditions, name, tmp_path / name)
     monkeypatch.setattr(conditions, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(conditions, "load_average", lambda: 0.5)
-    monkeypatch.setattr(board, "detect", lambda: None)
-    monkeypatch.setattr(board, "watts", lambda: None)
+    monkeypatch.setattr(spokes, "board", lambda: None)
+    monkeypatch.setattr(spokes, "watts", lambda: None)
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def test_energy_by_counters_that_wrap(system):
 def test_energy_of_a_jetsons_rails(system, monkeypatch):
     now, watts = [0.0], [5.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(board, "watts", lambda: watts[0])
+    monkeypatch.setattr(spokes, "watts", lambda: watts[0])
     meter = Meter()
     now[0], watts[0] = 1.0, 15.0
     meter.sample()
@@ -87,16 +87,16 @@ def test_what_a_board_takes_when_idle(system, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     assert idle_watts() is None
     assert now == [0.0]
-    monkeypatch.setattr(board, "watts", lambda: 4.0 + now[0])  # rising evenly
+    monkeypatch.setattr(spokes, "watts", lambda: 4.0 + now[0])  # rising evenly
     assert idle_watts() == pytest.approx(4.25, abs=0.03)
     assert now[0] == pytest.approx(0.5, abs=0.06)
 
 
 def test_a_jetson_tells_its_gpu_and_its_heat(system, monkeypatch):
     orin = SimpleNamespace(gpu_mhz=(612, 1020), temperatures={"cpu": 48.2, "gpu": 51.5})
-    monkeypatch.setattr(board, "detect", lambda: orin)
+    monkeypatch.setattr(spokes, "board", lambda: orin)
     assert observe([0]) == Conditions(0.5, None, None, 612.0, 51.5)
-    monkeypatch.setattr(board, "detect", lambda: SimpleNamespace(gpu_mhz=None, temperatures={}))
+    monkeypatch.setattr(spokes, "board", lambda: SimpleNamespace(gpu_mhz=None, temperatures={}))
     assert observe([0]) == Conditions(0.5, None, None)
 
 

@@ -8,10 +8,10 @@ from lc2fer.errors import ParityError, TargetUnavailable
 # Replaces the hub's way to the exporters in the process that makes the models.
 EXPORTING = """
 import os, sys, types
-module = types.ModuleType("lc2fer.exporting")
+module = types.ModuleType("lc2fer.spokes")
 
 class Exporter:
-    def __init__(self, config, out, *, weights, data, images, say):
+    def __init__(self, config, out, *, weights, data, images, reading, say):
         self.config, self.out, self.say = config, out, say
         self.source = f"{weights} and {data} ({images})"
 
@@ -33,7 +33,7 @@ class Exporter:
         return artifact.load(self.out / f"{self.config}-{target}.onnx")
 
 module.exporter = Exporter
-sys.modules["lc2fer.exporting"] = module
+sys.modules["lc2fer.spokes"] = module
 """
 
 

@@ -107,12 +107,12 @@ def test_a_bundle_holds_what_a_device_needs(made: Path, tmp_path: Path) -> None:
     assert unpacked.artifact(unpacked.models[1]).calibration is not None
 
 
-def test_the_wheel_has_the_packages_data(tmp_path: Path) -> None:
+def test_the_wheel_has_the_packages_data(checkout: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel.write(tmp_path)) as archive:
         names = archive.namelist()
-    assert {"lc2fer/deploy/camera/page/index.html", "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(
-        names
-    )
+    page = {f"lc2fer/deploy/camera/page/{path.name}" for path in (checkout / "deploy" / "camera" / "page").iterdir()}
+    assert {*page, "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(names)
+    assert "lc2fer/deploy/camera/page/index.html" in page
     assert not [name for name in names if "weights" in name or "__pycache__" in name]
     assert len(set(names)) == len(names)
 

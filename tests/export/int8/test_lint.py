@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from lc2fer.export import pipeline
-from lc2fer.export.int8 import lint, quantize
+from lc2fer.export.formats import qdq
+from lc2fer.export.int8 import lint
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -366,13 +366,10 @@ def test_every_rule_is_tried() -> None:
 def test_layers_that_the_recipe_keeps(exported: Exported) -> None:
     model = onnx.load_model(exported(SINGLE).path)
     recipe = replace(TARGETS[SINGLE].recipe, kept=("stages.1.1.project", "stages.7.0.conv"))
+    expected = "expected float: the recipe keeps this layer"
     assert lint.lint(model, recipe) == [
-        lint.Finding(
-            "kept", "stages.1.1.project", "its input is quantised, expected float: the recipe keeps this layer"
-        ),
-        lint.Finding(
-            "kept", "stages.1.1.project", "its weights are quantised, expected float: the recipe keeps this layer"
-        ),
+        lint.Finding("kept", "stages.1.1.project", f"its input is quantised, {expected}"),
+        lint.Finding("kept", "stages.1.1.project", f"its weights are quantised, {expected}"),
         lint.Finding("kept", "stages.7.0.conv", "the recipe keeps this layer, and there is none of that name"),
     ]
 
@@ -387,9 +384,8 @@ def test_a_graph_that_breaks_a_rule_is_not_delivered(
         onnx.save_model(model, paths[0])
         return paths
 
-    quantize_make = quantize.make
-    monkeypatch.setattr(quantize, "make", careless)
-    assert pipeline.lint is lint
+    quantize_make = qdq.make
+    monkeypatch.setattr(qdq, "make", careless)
     with pytest.raises(LintError) as refused:
         Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=40).export(SINGLE)
     assert str(refused.value) == (

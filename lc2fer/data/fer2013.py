@@ -1,0 +1,99 @@
+"""FER2013 (Goodfellow et al., arXiv 1307.0414) as Kaggle serves it, one CSV with the pixels in it.
+
+fer2013.csv or icml_face_data.csv  emotion,pixels,Usage: 0..6, 2,304 numbers, Training | PublicTest | PrivateTest
+
+FER+'s fer2013new.csv beside it gives labels and votes instead. PublicTest is D^v, PrivateTest D^e. The pictures are
+written once to the cache, as PGM: the same bytes everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from lc2fer.artifact import hash_file, staged
+from lc2fer.data import ferplus, names
+from lc2fer.data.dataset import Dataset, Sample, complete
+from lc2fer.data.split import TEST_SHARE, hold_out
+from lc2fer.errors import DataError
+from lc2fer.storage import cache_folder
+
+FILES = ("fer2013.csv", "icml_face_data.csv")
+SIDE = 48
+_PARTS = {"training": "train", "publictest": "validation", "privatetest": "test"}
+
+
+def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
+    """The data set of that CSV; raises DataError, naming the line, for a row that is none of its."""
+    own, root = names.Names(synonyms), _pictures(path)
+    with (root / "index.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))  # picture, part, number of the emotion
+    table = path.with_name(ferplus.FILE)
+    votes = ferplus.read(table, len(rows), own) if table.is_file() else None
+    numbers = names.NUMBERS["fer2013"]
+    meant = [own.label(numbers[emotion]) for _, _, emotion in rows] if votes is None else votes.labels
+    labels = names.ordered(label for label in meant if label is not None)
+    found: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
+    shares: dict[Path, tuple[float, ...]] = {}
+    for row, ((name, usage, _), label) in enumerate(zip(rows, meant)):
+        if label is not None:
+            found[_PARTS[usage]].append(Sample(root / name, labels.index(label)))
+            if votes is not None:
+                shares[root / name] = votes.shares(row, labels)
+    lost = len(meant) - sum(map(len, found.values()))
+    why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
+    notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
+    if found["validation"]:
+        notes.append(f"PublicTest is D^v: {len(found['validation']):,} images.")
+    if not found["test"]:
+        found["train"], found["test"] = hold_out(found["train"])
+        notes.append(
+            f"{path} has no PrivateTest. {TEST_SHARE:.0%} of each class were split off by their hashes as D^e: "
+            f"{len(found['test']):,} images."
+        )
+    complete(path, labels, {part: found[part] for part in ("train", "test")})
+    train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
+    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), shares=shares or None)
+
+
+def _pictures(path: Path) -> Path:
+    """The folder with the pictures and index.csv (file, part, emotion), written where it is not there yet."""
+    if (root := cache_folder() / f"fer2013-{hash_file(path)[:16]}").is_dir():
+        return root
+    with staged(root.parent) as staging:
+        (made := staging / root.name).mkdir()
+        with (made / "index.csv").open("w", encoding="utf-8", newline="") as index:
+            for number, (usage, emotion, pixels) in enumerate(_rows(path), 1):
+                name = f"{usage}_{number:05d}.pgm"
+                (made / name).write_bytes(f"P5\n{SIDE} {SIDE}\n255\n".encode() + pixels)
+                csv.writer(index).writerow((name, usage, emotion))
+        os.replace(made, root)
+    return root
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Part, emotion and pixels of each row."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, skipinitialspace=True)
+        header = [word.strip().lower() for word in next(rows, [])]
+        if not {"emotion", "pixels"} <= set(header):
+            raise DataError(
+                f"{path} begins with {','.join(header)!r}. Expected emotion,pixels,Usage, as FER2013 has. Pass the "
+                "file or the folder of fer2013.csv."
+            )
+        for row in rows:
+            cells = dict(zip(header, row))
+            emotion, usage = cells.get("emotion", ""), cells.get("usage", "Training").lower()
+            try:
+                pixels = bytes(map(int, cells.get("pixels", "").split()))
+            except ValueError:
+                pixels = b""
+            if emotion not in names.NUMBERS["fer2013"] or usage not in _PARTS or len(pixels) != SIDE * SIDE:
+                raise DataError(
+                    f"{path}, line {rows.line_num}: emotion {emotion!r}, {len(pixels):,} pixels, Usage {usage!r}. "
+                    f"Expected 0 (anger) to 6 (neutral), {SIDE * SIDE:,} numbers 0..255, and Training, PublicTest or "
+                    "PrivateTest. Copy the file again."
+                )
+            yield usage, emotion, pixels

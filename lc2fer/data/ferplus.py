@@ -1,0 +1,61 @@
+"""FER+ (Barsoum, Zhang, Ferrer, Zhang, ICMI 2016): ten people's votes for each picture of FER2013.
+
+fer2013new.csv  Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer.data.names import Names
+from lc2fer.errors import DataError
+
+FILE = "fer2013new.csv"
+_NO_CLASS = ("unknown", "nf")  # its last two columns
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The votes, merged to classes."""
+
+    labels: tuple[str | None, ...]  # the majority's class of each row; None: unknown, no face, left out, or a tie
+    counts: dict[str, NDArray[np.int64]]  # class -> votes of each row
+
+    def shares(self, row: int, labels: tuple[str, ...]) -> tuple[float, ...]:
+        """Of a row's votes for these classes, the share of each."""
+        found = [float(self.counts[label][row]) for label in labels]
+        return tuple(each / sum(found) for each in found)
+
+
+def read(path: Path, count: int, own: Names) -> Votes:
+    """The votes for `count` pictures; raises DataError for a table that is not theirs."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file)
+        columns = [word.strip().lower() for word in next(rows, [])][2:]
+        try:
+            votes = np.array([[int(cell) for cell in row[2:]] for row in rows], np.int64)
+        except ValueError:
+            votes = np.empty((0, 0), np.int64)
+    if votes.shape != (count, len(columns)) or "neutral" not in columns or (votes < 0).any():
+        raise DataError(
+            f"{path} holds {len(votes):,} rows of votes for {count:,} pictures. Expected FER+'s table, a row for each "
+            "row of fer2013.csv beside it. Copy both again, or move this one away to use FER2013's own labels."
+        )
+    groups: dict[str, list[int]] = {}
+    lost: list[NDArray[np.int64]] = []
+    for place, column in enumerate(columns):
+        label = None if column in _NO_CLASS else own.label(column)
+        if label is None:
+            lost.append(votes[:, place])
+        else:
+            groups.setdefault(label, []).append(place)
+    counts = {label: votes[:, places].sum(axis=1) for label, places in groups.items()}
+    tally = np.stack([*counts.values(), *lost], axis=1)
+    alone = (tally == tally.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    winners = [*counts, *[None] * len(lost)]
+    return Votes(tuple(winners[best] if one else None for best, one in zip(tally.argmax(axis=1), alone)), counts)

@@ -1,0 +1,110 @@
+"""The data sets of a run: opened, divided, of the same classes, and written down each under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lc2fer.data import labels_of, open_dataset
+from lc2fer.data.dataset import Dataset, Sample, places
+from lc2fer.data.split import Split, divide
+from lc2fer.inputs import InputSpec
+from lc2fer.reading import Reading
+from lc2fer.training import faces as train_data
+from lc2fer.training.faces import Faces
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a run learns from; the classes are the first data set's, and the others have no more than these."""
+
+    names: tuple[str, ...]  # each data set's, no two alike
+    datasets: tuple[Dataset, ...]
+    splits: tuple[Split, ...]
+    parts: tuple[tuple[Sample, ...], ...]  # of D^u, what is trained on
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.datasets[0].labels
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of how they were read."""
+        several = len(self.datasets) > 1
+        return [
+            f"{name}: {note}" if several else note
+            for name, dataset in zip(self.names, self.datasets)
+            for note in dataset.notes
+        ]
+
+    @property
+    def described(self) -> list[dict[str, Any]]:
+        """What a run's description says of them."""
+        return [
+            {"name": name, "fit_images": len(part), "split": split.fingerprint}
+            for name, part, split in zip(self.names, self.parts, self.splits)
+        ]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What split.json says: D^v of each."""
+        return {
+            name: {"seed": split.seed, "fingerprint": split.fingerprint, "validation": list(split.validation_sha256)}
+            for name, split in zip(self.names, self.splits)
+        }
+
+    def ids(self, dataset: Dataset, samples: Sequence[Sample]) -> NDArray[np.int64]:
+        """The samples' classes among the run's, int64 [N]."""
+        return np.asarray(places(dataset, self.labels)[labels_of(samples)], np.int64)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All that is trained on."""
+        return [sample for part in self.parts for sample in part]
+
+    def faces(self, spec: InputSpec, device: torch.device) -> Faces:
+        """The same, read."""
+        ids = np.concatenate([self.ids(*pair) for pair in zip(self.datasets, self.parts)])
+        return train_data.faces(self.samples, spec, device, ids)
+
+    def validation(self, spec: InputSpec, device: torch.device) -> list[Faces]:
+        """D^v of each data set, read."""
+        return [
+            train_data.faces(split.validation, spec, device, self.ids(dataset, split.validation))
+            for dataset, split in zip(self.datasets, self.splits)
+        ]
+
+
+def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int) -> Sources:
+    """Open and divide the data sets; raises DataError as `open_dataset` and `divide` do, and for other classes."""
+    datasets = tuple(open_dataset(name, images, reading) for name in data)
+    for dataset in datasets[1:]:
+        places(dataset, datasets[0].labels)
+    splits = tuple(divide(dataset) for dataset in datasets)
+    return Sources(distinct(data), datasets, splits, tuple(train_data.limited(split, limit) for split in splits))
+
+
+def distinct(data: Sequence[str]) -> tuple[str, ...]:
+    """A name for each folder: its last part, with as many of those before it as tell it from the others."""
+    paths = [Path(name).expanduser().resolve() if Path(name).expanduser().exists() else Path(name) for name in data]
+    names: list[str] = []
+    for path in paths:
+        parts = path.parts or (str(path),)
+        count = 1
+        while count < len(parts) and any(other != path and other.parts[-count:] == parts[-count:] for other in paths):
+            count += 1
+        names.append("/".join(parts[-count:]))
+    return tuple(names)
+
+
+def identity(value: Any) -> Any:
+    """What of a description's entry decides a run: of its data sets all but their names, which moving them changes."""
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return [{key: each for key, each in one.items() if key != "name"} for one in value]
+    return value

@@ -1,0 +1,69 @@
+"""Small data sets in the forms that go round: a few noise faces each, easy to tell apart."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
+
+
+def face(label: int, number: int, side: int = 32) -> NDArray[np.uint8]:
+    """A pattern of blocks, the class's own, under noise: uint8 [side, side, 3]."""
+    blocks = np.random.default_rng(label).uniform(60, 196, (4, 4, 3)).repeat(side // 4, 0).repeat(side // 4, 1)
+    noise = np.random.default_rng((label, number)).normal(0, 24, (side, side, 3))
+    return np.asarray(np.clip(blocks + noise, 0, 255), np.uint8)
+
+
+def folders(root: Path, names: Sequence[str], counts: dict[str, int], suffix: str = ".png") -> Path:
+    """root/<part>/<name>/0001.png; a part "" stands for the folder itself."""
+    number = 0
+    for part, count in counts.items():
+        for label, name in enumerate(names):
+            place = root / part / name
+            place.mkdir(parents=True, exist_ok=True)
+            for _ in range(count):
+                number += 1
+                Image.fromarray(face(label, number)).save(place / f"{number:04d}{suffix}")
+    return root
+
+
+def fer2013(root: Path, counts: dict[str, int], *, header: str = "emotion,pixels,Usage") -> Path:
+    """root/fer2013.csv with that many rows of each of seven emotions a part."""
+    root.mkdir(parents=True, exist_ok=True)
+    number = 0
+    with (root / "fer2013.csv").open("w", newline="") as file:
+        file.write(header + "\n")
+        writer = csv.writer(file)
+        for part, count in counts.items():
+            for place in range(7 * count):
+                number += 1
+                pixels = " ".join(map(str, face(place % 7, number, 48)[..., 0].ravel()))
+                cells = {"emotion": place % 7, "pixels": pixels, "Usage": part}
+                writer.writerow([cells[name.strip()] for name in header.split(",")])
+    return root
+
+
+def votes(root: Path, rows: Sequence[Sequence[int]]) -> None:
+    """fer2013new.csv beside it, with these rows of ten votes."""
+    with (root / "fer2013new.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Usage", "Image name", *FERPLUS])
+        for number, row in enumerate(rows):
+            writer.writerow(["Training", f"fer{number:07d}.png", *row])
+
+
+def affectnet(root: Path, counts: dict[str, int]) -> Path:
+    """train_set and val_set with images and annotations of eight expressions."""
+    for part, count in counts.items():
+        for number in range(8 * count):
+            for folder in ("images", "annotations"):
+                (root / part / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(face(number % 8, number + 1000 * len(part))).save(root / part / "images" / f"{number}.png")
+            np.save(root / part / "annotations" / f"{number}_exp.npy", np.array(str(number % 8)))
+    return root

@@ -1,0 +1,186 @@
+"""Classes come from the data: their number, names and order reach the checkpoint, whatever the run starts from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import layouts
+import numpy as np
+import pytest
+import torch
+
+from lc2fer import artifact as artifacts
+from lc2fer import header
+from lc2fer.errors import ArtifactError, DataError, UsageError
+from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
+from lc2fer.training import command as train_command
+from lc2fer.training import faces as train_data
+from lc2fer.training.sources import distinct
+from lc2fer.variants import variant
+
+OWN = ("bored", "engaged", "happy", "tired", "neutral")
+EIGHT = (*LABELS, "contempt")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return layouts.folders(tmp_path / "own", OWN, {"train": 10, "test": 2})
+
+
+def train(out: Path, *data: Path, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    given = ["--config", "C8", "--data", *map(str, data), "--out", str(out), "--size", "32", "--epochs", "1"]
+    return train_command.main([*given, "--batch", "8", *more])
+
+
+def test_five_classes_of_ones_own(own: Path, tmp_path: Path) -> None:
+    made = Path(train(tmp_path / "run", own)["artifact"])
+    labels = ("happiness", "neutral", "bored", "engaged", "tired")
+    assert artifacts.load(made).input_spec == InputSpec(size=32, labels=labels)
+    assert (header.read(made).labels, header.read(made).size) == (labels, 32)
+    assert checkpoint.load(made).num_classes == 5
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["labels"] == list(labels)
+
+
+def test_eight_classes_from_a_table_with_votes(tmp_path: Path) -> None:
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 8, "PublicTest": 2, "PrivateTest": 2})
+    votes = np.zeros((84, 10), np.int64)
+    votes[np.arange(84), np.arange(84) % 8] = 9
+    votes[:, 8] = 1
+    layouts.votes(root, votes)
+    made = Path(train(tmp_path / "run", root, more=("--targets", "votes"))["artifact"])
+    assert artifacts.load(made).input_spec.labels == EIGHT
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert [len(entry["validation"]) for entry in split.values()] == [14]
+
+
+def test_what_was_left_out_is_said(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "train" / "bored" / ".DS_Store").write_bytes(b"")
+    train(tmp_path / "run", own)
+    said = capsys.readouterr().err
+    assert "Left out: 1 hidden files or folders (.DS_Store).\n" in said
+    assert "C8: 40 images to train on, 10 to validate, on " in said
+
+
+def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> None:
+    fewer = layouts.folders(tmp_path / "fewer", ("neutral", "bored"), {"train": 5, "test": 1})
+    made = Path(train(tmp_path / "run", own, fewer)["artifact"])
+    assert artifacts.load(made).input_spec.labels == ("happiness", "neutral", "bored", "engaged", "tired")
+    with pytest.raises(DataError) as refused:
+        train(tmp_path / "other", fewer, own)
+    assert str(refused.value) == (
+        f"{own} has the class happiness, which the model does not know: it tells neutral, bored apart. Data of these "
+        "classes was expected. Pass other --data, or leave the class out with --synonyms happiness=."
+    )
+
+
+def test_labels_of_a_second_data_set_are_the_firsts(tmp_path: Path) -> None:
+    from lc2fer.reading import Reading
+    from lc2fer.training.sources import open_sources
+
+    first = layouts.folders(tmp_path / "a", ("happy", "tired", "bored"), {"train": 5, "test": 1})
+    second = layouts.folders(tmp_path / "b", ("tired", "happy"), {"train": 5, "test": 1})
+    found = open_sources([str(first), str(second)], "aligned", Reading(), 0)
+    assert found.labels == ("happiness", "bored", "tired")
+    assert found.ids(found.datasets[1], found.parts[1]).tolist() == [0] * 4 + [2] * 4
+    targets = train_data.targets(found.datasets, found.parts, "labels")
+    assert targets[-8:].argmax(1).tolist() == [0] * 4 + [2] * 4
+    assert targets.shape == (20, 3)
+
+
+def test_a_run_starts_from_other_classes_by_their_names(own: Path, tmp_path: Path) -> None:
+    bundled = artifacts.bundled("C8")
+    assert bundled is not None
+    made = train(tmp_path / "run", own, more=("--init", str(bundled), "--lr", "1e-30"))["artifact"]
+    head = checkpoint.load(made).head.linear.weight
+    seven = checkpoint.load(bundled).head.linear.weight
+    assert torch.equal(head[0], seven[LABELS.index("happiness")])
+    assert torch.equal(head[1], seven[LABELS.index("neutral")])
+    assert not any(torch.equal(head[2], row) for row in seven)
+
+
+def weights(folder: Path, name: str, labels: tuple[str, ...]) -> Path:
+    torch.manual_seed(1)
+    network = build(variant("C8"), len(labels))
+    return checkpoint.save(network, folder, name, input_spec=InputSpec(size=32, labels=labels), training={}).path
+
+
+def test_a_teachers_classes_are_put_in_the_runs_order(tmp_path: Path) -> None:
+    alphabet = tuple(sorted(EIGHT))
+    path = weights(tmp_path, "teacher", alphabet)
+    pixels = torch.randn(1, 3, 32, 32)
+    before = train_data.teacher(path).network(pixels)[0]
+    after = train_data.teacher(path).answers_to(EIGHT, path)
+    assert after.spec.labels == EIGHT
+    for name in EIGHT:
+        assert after.network(pixels)[0][EIGHT.index(name)].item() == pytest.approx(before[alphabet.index(name)].item())
+
+
+def test_a_teacher_of_other_classes(own: Path, tmp_path: Path) -> None:
+    teacher = weights(tmp_path, "teacher", LABELS)
+    with pytest.raises(ArtifactError) as refused:
+        train(tmp_path / "run", own, more=("--teacher", str(teacher), "--distill", "0.5"))
+    assert str(refused.value) == (
+        f"{teacher} tells surprise, fear, disgust, happiness, sadness, anger, neutral apart. A teacher of the data's "
+        "classes, happiness, neutral, bored, engaged, tired, was expected. Pass another --teacher, or none."
+    )
+
+
+@pytest.mark.parametrize("flag", [("--init",), ("--distill", "0.5", "--teacher")])
+def test_weights_that_are_no_floats_teach_nothing(own: Path, tmp_path: Path, flag: tuple[str, ...]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = weights(tmp_path, "eight", LABELS)
+    tensors = {name: value.to(torch.int8) for name, value in load_file(path).items()}
+    save_file(tensors, path, dict(header.read(path).said))
+    with pytest.raises(ArtifactError, match=r"holds head\.linear\.bias as int8\. Weights as float32, float16 or "):
+        train(tmp_path / "run", own, more=(*flag, str(path)))
+
+
+# -- the record of the split ---------------------------------------------------------------------------------------
+
+
+def test_folders_of_equal_names_have_an_entry_each(write_faces: Callable[..., Path], tmp_path: Path) -> None:
+    for place, count in (("a", 4), ("b", 6)):
+        write_faces(tmp_path / place / "faces", train=count, test=1)
+    train(tmp_path / "run", tmp_path / "a" / "faces", tmp_path / "b" / "faces")
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert {name: len(entry["validation"]) for name, entry in split.items()} == {"a/faces": 7, "b/faces": 7}
+
+
+def test_names_that_tell_folders_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/faces", "b/faces", "c/b/faces", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert distinct(["a/faces", "b/faces"]) == ("a/faces", "b/faces")
+    assert distinct(["other", "a/faces", "synthetic"]) == ("other", "faces", "synthetic")
+    assert distinct(["b/faces", "c/b/faces"]) == (f"{tmp_path.name}/b/faces", "c/b/faces")
+    monkeypatch.chdir(tmp_path / "other")
+    assert distinct(["."]) == ("other",)
+
+
+def test_data_that_was_moved_is_the_same_run(own: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", own)
+    moved = Path(shutil.move(own, tmp_path / "moved"))
+    assert train(tmp_path / "run", moved)["epochs"] == 1
+    with pytest.raises(UsageError, match=r"holds a run with labels \['happiness', .*\]\. This one has \['happiness', "):
+        train(tmp_path / "run", moved, more=("--synonyms", "tired=sleepy"))
+
+
+def test_a_run_from_before_the_labels_were_written_goes_on(noise_faces: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", noise_faces)
+    path = tmp_path / "run" / "run.json"
+    described = json.loads(path.read_text())
+    assert described.pop("labels") == list(LABELS)
+    path.write_text(json.dumps(described))
+    assert train(tmp_path / "run", noise_faces, more=("--epochs", "2"))["epochs"] == 2
