@@ -13,14 +13,15 @@ from lc2fer.text import printable, safe_outputs
 
 NAMED = """
 import sys, types
-sys.modules["lc2fer.predict"] = module = types.ModuleType("lc2fer.predict")
+from lc2fer import cli
+name = cli.COMMANDS["predict"][0]
+sys.modules[name] = module = types.ModuleType(name)
 def main(arguments):
     for name in arguments:
         print("picture", name)
         print("said", name, file=sys.stderr)
     return {"pictures": arguments}
 module.main = main
-from lc2fer import cli
 sys.exit(cli.run("predict"))
 """
 
