@@ -18,12 +18,13 @@ from lc2fer.export.pipeline import Pipeline
 from safetensors.torch import load_file, save_file
 
 from lc2fer import artifact as artifacts
-from lc2fer import header, predict
+from lc2fer import header
 from lc2fer.data import open_dataset
 from lc2fer.errors import ArtifactError, DataError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
+from lc2fer.predict import command
 from lc2fer.recipe import Budget
 from lc2fer.session import open_session
 from lc2fer.variants import variant
@@ -54,7 +55,7 @@ def test_five_classes_are_exported_and_predicted(own: Path, tmp_path: Path, caps
     assert [dim.dim_value for dim in shape.dim] == [1, 5]
     assert sorted(set(pipeline.validation.proof.labels.tolist())) == [0, 1, 2, 3, 4]
     picture = next((own / "test" / "bored").iterdir())
-    found = predict.main(["--model", str(made.path), str(picture)])["predictions"][0]
+    found = command.main(["--model", str(made.path), str(picture)])["predictions"][0]
     assert tuple(found["probabilities"]) == FIVE
     assert found["expression"] in FIVE
     assert capsys.readouterr().out.split()[2:7] == list(FIVE)
