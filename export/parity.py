@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,9 @@ from numpy.typing import NDArray
 
 from lc2fer import metrics
 from lc2fer.errors import ParityError
+from lc2fer.recipe import PRECISIONS
 
 from .int8.calibration import CalibrationSet
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """The least that an artifact of one precision must show."""
-
-    sqnr_db: float
-    agreement: float  # share of images with the same first class, where the reference is decided
-
-
-# Measured on trained networks: fp32 above 100 dB, fp16 74 dB, bf16 47 dB, int8 25 to 32 dB; random ones reach less. The
-# floors tell a broken export from a rounded one; the verdict on accuracy is the bench's.
-TOLERANCES = MappingProxyType(
-    {"fp32": Tolerance(60.0, 1.0), "fp16": Tolerance(15.0, 0.95), "int8": Tolerance(8.0, 0.85)}
-)
-
 
 EQUAL_DB = 200.0  # said of equal logits, whose SQNR is infinite
 
@@ -73,7 +57,7 @@ def prove(
             f"{name} gives NaN or infinity on {bad} of {len(logits)} validation images. Finite logits were expected. "
             "The artifact was not kept; try a higher precision, and report it."
         )
-    tolerance = TOLERANCES[precision]
+    tolerance = PRECISIONS[precision]
     top = np.sort(reference, axis=1)
     spread = reference - reference.mean(axis=0)
     allowed = float(np.sqrt((spread**2).mean())) * 10 ** (-tolerance.sqnr_db / 20)

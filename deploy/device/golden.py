@@ -12,12 +12,12 @@ from lc2fer import metrics
 from lc2fer.data.drawing import draw
 from lc2fer.data.synthetic import sample
 from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.recipe import PRECISIONS
 
 COUNT = 56  # eight of each expression
 _SEED = 20_240  # of no written data set
 # What rounding may cost on any engine, in dB of SQNR: half the signal's distance that its own form shows is allowed,
 # never more than these, which TensorRT's and OpenVINO's other orders of adding reach with room (docs/tensorrt.md).
-_ENOUGH = {"fp32": 60.0, "fp16": 30.0, "int8": 24.0}
 _SLACK_DB = 6.0
 _EQUAL_DB = 200.0  # said of equal logits, whose SQNR is infinite
 
@@ -55,7 +55,7 @@ def faces(spec: InputSpec) -> NDArray[np.uint8]:
 
 def floor_db(reference: NDArray[np.float32], logits: NDArray[np.float32], precision: str) -> float:
     """The least SQNR to ask of a form that reaches `logits` where it was made."""
-    return round(min(metrics.sqnr_db(reference, logits) - _SLACK_DB, _ENOUGH[precision]), 1)
+    return round(min(metrics.sqnr_db(reference, logits) - _SLACK_DB, PRECISIONS[precision].golden_db), 1)
 
 
 def judge(model: str, reference: NDArray[np.float32], logits: NDArray[np.float32], needed_db: float) -> Verdict:

@@ -22,7 +22,6 @@ import numpy as np
 import onnx
 import pytest
 from lc2fer.deploy.sessions import onnxruntime as deploy
-from lc2fer.export import parity
 from lc2fer.export.formats import onnx as float_onnx
 from lc2fer.export.formats import qdq
 from lc2fer.export.formats import tensorrt as engines
@@ -36,7 +35,7 @@ from lc2fer.errors import TargetUnavailable
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
-from lc2fer.recipe import Recipe
+from lc2fer.recipe import PRECISIONS, Recipe
 from lc2fer.targets import TARGETS
 from lc2fer.variants import VARIANTS
 
@@ -173,7 +172,7 @@ def test_l3_l4_every_form_compiles_and_computes(
             f"OpenVINO {beside:.1f} dB against ONNX Runtime",
         )
         assert np.isfinite(logits[target]).all()
-        least = parity.TOLERANCES[artifact.recipe.precision].sqnr_db
+        least = PRECISIONS[artifact.recipe.precision].sqnr_db
         assert sqnr > least, target
         assert beside > least, target
 

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from lc2fer.export import parity
 from lc2fer.export.int8 import ranges
 from lc2fer.export.int8.calibration import CalibrationSet, Validation
 from lc2fer.export.pipeline import Pipeline
@@ -22,6 +21,7 @@ from lc2fer.data import open_dataset
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Block
+from lc2fer.recipe import PRECISIONS
 from lc2fer.targets import TARGETS
 
 LOUD = 120.0  # as much louder are the activations before the first GRN, and the weights after it fainter
@@ -85,7 +85,7 @@ def test_islands_keep_the_norm_finite(target: str, loud: Pipeline, images: Calib
     artifact = loud.export(target)  # proven: finite, and as near to the trained network as its precision has to be
     recipe = TARGETS[target].recipe
     assert artifact.proof is not None
-    assert artifact.proof["sqnr_db"] > {"fp16": 45, "int8": parity.TOLERANCES["int8"].sqnr_db}[recipe.precision]
+    assert artifact.proof["sqnr_db"] > {"fp16": 45, "int8": PRECISIONS["int8"].sqnr_db}[recipe.precision]
     model = onnx.load_model(artifact.path)
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
