@@ -17,7 +17,8 @@ test: $(VENV)/.installed ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
 
 check: $(VENV)/.installed ## lint, formatting and types
-	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp
+	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp \
+		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.cpp
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -27,9 +28,11 @@ bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into
 		openvino-fp32 openvino-fp16 openvino-int8 trt-fp32 trt-fp16 trt-int8 \
 		--data $(or $(DATA),synthetic) --out out/bench
 
-wheel: $(VENV)/.installed ## build the source archive and the wheel into dist/
+wheel: $(VENV)/.installed ## build the source archive, the wheel, and one a kind of machine with its library, into dist/
 	rm -rf build dist
 	$(VENV)/bin/python -m build --outdir dist
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ziglang
+	$(VENV)/bin/python -m lc2fer.kernels.wheel dist/*-none-any.whl
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache

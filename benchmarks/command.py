@@ -14,15 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer import reading, targets
+from lc2fer import reading, targets, threads
 from lc2fer.data import SYNTHETIC
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.spokes import installed
 from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
 from .judging import peers
 from .judging.figures import figures
-from .measuring import machine
+from .measuring.child import MOST_SAMPLES
 from .report.document import Report, Row, read, write
 from .run import run
 from .views.markdown import markdown
@@ -59,11 +60,26 @@ def main(arguments: list[str]) -> dict[str, Any]:
     path = chosen.out / REPORT
     if chosen.report_only:
         return _publish(path, read(path))
+    _check_packages(making=not chosen.models)
     with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
     write(path, report)
     journal.remove()
-    return _publish(path, report)
+    document = _publish(path, report)
+    return document | {"exit_code": 1} if chosen.strict and report.failures else document
+
+
+def _check_packages(*, making: bool) -> None:
+    """Raise TargetUnavailable, once and before any row, where what every row needs is not installed."""
+    needed = ("scipy", "psutil", *(("torch", "safetensors") if making else ()))
+    missing = [name for name in needed if not installed(name)]
+    if missing:
+        extras = "export,openvino,bench" if making else "bench"
+        raise TargetUnavailable(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed. "
+            f"{'Making and measuring models' if making else 'Measuring'} needs the extras [{extras}]. "
+            f"Run: pip install 'lc2fer[{extras}]'{', or measure models that are there: --models' if making else ''}."
+        )
 
 
 def _publish(path: Path, report: Report) -> dict[str, Any]:
@@ -185,6 +201,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--report-only", action="store_true", help="measure nothing: write table, Markdown and page of --out anew"
     )
     parser.add_argument(
+        "--strict", action="store_true", help="exit 1 where a row could not be made, though others were"
+    )
+    parser.add_argument(
         "--thumbnails",
         action="store_true",
         help="keep small copies of the images whose answer changed in the report; synthetic ones are always kept",
@@ -193,11 +212,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     chosen.configs = list(VARIANTS) if ALL.upper() in chosen.configs else list(dict.fromkeys(chosen.configs))
     chosen.targets = list(TARGETS) if ALL in chosen.targets else list(dict.fromkeys(chosen.targets))
     if chosen.threads is None:
-        chosen.threads = machine.usable_cores()
-    for name in ("threads", "launches", "runs", "limit"):
+        chosen.threads = threads.usable_cores()
+    threads.check(chosen.threads)
+    for name in ("launches", "runs", "limit"):
         value = getattr(chosen, name)
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}. Expected 1 or more. Pass a positive number as --{name}.")
+    if chosen.runs > MOST_SAMPLES:
+        raise UsageError(
+            f"--runs is {chosen.runs}. At most {MOST_SAMPLES:,} are kept of a launch. Pass fewer, and more launches."
+        )
     if chosen.robustness < 0:
         raise UsageError(f"--robustness is {chosen.robustness}. Expected 0 or more. Pass a number of images.")
     if not 0 <= chosen.seconds < math.inf:

@@ -6,24 +6,32 @@ import argparse
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
-from lc2fer import reading
+from lc2fer import reading, threads
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.session import open_session
 from lc2fer.spokes import measure
 
 from .camera import run
+from .camera.address import is_address, shown
 from .device import bundle, choice, doctor, golden
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the secrets of the addresses in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(" ".join(shown(word) if is_address(word) else word for word in message.split(" ")))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
+    parser = _Parser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     making = verbs.add_parser(
         "bundle", help="where the weights are: write one file with all that a device needs (needs torch)"
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = _parser().parse_args(arguments)
+    threads.check(getattr(given, "threads", None))
     if given.verb == "bundle":
         return _bundle(given)
     if given.verb == "unpack":

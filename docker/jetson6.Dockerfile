@@ -11,7 +11,7 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends \
-        python3-venv python3-opencv opencv-data python3-libnvinfer \
+        python3-venv python3-opencv python3-libnvinfer \
         gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
     && rm -rf /var/lib/apt/lists/*
 ARG BUNDLE=C6.bundle

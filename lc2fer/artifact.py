@@ -112,6 +112,7 @@ def load(path: Path) -> Artifact:
     or damaged, or a file differs from what the manifest says.
     """
     path = Path(path)
+    _check_name(path)
     manifest = path if path.suffix == ".json" else path.with_suffix(".json")
     if path.is_symlink() and not manifest.is_file():
         path = path.resolve()
@@ -238,12 +239,23 @@ def record_of(path: Path) -> FileRecord:
     return FileRecord(path.name, hash_file(path), path.stat().st_size)
 
 
+def _check_name(path: Path) -> None:
+    """Raise ArtifactError for a name that no engine can open: they take UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ArtifactError(
+            f"{path} is not UTF-8. A name that every engine can open was expected. Rename it, or choose another place."
+        ) from None
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """A temporary folder inside `folder`, removed at the end whatever happens; `publish` moves out what is to stay.
 
     One that a process left which was killed is removed as well.
     """
+    _check_name(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{_STAGING}*"):
         _remove_if_left(old)

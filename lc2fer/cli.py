@@ -10,6 +10,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ from typing import Any
 
 from lc2fer.errors import Lc2ferError
 from lc2fer.session import refuse_telemetry
+from lc2fer.storage import unwritable
+from lc2fer.text import printable, safe_outputs
 
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
@@ -26,21 +29,46 @@ COMMANDS = MappingProxyType(
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),
-        "predict": ("lc2fer.predict", "export"),
+        "predict": ("lc2fer.predict.command", "export"),
+        "faces": ("lc2fer.predict.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
     }
 )
 
+# What a device runs, and the extras that bring a package there.
+_ON_DEVICES = ("predict", "deploy")
+_BRINGS = MappingProxyType(
+    {
+        "cv2": "camera",
+        "onnxruntime": "jetson",
+        "openvino": "openvino",
+        "tensorrt": "tensorrt",
+        "starlette": "web",
+        "uvicorn": "web",
+        "paho": "mqtt",
+        "scipy": "bench",
+        "psutil": "bench",
+    }
+)
+
+# What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
+_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator")
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
+
 
 def run(command: str, arguments: list[str] | None = None) -> int:
     """Run a command as a user does and return its exit code; never a traceback, unless --debug asks for it."""
-    module, extras = COMMANDS[command]
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     refuse_telemetry()
+    with safe_outputs():
+        return _run(command, arguments, debug=debug)
+
+
+def _run(command: str, arguments: list[str], *, debug: bool) -> int:
     try:
-        main: Callable[[list[str]], Mapping[str, Any]] = importlib.import_module(module).main
+        main: Callable[[list[str]], Mapping[str, Any]] = importlib.import_module(COMMANDS[command][0]).main
         document = main(arguments)
         if os.environ.get("RANK", "0") == "0":  # of several training processes, the first speaks
             print(json.dumps(document, separators=(",", ":"), allow_nan=False), flush=True)
@@ -49,35 +77,66 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     except BaseException as error:
         if debug:
             traceback.print_exc()
-        text, code = _explain(error, extras)
-        print(text, file=sys.stderr, flush=True)
+        text, code = _explain(error, command)
+        print(printable(text), file=sys.stderr, flush=True)
         return code
     return int(document.get("exit_code", 0))
 
 
-def _explain(error: BaseException, extras: str) -> tuple[str, int]:
-    if isinstance(error, Lc2ferError):
+def _explain(error: BaseException, command: str) -> tuple[str, int]:
+    if isinstance(error, Lc2ferError) and not any(words in str(error) for words in _MEMORY):
         return f"{type(error).__name__}: {error}", error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. Finished files are kept; nothing half-written is left.", 130
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more while leaving
         return "The reader of this command's output went away.", 141
-    if isinstance(error, ModuleNotFoundError):
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "lc2fer":
         return (
-            f"TargetUnavailable: The package {error.name} is not installed. This command needs the extras [{extras}]. "
-            f"Run: pip install 'lc2fer[{extras}]'.",
+            f"TargetUnavailable: This installation lacks a part of lc2fer ({error}). The whole package was expected. "
+            "Install it again.",
             3,
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, ModuleNotFoundError):
+        return _missing((error.name or str(error)).split(".")[0], command), 3
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
+        said = next((words for words in _MEMORY if words in str(error)), str(error).split("\n")[0].rstrip("."))
+        return (
+            f"Memory ran out{f' ({said})' if said else ''}. "
+            "Room for what was asked for was expected. End other programs, or pass fewer or smaller images.",
+            2,
+        )
+    # safetensors wraps the system's errors in one of its own
+    number = error.errno if isinstance(error, OSError) else _number_in(error)
+    if number == errno.ENOSPC:
         return "The disk is full. Room for the new files was expected. Free some space and run the command again.", 2
     if isinstance(error, OSError):
-        return f"{type(error).__name__}: {error.filename}: {error.strerror}. Check the path and its permissions.", 2
+        cache = unwritable(error.filename) if number in _READ_ONLY else None
+        told = f"{type(error).__name__}: {error.filename}: {error.strerror}. Check the path and its permissions."
+        return cache or told, 2
+    if number is not None:
+        return f"{os.strerror(number)}: {str(error).rstrip('.')}. A file was to be written. Check its folder.", 2
     return (
         f"Unexpected {type(error).__name__}: {error}. This is a defect of lc2fer. Run the command again with --debug "
         "and report what it prints.",
         2,
     )
+
+
+def _missing(package: str, command: str) -> str:
+    """What brings a package: on a device its own extra, and not one that brings torch."""
+    extras = _BRINGS.get(package, COMMANDS[command][1]) if command in _ON_DEVICES else COMMANDS[command][1]
+    jetson = " On a Jetson: sudo apt install python3-opencv." if extras == "camera" else ""
+    return (
+        f"TargetUnavailable: The package {package} is not installed. This command needs the extras [{extras}]. "
+        f"Run: pip install 'lc2fer[{extras}]'.{jetson}"
+    )
+
+
+def _number_in(error: BaseException) -> int | None:
+    """The system's error number that Rust names in its text, as safetensors does."""
+    found = re.search(r"\(os error ([0-9]+)\)", str(error))
+    return None if found is None else int(found[1])
 
 
 def train() -> int:
@@ -98,6 +157,10 @@ def explain() -> int:
 
 def predict() -> int:
     return run("predict")
+
+
+def faces() -> int:
+    return run("faces")
 
 
 def deploy() -> int:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import metrics, processor
-from lc2fer.errors import TargetUnavailable
+from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _memory(artifact: Artifact, version: str) -> Path | None:
     known = [artifact.sha256, version, processor.name(), sorted(processor.features()), caps]
     try:
         folder = cache_folder()
-    except RuntimeError:  # nobody's home
+    except UsageError:  # nobody's home
         return None
     return folder / "checked" / hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
 

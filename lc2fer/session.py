@@ -9,20 +9,23 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer import self_test
+from lc2fer import self_test, threads
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
+from lc2fer.errors import ArtifactError, TargetUnavailable
 from lc2fer.targets import KINDS
 
 
 class Session(Protocol):
-    """One engine with one artifact in it; a context manager. No timing in it: that is the harness's work."""
+    """One engine with one artifact in it; a context manager, and for many threads at once.
+
+    No timing in it: that is the harness's work.
+    """
 
     @property
     def artifact(self) -> Artifact: ...
@@ -40,24 +43,6 @@ class Session(Protocol):
     ) -> None: ...
 
 
-_Self = TypeVar("_Self", bound="Closing")
-
-
-class Closing:
-    """What makes a session a context manager: it is closed at the end."""
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
 def refuse_telemetry() -> None:
     """Keep engines that are imported later from reporting their use over the network.
 
@@ -73,10 +58,14 @@ def refuse_telemetry() -> None:
 def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     """Open a model file (or its manifest) with the engine that runs it.
 
-    `options` are the engine's own, `threads` for all of them. Raises ArtifactError for a missing, damaged or foreign
-    file and TargetUnavailable where the engine is not installed, cannot run here, or computes other numbers here than
-    where an INT8 artifact was proven.
+    `options` are the engine's own, `threads` for all of them. What is returned may be used from many threads. Raises
+    UsageError for threads that this machine does not have, ArtifactError for a missing, damaged or foreign file, and
+    TargetUnavailable where the engine is not installed, cannot run here, or computes other numbers here than where an
+    INT8 artifact was proven.
     """
+    threads.check(options.get("threads"))
+    if path == "":
+        raise ArtifactError("'' is no file. Expected a model file or its manifest. Pass its path.")
     artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))
     kind = KINDS[artifact.kind]
     refuse_telemetry()
@@ -107,24 +96,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # as JetPack's TensorRT
         return "unknown"
-
-
-def check_classes(found: object, artifact: Artifact) -> None:
-    """Raise ArtifactError where a model's answer has another number of classes than its manifest has labels."""
-    labels = artifact.input_spec.labels
-    if isinstance(found, int) and found != len(labels):
-        raise ArtifactError(
-            f"{artifact.path} tells {found} classes apart. The {len(labels)} expressions {', '.join(labels)} of its "
-            "manifest were expected. Export it again."
-        )
-
-
-def check_batch(batch: NDArray[np.float32], artifact: Artifact) -> None:
-    """Raise UsageError unless batch is float32 [N,3,H,W] with N >= 1, as the artifact's InputSpec says."""
-    shape = artifact.input_spec.shape
-    if batch.dtype != np.float32 or batch.ndim != 4 or batch.shape[1:] != shape or len(batch) == 0:
-        raise UsageError(
-            f"{artifact.name} was given {batch.dtype} {list(batch.shape)}. Expected float32 [N, "
-            f"{', '.join(map(str, shape))}] of raw RGB pixels, 0..255. Prepare images with session.artifact.input_spec."
-            "apply."
-        )

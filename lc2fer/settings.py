@@ -17,6 +17,7 @@ AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/training/augment.py
 DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
+_LARGEST = 4096  # pixels a side, which a manifest may name
 _FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
 _GROWTHS = 4  # in so many leaps: --compile compiles for each size, and PyTorch gives up after eight
 
@@ -73,6 +74,14 @@ class Settings:
             if not 0 <= getattr(self, name) < math.inf:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} is {getattr(self, name)}. Expected 0 or more. Pass 0 to do without it.")
+        if self.size > _LARGEST:
+            raise UsageError(
+                f"--size is {self.size}. Expected at most {_LARGEST} pixels a side. Pass a smaller --size."
+            )
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(
+                f"--seed is {self.seed}. Expected 0 to {2**32 - 1}, as numpy takes it. Pass such a number."
+            )
         if self.limit < 0:
             raise UsageError(f"--limit is {self.limit}. Expected a number of images, or 0 for all. Correct --limit.")
         if self.start_size:

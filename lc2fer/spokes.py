@@ -75,7 +75,7 @@ def measure(models: Sequence[Path], options: Sequence[str]) -> dict[str, Any]:
 
     Raises TargetUnavailable where the harness's packages are missing, and what lc2fer-bench raises.
     """
-    missing = [name for name in _PACKAGES if not _installed(name)]
+    missing = [name for name in _PACKAGES if not installed(name)]
     if missing:
         raise TargetUnavailable(
             f"The packages that measuring needs are not all installed ({', '.join(missing)} missing). scipy and psutil "
@@ -85,7 +85,8 @@ def measure(models: Sequence[Path], options: Sequence[str]) -> dict[str, Any]:
     return main(["--models", *map(str, models), *options])
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
+    """Whether a package is there; it is not imported."""
     try:
         return find_spec(package) is not None
     except ModuleNotFoundError:

@@ -27,7 +27,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export"),
-        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "export"),
+        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "jetson"),
         "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino"),
         "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt"),
     }
@@ -48,9 +48,9 @@ _ORT = Family("`C6-ort-int8.onnx`", "ONNX Runtime, CPU")
 _OPENVINO = Family("`C6-openvino-int8.xml`, `.bin`", "OpenVINO, CPU")
 _ORT_FUSED = Family(
     "`C6-ort-int8-fused.onnx`",
-    "ONNX Runtime on x86 with AVX-512 (for fp16 BF16, for int8 VNNI) and a C++ compiler, Linux",
+    "ONNX Runtime on Linux, any 64-bit processor: [docs/kernels.md](docs/kernels.md)",
 )
-_OPENVINO_FUSED = Family("`C6-openvino-int8-fused.xml`, `.bin`", "OpenVINO on the same machines")
+_OPENVINO_FUSED = Family("`C6-openvino-int8-fused.xml`, `.bin`", "OpenVINO on the same, with a C++ compiler")
 _TRT = Family(
     "`C6-trt-int8.engine` on a machine with a GPU; elsewhere exit 3, the ONNX and the command",
     "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [docs/tensorrt.md](docs/tensorrt.md))",

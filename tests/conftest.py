@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -77,6 +78,26 @@ def python() -> Python:
         )
 
     return run
+
+
+PHOTOGRAPHS = {  # in the public domain: Grace Hopper, and Eileen Collins
+    "grace_hopper": ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    "astronaut": ("skimage", "data/astronaut.png"),
+}
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Callable[[str], Path]:
+    """The file of a photograph with one face that comes with a package: grace_hopper, astronaut."""
+
+    def find(name: str) -> Path:
+        package, inside = PHOTOGRAPHS[name]
+        found = importlib.util.find_spec(package)  # which imports nothing
+        if found is None or found.origin is None:
+            pytest.skip(f"{package} is not installed here")
+        return Path(found.origin).parent / inside
+
+    return find
 
 
 def write_noise_faces(root: Path, *, train: int, test: int, side: int = 32, layout: str = "official") -> Path:

@@ -259,3 +259,10 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_no
             assert living.is_dir()
             assert young.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [".making-young"]
+
+
+def test_names_that_engines_cannot_open_are_refused_before_work_is_done(tmp_path: Path) -> None:
+    odd = tmp_path / "o\udce9"
+    for use in (lambda: artifacts.load(odd), lambda: artifacts.staged(odd).__enter__()):
+        with pytest.raises(ArtifactError, match=r"o.* is not UTF-8\. A name that every engine can open was expected"):
+            use()

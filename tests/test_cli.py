@@ -13,6 +13,11 @@ import pytest
 
 from lc2fer import cli, errors
 
+
+class SafetensorError(Exception):
+    """What safetensors makes of the system's errors."""
+
+
 Command = Callable[[Any], None]
 
 
@@ -84,6 +89,54 @@ def test_arguments_come_from_the_command_line(
             "PermissionError: /out/C6.json: Permission denied. Check the path and its permissions.",
         ),
         (
+            PermissionError(errno.EACCES, "Permission denied", "/none/.cache"),
+            2,
+            "The cache /none/.cache/lc2fer cannot be written (/none/.cache). A folder of yours was expected. "
+            "Set LC2FER_CACHE to one, as in LC2FER_CACHE=/var/tmp/lc2fer.",
+        ),
+        (
+            MemoryError("Unable to allocate 114. MiB"),
+            2,
+            "Memory ran out (Unable to allocate 114. MiB). Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            MemoryError(),
+            2,
+            "Memory ran out. Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            errors.ArtifactError("ONNX Runtime refuses x.onnx: std::bad_alloc. A model was expected. Export it again."),
+            2,
+            "Memory ran out (std::bad_alloc). Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory\nTraceback"),
+            2,
+            "Memory ran out (DefaultCPUAllocator). Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+            2,
+            "The disk is full. Room for the new files was expected. Free some space and run the command again.",
+        ),
+        (
+            SafetensorError("Error while serializing: I/O error: Permission denied (os error 13)"),
+            2,
+            "Permission denied: Error while serializing: I/O error: Permission denied (os error 13). "
+            "A file was to be written. Check its folder.",
+        ),
+        (
+            ImportError("cannot import name 'fused' from 'lc2fer'", name="lc2fer"),
+            3,
+            "TargetUnavailable: This installation lacks a part of lc2fer (cannot import name 'fused' from 'lc2fer'). "
+            "The whole package was expected. Install it again.",
+        ),
+        (errors.DataError("a\x1bb\nc is missing. A. B."), 2, "DataError: a\\x1bb\\nc is missing. A. B."),
+        (
             ZeroDivisionError("division by zero"),
             2,
             "Unexpected ZeroDivisionError: division by zero. This is a defect of lc2fer. "
@@ -93,8 +146,15 @@ def test_arguments_come_from_the_command_line(
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
 )
 def test_an_error_is_one_line_and_a_code(
-    command: Command, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, text: str
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    text: str,
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/none/.cache")
+    monkeypatch.delenv("LC2FER_CACHE", raising=False)
     command(raising(error))
     assert cli.run("train", []) == code
     out, err = capsys.readouterr()
@@ -156,4 +216,28 @@ def test_a_missing_package_is_told_before_anything_runs(python: Any) -> None:
     assert done.stderr == (
         "TargetUnavailable: The package torch is not installed. This command needs the extras [train]. "
         "Run: pip install 'lc2fer[train]'.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "text"),
+    [
+        ("deploy", "cv2", "[camera]. Run: pip install 'lc2fer[camera]'. On a Jetson: sudo apt install python3-opencv."),
+        ("deploy", "onnxruntime", "[jetson]. Run: pip install 'lc2fer[jetson]'."),
+        ("predict", "onnxruntime.capi", "[jetson]. Run: pip install 'lc2fer[jetson]'."),
+        ("deploy", "uvicorn", "[web]. Run: pip install 'lc2fer[web]'."),
+        ("deploy", "torch", "[export]. Run: pip install 'lc2fer[export]'."),
+        ("export", "onnxruntime", "[export,openvino]. Run: pip install 'lc2fer[export,openvino]'."),
+    ],
+)
+def test_a_device_is_told_its_own_extra(
+    command: str, package: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = types.ModuleType(cli.COMMANDS[command][0])
+    module.main = raising(ModuleNotFoundError(f"No module named {package!r}", name=package))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, cli.COMMANDS[command][0], module)
+    assert cli.run(command, []) == 3
+    assert capsys.readouterr().err == (
+        f"TargetUnavailable: The package {package.split('.')[0]} is not installed. "
+        f"This command needs the extras {text}\n"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lc2fer import inputs
+from lc2fer import pictures
 from lc2fer.errors import ArtifactError, DataError
 from lc2fer.inputs import LABELS, InputSpec, read_image
 
@@ -33,9 +33,10 @@ def test_grey_is_repeated() -> None:
     np.testing.assert_array_equal(SPEC.apply(Image.fromarray(grey)), np.stack([grey] * 3).astype(np.float32))
 
 
-def test_alpha_is_left_out() -> None:
-    pixels = np.full((4, 4, 4), (10, 20, 30, 0), np.uint8)
-    assert SPEC.apply(Image.fromarray(pixels)).tolist() == np.full((4, 4, 3), (10, 20, 30)).transpose(2, 0, 1).tolist()
+def test_what_is_transparent_is_white() -> None:
+    pixels = np.full((4, 4, 4), (10, 20, 30, 255), np.uint8)
+    pixels[0, :, 3] = 0
+    assert SPEC.pixels(Image.fromarray(pixels))[:2, 0].tolist() == [[255, 255, 255], [10, 20, 30]]
 
 
 def test_palette_is_looked_up() -> None:
@@ -140,7 +141,7 @@ def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
 def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "face.jpg"
     path.write_bytes(jpeg())
-    monkeypatch.setattr(inputs, "_MAX_PIXELS", 1000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 1000)
     with pytest.raises(DataError) as refused:
         read_image(path)
     assert str(refused.value) == f"{path} has 64x64 pixels. At most 1,000 are read. Give a crop of the face."
@@ -149,6 +150,10 @@ def test_a_huge_picture_is_refused_before_it_is_decoded(tmp_path: Path, monkeypa
 def test_the_manifests_form_is_reversible() -> None:
     spec = InputSpec(size=64)
     assert InputSpec.from_json(spec.to_json()) == spec
+    assert "alignment" not in spec.to_json()  # manifests of before there was any stay what they are
+    aligned = InputSpec(alignment="eyes")
+    assert aligned.to_json()["alignment"] == "eyes"
+    assert InputSpec.from_json(aligned.to_json()) == aligned
     assert LABELS == ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
 
@@ -157,6 +162,10 @@ def test_the_manifests_form_is_reversible() -> None:
     [
         ({"channels": "BGR"}, "The manifest asks for channels 'BGR'. This version prepares only 'RGB'."),
         ({"value_range": [0, 1]}, "The manifest asks for value_range (0.0, 1.0). This version prepares only (0.0, 255"),
+        (
+            {"alignment": "ears"},
+            "The manifest asks for alignment 'ears'. This version knows none, level, eyes. Use the",
+        ),
         ({"size": 0}, "The manifest's input_spec has size 0 and 7 labels. Expected 1..4096 pixels and 1..1000 labels."),
         ({"size": "100"}, "The manifest's input_spec has size '100' and 7 labels."),
         ({"labels": []}, "The manifest's input_spec has size 100 and 0 labels."),
@@ -168,3 +177,38 @@ def test_a_foreign_spec_is_refused(change: dict[str, Any], text: str) -> None:
     with pytest.raises(ArtifactError) as refused:
         InputSpec.from_json({**InputSpec().to_json(), **change})
     assert str(refused.value).startswith(text)
+
+
+# -- arrays -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_array_is_the_picture_that_it_holds() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    for given, same in (
+        (pixels, Image.fromarray(pixels)),
+        (pixels[:, :, ::-1], Image.fromarray(np.ascontiguousarray(pixels[:, :, ::-1]))),
+        (pixels[:, :, 0], Image.fromarray(np.ascontiguousarray(pixels[:, :, 0]))),
+    ):
+        np.testing.assert_array_equal(SPEC.apply(given), SPEC.apply(same))
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (np.zeros((9, 7, 3), np.float32), "float32 [9, 7, 3]"),
+        (np.zeros((9, 7, 3), np.uint16), "uint16 [9, 7, 3]"),
+        (np.zeros((3, 9, 7), np.uint8), "uint8 [3, 9, 7]"),
+        (np.zeros((9, 7, 4), np.uint8), "uint8 [9, 7, 4]"),
+        (np.zeros((1, 9, 7, 3), np.uint8), "uint8 [1, 9, 7, 3]"),
+        (np.zeros((0, 7, 3), np.uint8), "uint8 [0, 7, 3]"),
+        ("face.jpg", "a str"),
+        (None, "a NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_refused(given: Any, what: str) -> None:
+    with pytest.raises(DataError) as refused:
+        SPEC.apply(given)
+    assert str(refused.value) == (
+        f"A picture was given as {what}. Expected a PIL image, or uint8 [H, W, 3] in RGB or [H, W] in grey, 0..255. "
+        "Open files with PIL.Image.open; turn OpenCV's BGR with picture[:, :, ::-1]."
+    )

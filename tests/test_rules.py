@@ -200,6 +200,27 @@ def test_a_spoke_is_not_imported_under_its_bare_name(spoke: str, python: Any) ->
     )
 
 
+PARENT = """
+import lc2fer, lc2fer.cli, lc2fer.export.command, lc2fer.deploy.camera.scene
+from lc2fer import artifact
+print(lc2fer.open_session.__module__, lc2fer.__file__, artifact.bundled("C6").is_file(), lc2fer.export.__file__)
+"""
+
+
+@pytest.mark.parametrize("name", ["lc2fer", "other"])
+def test_the_package_is_found_from_the_folder_above_the_checkout(name: str, tmp_path: Path, python: Any) -> None:
+    """As after `git clone .../lc2fer; pip install -e lc2fer`: the clone is no empty package of that name."""
+    (tmp_path / name).symlink_to(ROOT)
+    done = python(PARENT, cwd=tmp_path)
+    assert done.stderr == ""
+    assert done.stdout.split() == [
+        "lc2fer.session",
+        str(ROOT / "lc2fer" / "__init__.py"),
+        "True",
+        str(ROOT / "export" / "__init__.py"),
+    ]
+
+
 # -- packaging --------------------------------------------------------------------------------------------------------
 
 
@@ -222,11 +243,12 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
         "lc2fer-bench",
         "lc2fer-explain",
         "lc2fer-predict",
+        "lc2fer-faces",
         "lc2fer-deploy",
     }
 
 
-@pytest.mark.parametrize("command", ["train", "export", "bench", "explain", "predict", "deploy"])
+@pytest.mark.parametrize("command", ["train", "export", "bench", "explain", "predict", "faces", "deploy"])
 def test_help_is_answered(command: str, python: Any) -> None:
     done = python(f"import sys; from lc2fer import cli; sys.exit(cli.{command}())", "--help", block=HEAVY)
     assert (done.returncode, done.stderr) == (0, "")
@@ -257,8 +279,11 @@ def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[s
 # -- the tree ---------------------------------------------------------------------------------------------------------
 
 
-def test_no_file_is_long_or_named_for_nothing() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES.values()}
+@pytest.mark.parametrize("folder", [".github", "lc2fer", *SPOKES, "tests"])
+def test_no_file_is_long_or_named_for_nothing(folder: str) -> None:
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".js", ".css", ".sh"}]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert lengths
     assert {name: length for name, length in lengths.items() if length > 400} == {}
     assert not [name for name in lengths if Path(name).stem in {"utils", "util", "helpers", "common", "misc"}]
 
@@ -287,6 +312,18 @@ def test_files_hold_no_machine_and_no_loose_end() -> None:
         text = content.decode("utf-8", "replace")
         found += [f"{name}: {word}" for word in words if word in text]
     assert found == []
+
+
+def test_every_clone_has_the_line_ends_that_scripts_need() -> None:
+    """Whatever core.autocrlf says: bash, make and Docker take a carriage return for a part of the word."""
+    names = ["a.sh", "Makefile", "docker/cpu.Dockerfile", ".ci/run", "x.py", "x.service", "x.h", "new/folder/x.sh"]
+    done = subprocess.run(["git", "check-attr", "text", "eol", "--", *names], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    found = {tuple(line.split(": ")) for line in done.stdout.splitlines()}
+    assert found == {(name, *pair) for name in names for pair in (("text", "auto"), ("eol", "lf"))}
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert [line for line in listed.splitlines() if "crlf" in line and not line.endswith(".csv")] == []
 
 
 _PATH = re.compile(r"(?<![\w./-])(?:lc2fer|export|benchmarks|deploy|tests|docs|docker|stubs)/[\w./-]*\w")

@@ -7,19 +7,17 @@ import types
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lc2fer import open_session
 from lc2fer.artifact import Artifact, publish, record_of, staged
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.inputs import InputSpec
-from lc2fer.session import check_batch
 from lc2fer.targets import KINDS
 
 
-def artifact(kind: str = "onnx", size: int = 100) -> Artifact:
-    return Artifact(Path("C6-x.onnx"), kind, "x", "C6", InputSpec(size=size))
+def artifact(kind: str = "onnx") -> Artifact:
+    return Artifact(Path("C6-x.onnx"), kind, "x", "C6", InputSpec())
 
 
 def engine(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
@@ -35,7 +33,7 @@ def test_the_file_is_checked_before_the_engine_is_asked(tmp_path: Path, monkeypa
         path = staging / "C6.onnx"
         path.write_bytes(b"graph")
         made = publish(Artifact(path, "onnx", "onnx-fp32", "C6", InputSpec(), files=(record_of(path),)), tmp_path)
-    assert open_session(str(made.path), threads=2) == (made, {"threads": 2})
+    assert open_session(str(made.path), threads=1) == (made, {"threads": 1})
     assert open_session(made) == (made, {})
     made.path.write_bytes(b"graff")
     with pytest.raises(ArtifactError, match="is not the file that its manifest describes"):
@@ -63,7 +61,7 @@ def test_a_missing_engine_names_its_package_and_extra(monkeypatch: pytest.Monkey
     assert refused.value.exit_code == 3
     assert str(refused.value) == (
         "C6-x.onnx cannot be opened here: the package onnxruntime is not installed. "
-        "It comes with the extra [export]. Run: pip install 'lc2fer[export]'."
+        "It comes with the extra [jetson]. Run: pip install 'lc2fer[jetson]'."
     )
 
 
@@ -78,7 +76,7 @@ def test_a_missing_module_of_ours_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "package", "extra"), [("onnx", "onnxruntime", "export"), ("openvino", "openvino", "openvino")]
+    ("kind", "package", "extra"), [("onnx", "onnxruntime", "jetson"), ("openvino", "openvino", "openvino")]
 )
 def test_a_real_engine_that_is_not_installed(kind: str, package: str, extra: str, python: Any) -> None:
     done = python(
@@ -99,34 +97,23 @@ except Exception as error:
     ), done.stderr
 
 
-@pytest.mark.parametrize(
-    ("batch", "given"),
-    [
-        (np.zeros((1, 3, 100, 100), np.float64), "float64 [1, 3, 100, 100]"),
-        (np.zeros((1, 3, 100, 100), np.uint8), "uint8 [1, 3, 100, 100]"),
-        (np.zeros((3, 100, 100), np.float32), "float32 [3, 100, 100]"),
-        (np.zeros((1, 100, 100, 3), np.float32), "float32 [1, 100, 100, 3]"),
-        (np.zeros((2, 3, 48, 48), np.float32), "float32 [2, 3, 48, 48]"),
-        (np.zeros((0, 3, 100, 100), np.float32), "float32 [0, 3, 100, 100]"),
-    ],
-)
-def test_a_wrong_batch_is_refused(batch: Any, given: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        check_batch(batch, artifact())
-    assert str(refused.value) == (
-        f"C6-x was given {given}. Expected float32 [N, 3, 100, 100] of raw RGB pixels, 0..255. "
-        "Prepare images with session.artifact.input_spec.apply."
-    )
-
-
-@pytest.mark.parametrize(("count", "size"), [(1, 100), (5, 48)])
-def test_a_right_batch_passes(count: int, size: int) -> None:
-    check_batch(np.zeros((count, 3, size, size), np.float32), artifact(size=size))
-
-
 def test_engines_do_not_report_home(python: Any) -> None:
     done = python(
         "import sys; from lc2fer.session import refuse_telemetry; refuse_telemetry(); import openvino;"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry.')])"
     )
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 99999, "2", True, 1.5])
+def test_threads_that_are_not_there_are_refused_before_anything_is_read(wanted: Any) -> None:
+    with pytest.raises(UsageError) as refused:
+        open_session("missing.onnx", threads=wanted)
+    assert str(refused.value).startswith(f"{wanted!r} threads were asked for. Expected 1")
+
+
+def test_no_name_is_no_model() -> None:
+    with pytest.raises(
+        ArtifactError, match=r"^'' is no file\. Expected a model file or its manifest\. Pass its path\.$"
+    ):
+        open_session("")

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lc2fer.kernels import build
+from lc2fer.kernels import wheel as kernels_wheel
+
 pytestmark = pytest.mark.slow
 
 
@@ -48,6 +51,11 @@ def test_one_package_with_everything_in_it(wheel: Path, checkout: Path) -> None:
         for path in (checkout / folder).rglob("*.py"):
             expected.add(place + path.relative_to(checkout / folder).as_posix())
     expected |= {"lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml", "lc2fer/deploy/camera/page/index.html"}
+    expected |= {f"lc2fer/deploy/camera/page/{path.name}" for path in (checkout / "deploy/camera/page").iterdir()}
+    kernels = checkout / "lc2fer" / "kernels"
+    sources = [path for end in ("h", "cpp", "map") for path in kernels.rglob(f"*.{end}")]
+    assert len(sources) > 30
+    expected |= {f"lc2fer/kernels/{path.relative_to(kernels).as_posix()}" for path in sources}
     expected |= {f"lc2fer/weights/{path.name}" for path in (checkout / "lc2fer" / "weights").glob("*")}
     assert expected <= names
     assert {name for name in names if name.endswith(".py")} <= expected
@@ -71,3 +79,35 @@ print(lc2fer.__file__, lc2fer.export.__file__, len(VARIANTS), VARIANTS["C6"].par
         "928391",
     ]
     assert (site / "bin" / "lc2fer-bench").is_file()
+
+
+def test_a_wheel_with_the_library_needs_no_compiler(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is the one of this machine's compiler here, not zig's."""
+    if build.machine() not in build.VARIANTS:
+        pytest.skip(f"there is no such wheel for {build.machine()}")
+    monkeypatch.setattr(kernels_wheel, "_library", lambda *_: build.library("onnxruntime"))
+    made = kernels_wheel.add(Path(shutil.copy(wheel, tmp_path)), build.machine())
+    assert made.name == f"lc2fer-0.1.0-py3-none-manylinux_2_28_{build.machine()}.whl"
+    site = tmp_path / "site"
+    offline = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    run(sys.executable, "-m", "pip", "install", *offline, "--target", str(site), str(made), cwd=tmp_path)
+    program = """
+from lc2fer import kernels
+print(kernels.library("onnxruntime", "int8"), kernels.chosen("onnxruntime"), *kernels.here("onnxruntime"))
+"""
+    environment = {
+        "PYTHONPATH": str(site),
+        "PYTHONSAFEPATH": "1",
+        "CXX": "no-such-compiler",
+        "LC2FER_CACHE": "/dev/null",
+    }
+    path, chosen, *able = run(sys.executable, "-c", program, cwd=tmp_path, **environment).split()
+    assert Path(path) == site / "lc2fer" / "kernels" / "prebuilt" / build.prebuilt_name("onnxruntime", build.machine())
+    assert chosen in able
+    record = (site / "lc2fer-0.1.0.dist-info" / "RECORD").read_text()
+    assert record.count("lc2fer/kernels/prebuilt/") == 2
+    assert (
+        f"Tag: py3-none-manylinux_2_28_{build.machine()}\n" in (site / "lc2fer-0.1.0.dist-info" / "WHEEL").read_text()
+    )

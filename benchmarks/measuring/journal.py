@@ -83,7 +83,7 @@ class Journal:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             if not lines or json.loads(lines[0]) != self._identity:
                 return False
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         whole = 0
         for line in lines[1:]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from lc2fer import spokes
+from lc2fer import spokes, threads
 
 from ..report.machine import Machine
 
@@ -21,9 +21,6 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "tensorrt", "num
 _CPUINFO = Path("/proc/cpuinfo")
 _BOARD = Path("/proc/device-tree/model")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_QUOTA_V2 = Path("/sys/fs/cgroup/cpu.max")
-_QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-_PERIOD_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
 
 def detect() -> Machine:
@@ -36,7 +33,7 @@ def detect() -> Machine:
         isa=tuple(name for name in ISA if name in flags),
         physical_cores=_physical(processors),
         logical_cores=os.cpu_count() or 1,
-        usable_cores=usable_cores(),
+        usable_cores=threads.usable_cores(),
         memory_bytes=_memory(),
         system=f"{platform.system()} {platform.machine()}",
         kernel=platform.release(),
@@ -46,13 +43,6 @@ def detect() -> Machine:
         load_average=load_average(),
         power_mode=None if jetson is None else jetson.power_mode,
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and what a container's CPU quota leaves of it, at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
-    return allowed if quota is None else max(1, min(allowed, int(quota)))
 
 
 def load_average() -> float | None:
@@ -98,13 +88,6 @@ def _engines() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _quota() -> float | None:
-    words = (_text(_QUOTA_V2) or f"{_text(_QUOTA_V1)} {_text(_PERIOD_V1)}").split()
-    if len(words) == 2 and words[0].isdecimal() and words[1].isdecimal() and int(words[1]) > 0:
-        return int(words[0]) / int(words[1])
-    return None  # "max", "-1" or no such file
 
 
 def _text(path: Path) -> str | None:

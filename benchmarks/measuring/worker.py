@@ -2,17 +2,21 @@
 
 The parent holds a `Worker`, the process a `Link`. The job goes to the process's standard input; its answers come back
 over what was its standard output, which from then on leads to standard error: an engine that prints breaks no line.
+Whatever ends the parent, SIGKILL too, ends the process: nothing measures on alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +30,7 @@ from lc2fer.errors import Lc2ferError
 Message = dict[str, Any]
 
 _GRACE_S = 5.0  # for a process that is told to stop to clean up after itself
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _LINE_LIMIT = 300  # characters of a dead process's last line that are shown
 
 
@@ -188,6 +193,7 @@ def serve(work: Callable[[Link, Message], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     link = Link()
+    _end_with_parent()
     try:
         work(link, link.receive())
     except Lc2ferError as error:
@@ -200,3 +206,27 @@ def serve(work: Callable[[Link, Message], None]) -> None:
 
 def _stop(number: int, frame: Any) -> NoReturn:
     raise SystemExit(128 + number)  # so that temporary folders are removed
+
+
+def _end_with_parent() -> None:
+    """Have this process told to stop once its parent is gone, and ended with all that it started if it does not.
+
+    Two ways, for each has a gap: the kernel's word (Linux) does not come where the parent was gone before it was asked
+    for, and the pipe stays open where a fork of the parent holds it.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if hasattr(select, "poll"):
+        threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
+
+
+def _watch_parent() -> None:
+    pipe = select.poll()
+    pipe.register(0, 0)  # a hang-up is reported unasked; what waits to be read is left to the main thread
+    pipe.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    if os.getpgid(0) == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -315,7 +315,7 @@ def read(path: Path) -> Report:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing. Expected a report. Make it with lc2fer-bench.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path} is not JSON ({error}). Expected what lc2fer-bench writes. Run lc2fer-bench again."
         ) from None

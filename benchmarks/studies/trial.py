@@ -14,12 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lc2fer import artifact as artifacts
+from lc2fer import threads
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
 
 from ..judging.ratios import between
 from ..judging.spread import Spread
-from ..measuring import machine
 from ..measuring.conditions import pinned
 from ..measuring.images import Images, test_set
 from ..measuring.launch import Settings
@@ -75,7 +75,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=10, metavar="N")
     parser.add_argument("--launches", type=int, default=5, metavar="N", help="of each row in a repeat (default: 5)")
     parser.add_argument("--slowdown", type=float, default=1.1, metavar="X", help="of the slowed row (default: 1.1)")
-    parser.add_argument("--threads", type=int, default=machine.usable_cores(), metavar="N")
+    parser.add_argument("--threads", type=int, default=threads.usable_cores(), metavar="N")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of a launch (default: {ROUNDS})")
     return parser.parse_args(arguments)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,16 +19,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, TargetUnavailable, UsageError
-from lc2fer.inputs import read_image
+from lc2fer.text import printable
 
+from .address import quoted, shown, without
 from .scene import Status
 
 STALL_S = 2.0  # without a picture for so long a camera is called stalled
 _AGAIN_S = (0.5, 1.0, 2.0, 5.0)  # waits between attempts to open a camera; the last one is repeated
 _OPEN_MS, _READ_MS = 5000, 5000  # a stream that does not answer is given up after that
 _USUAL_FPS = 30.0  # of a file that does not tell
-_PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _CSI = (
     "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM),format=NV12,width=1280,height=720,framerate=30/1 ! "
     "nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! "
@@ -41,7 +42,7 @@ class Source:
     """Where pictures come from."""
 
     kind: str  # csi | usb | stream | file | folder
-    place: str  # number, address or path
+    place: str = field(repr=False)  # number, address or path
 
     @property
     def live(self) -> bool:
@@ -49,7 +50,7 @@ class Source:
         return self.kind in ("csi", "usb", "stream")
 
     def __str__(self) -> str:
-        return re.sub(r"//[^/@]*@", "//...@", self.place) if self.kind == "stream" else f"{self.kind}:{self.place}"
+        return shown(self.place) if self.kind == "stream" else f"{self.kind}:{self.place}"
 
 
 def parse(text: str) -> Source:
@@ -67,7 +68,7 @@ def parse(text: str) -> Source:
     if path.is_file():
         return Source("file", text)
     raise UsageError(
-        f"There is no source {text!r}. Expected csi:0, usb:0, rtsp://..., a video file or a folder of pictures. "
+        f"There is no source {quoted(text)}. Expected csi:0, usb:0, rtsp://..., a video file or a folder of pictures. "
         "Correct --source."
     )
 
@@ -186,7 +187,8 @@ class Capture:
         try:
             self._drain(reader)
         except cv2.error as error:
-            return f"OpenCV cannot read {self.source} ({str(error).splitlines()[-1].strip()})."
+            reason = without(self.source.place, str(error).splitlines()[-1].strip())
+            return f"OpenCV cannot read {self.source} ({reason})."
         finally:
             reader.close()
         return None
@@ -222,7 +224,7 @@ def open_reader(source: Source, *, paced: bool) -> Reader:
     capture = _opened(source)
     if not capture.isOpened():
         capture.release()
-        raise DataError(f"{source} cannot be opened. Expected a camera or video that OpenCV reads. {_hint(source)}")
+        raise DataError(f"{source} cannot be opened. Expected a camera or video that OpenCV reads. {hint(source)}")
     return _Video(capture, paced=paced and source.kind == "file")
 
 
@@ -248,7 +250,8 @@ def _opened(source: Source) -> Any:
     return cv2.VideoCapture(source.place, cv2.CAP_ANY)
 
 
-def _hint(source: Source) -> str:
+def hint(source: Source) -> str:
+    """Where to look when a source gives nothing."""
     return {
         "csi": "Look at: ls /dev/video*; systemctl status nvargus-daemon.",
         "usb": "Look at: ls -l /dev/video*; and the group video.",
@@ -284,16 +287,17 @@ class _Folder:
 
     def __init__(self, folder: Path) -> None:
         self.name: str | None = None
-        self._paths = iter(sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES))
+        self._paths = iter(sorted(path for path in folder.iterdir() if pictures.is_named(path)))
 
     def read(self) -> NDArray[np.uint8] | None:
         from rich.console import Console
 
         for path in self._paths:
             try:
-                rgb = np.asarray(read_image(path).convert("RGB"))
+                rgb = np.asarray(pictures.read(path).image)
             except DataError as error:
-                Console(stderr=True).print(f"{error} It is left out.", markup=False, highlight=False, soft_wrap=True)
+                text = printable(f"{error} It is left out.")
+                Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
                 continue
             self.name = path.name
             return np.ascontiguousarray(rgb[:, :, ::-1])  # RGB -> BGR

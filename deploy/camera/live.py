@@ -22,7 +22,7 @@ from ..device import jetson
 from .capture import Capture, Frame
 from .faces import Detector
 from .scene import Box, Face, Scene, Status
-from .tracks import Tracker, crop
+from .tracks import Tracker, prepare
 
 MOST_FACES = 8  # of one picture that are judged, the largest; each costs one run of the model
 _POLL_S = 0.2  # how soon an end is noticed while no pictures come
@@ -105,7 +105,7 @@ class Live:
         alone = frame.name is not None  # pictures of a folder have nothing to do with each other
         tracks = (Tracker() if alone else self._tracker).update(boxes, frame.taken)
         spec = self._session.artifact.input_spec
-        batch = [spec.apply(_image(crop(picture, track.box))) for track in tracks]
+        batch = [prepare(picture, track, spec, bgr=True) for track in tracks]
         clock.append(time.monotonic())
         if batch:
             for track, shares in zip(tracks, self._probabilities(np.stack(batch))):
@@ -183,14 +183,10 @@ class Live:
         boxes = boxes or [Box(0, 0, image.width, image.height)]
         tracks = Tracker().update(boxes, 0.0)
         spec = self._session.artifact.input_spec
-        crops = [spec.apply(Image.fromarray(np.ascontiguousarray(crop(rgb, track.box)))) for track in tracks]
+        crops = [prepare(rgb, track, spec) for track in tracks]
         for track, shares in zip(tracks, self._probabilities(np.stack(crops))):
             track.judge(shares, 0.0, 0.0)
         return tuple(track.face(self.labels, self._manner.min_confidence) for track in tracks)
-
-
-def _image(bgr: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(np.ascontiguousarray(bgr[:, :, ::-1]))
 
 
 def _encoded(picture: NDArray[np.uint8]) -> bytes:

@@ -12,13 +12,15 @@ import queue
 import threading
 import time
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from lc2fer.errors import TargetUnavailable, UsageError
 
+from .address import quoted, unclear, without
 from .scene import Scene, Status
 
 _WAITING = 100  # messages
@@ -114,16 +116,39 @@ class Sender:
             self._failing = False
 
 
+def _split(flag: str, url: str, schemes: tuple[str, ...], expected: str) -> SplitResult:
+    """The parts of a receiver's address; raises UsageError, without its secrets, for another or an unclear one."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # its port is none, or a bracket is missing
+        usable = False
+    if unclear(url):
+        raise UsageError(
+            f"--{flag} is {quoted(url)}, with an @ after its first slash. A user and a password were expected before "
+            "it, with %40 for @, %2F for /, %3F for ? and %23 for #. Correct the address."
+        )
+    if not usable:
+        raise UsageError(f"--{flag} is {quoted(url)}. Expected {expected}. Correct the address.")
+    return parts
+
+
 def webhook(url: str, say: Callable[[str], None]) -> Sender:
     """Posts each message as JSON; raises UsageError for an address that is not http or https."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--webhook is {url!r}. Expected http://HOST/... or https://HOST/.... Correct the address.")
+    parts = _split("webhook", url, ("http", "https"), "http://HOST/... or https://HOST/...")
+    headers = {"Content-Type": "application/json"}
+    if parts.username is not None:
+        known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = f"Basic {b64encode(known.encode()).decode()}"
+    target = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
 
     def deliver(message: Message) -> None:
-        request = urllib.request.Request(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
-            pass
+        request = urllib.request.Request(target, json.dumps(message).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+                pass
+        except Exception as error:
+            raise OSError(without(url, str(error))) from None
 
     return Sender(f"The webhook at {parts.hostname}", deliver, say)
 
@@ -133,10 +158,10 @@ def mqtt(url: str, say: Callable[[str], None]) -> Sender:
 
     Raises UsageError for another address and TargetUnavailable without the package paho-mqtt.
     """
-    parts = urlsplit(url)
+    parts = _split("mqtt", url, tuple(_PORTS), "mqtt://HOST/TOPIC")
     topic = parts.path.strip("/")
-    if parts.scheme not in _PORTS or not parts.hostname or not topic:
-        raise UsageError(f"--mqtt is {url!r}. Expected mqtt://HOST/TOPIC. Correct the address.")
+    if not topic:
+        raise UsageError(f"--mqtt is {quoted(url)}. Expected mqtt://HOST/TOPIC. Correct the address.")
     try:
         paho = importlib.import_module("paho.mqtt.client")
     except ImportError:

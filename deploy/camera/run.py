@@ -21,12 +21,15 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.predict.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
+from lc2fer.text import printable
 
 from ..device import bundle, choice
 from . import publish
+from .deaths import Deaths
 from .publish import Changes, Message, Sender
 from .scene import Scene, Status
 from .service import Service
@@ -41,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source", metavar="SOURCE", help="csi:0, usb:0, rtsp://..., a video file or a folder")
     parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
-    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: OpenCV's Haar cascade")
+    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
-        "--min-confidence", type=float, default=0.5, metavar="P", help="less is shown as unsure (default: 0.5)"
+        "--min-confidence",
+        type=float,
+        default=MIN_CONFIDENCE,
+        metavar="P",
+        help="less is shown as unsure (default: %(default)s)",
     )
     parser.add_argument(
         "--smoothing", type=float, default=0.4, metavar="S", help="time constant in seconds; 0: none (default: 0.4)"
@@ -64,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
-    """Run until the source ends, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document."""
+    """Run until the source ends, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document.
+
+    Its exit code is 3 for a camera, and 2 for a file or folder, of which no picture was judged. Raises what ended a
+    thread of the program.
+    """
     started = time.monotonic()
     _check(given)
     from . import capture as camera  # OpenCV
@@ -74,7 +85,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     service = Service()
     out = _Out(given.json, say, service.status)
@@ -84,6 +95,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     artifact = _model(given.model)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
+        deaths = stack.enter_context(Deaths(stop))
         out.senders = [stack.enter_context(_closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         capture = None
@@ -103,6 +115,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             },
         )
         live.warm_up()
+        server = None
         if given.web is not None:
             from . import web
 
@@ -123,11 +136,14 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
         def on_idle() -> None:
             service.alive()
+            if server is not None:
+                server.check()
             out.status(live.status())
             if given.seconds is not None and time.monotonic() - begin >= given.seconds:
                 stop.set()
 
         live.run(stop, on_scene, on_idle)
+        deaths.tell()
         seconds = time.monotonic() - begin
         document = {
             "model": str(artifact.path),
@@ -145,7 +161,11 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         }
     if not given.json:
         print(_table(document))
-    return {**document, "exit_code": 2 if source is not None and not source.live and not live.scenes else 0}
+    if source is None or live.scenes:
+        return {**document, "exit_code": 0}
+    if source.live and not document["captured"]:
+        say(f"{source} gave no picture in {seconds:.0f} s. A camera that is on was expected. {camera.hint(source)}")
+    return {**document, "exit_code": TargetUnavailable.exit_code if source.live else UsageError.exit_code}
 
 
 def _check(given: argparse.Namespace) -> None:

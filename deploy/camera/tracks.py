@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from lc2fer.faces import Face as Found
+from lc2fer.faces import Point
+from lc2fer.inputs import InputSpec
 
 from .scene import Box, Face
 
-HOLD_S = 0.4  # a face that the detector misses stays for so long: cascades blink
+HOLD_S = 0.4  # a face that the detector misses stays for so long: finders blink
 _OVERLAP = 0.3  # intersection over union from which two boxes are one face
 _BOX_S = 0.08  # time constant of the box: without it the crop trembles, and the answers with it
-# Side of the crop over the longer side of the detector's box. C6 in float32 on 1,087 real training faces that the Haar
-# cascade found in a larger picture (the whole face: 87.5 % right) and 553 drawn ones (96.9 %): 0.9 84.7 and 95.1 %,
-# 1.0 86.8 and 96.4, 1.1 86.3 and 96.7, 1.2 85.6 and 96.4, 1.5 80.2 and 89.7. Moving it up or down brought nothing.
-MARGIN = 1.05
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Track:
     number: int
     box: NDArray[np.float64]  # left, top, width, height; smoothed
     seen: float  # monotonic seconds
+    found: Found | None = None  # what the finder says of it, smoothed like the box
     judged: float | None = None
     probabilities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
@@ -74,10 +76,11 @@ class Tracker:
                 share = _share(now - track.seen, _BOX_S)
                 track.box = share * found[place] + (1 - share) * track.box
                 track.seen = now
+                track.found = _steadied(track.found, _found(boxes[place]), share)
                 taken[place] = track
         for place, box in enumerate(found):
             if place not in taken:
-                taken[place] = Track(self._next, box, now)
+                taken[place] = Track(self._next, box, now, _found(boxes[place]))
                 self.tracks.append(taken[place])
                 self._next += 1
         return [taken[place] for place in range(len(found))]
@@ -86,11 +89,47 @@ class Tracker:
 def crop(picture: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The square around a face, a view of [H,W,3]: moved into the picture where it would stick out of it."""
     height, width = picture.shape[:2]
-    side = max(1, min(round(MARGIN * float(max(box[2], box[3]))), height, width))
+    side = max(1, min(round(float(max(box[2], box[3]))), height, width))
     left = round(float(box[0] + box[2] / 2) - side / 2)
     top = round(float(box[1] + box[3] / 2) - side / 2)
     left, top = min(max(left, 0), width - side), min(max(top, 0), height - side)
     return picture[top : top + side, left : left + side]
+
+
+def prepare(picture: NDArray[np.uint8], track: Track, spec: InputSpec, *, bgr: bool = False) -> NDArray[np.float32]:
+    """What the model gets of a face in a picture [H,W,3], float32 [3,size,size], RGB; aligned, where it wants that."""
+    if spec.alignment != "none" and track.found is not None:
+        prepared = spec.apply_face(picture, track.found)
+        return np.ascontiguousarray(prepared[::-1]) if bgr else prepared
+    square = crop(picture, track.box)
+    return spec.apply(Image.fromarray(np.ascontiguousarray(square[:, :, ::-1] if bgr else square)))
+
+
+def _found(box: Box) -> Found | None:
+    face: Found | None = getattr(box, "face", None)
+    return face
+
+
+def _steadied(old: Found | None, new: Found | None, share: float) -> Found | None:
+    """A face whose places are the mean of two, `share` of it the new one's."""
+    if old is None or new is None:
+        return new
+
+    def mean(before: float, after: float) -> float:
+        return share * after + (1 - share) * before
+
+    def place(before: Point, after: Point) -> Point:
+        return mean(before[0], after[0]), mean(before[1], after[1])
+
+    return replace(
+        new,
+        left=mean(old.left, new.left),
+        top=mean(old.top, new.top),
+        width=mean(old.width, new.width),
+        height=mean(old.height, new.height),
+        eyes=(place(old.eyes[0], new.eyes[0]), place(old.eyes[1], new.eyes[1])),
+        mouth=place(old.mouth, new.mouth),
+    )
 
 
 def _share(elapsed_s: float, constant_s: float) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import io
 import json
 import logging
 import re
@@ -23,7 +22,6 @@ from typing import Any
 from urllib.parse import quote
 
 import uvicorn
-from PIL import Image, ImageOps, UnidentifiedImageError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -32,13 +30,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lc2fer.errors import DataError, UsageError
+from lc2fer import pictures
+from lc2fer.errors import DataError, Lc2ferError, UsageError
 
 from .scene import Scene, Viewable
 
 _PAGE = Path(__file__).with_name("page")
-_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FILES = {f"/{path.name}".replace("/index.html", "/"): path for path in _PAGE.iterdir() if path.suffix in _TYPES}
 _LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[?::1\]?"
 _TOKEN = re.compile(r"[!-~]{16,}")
 
@@ -46,8 +45,6 @@ _POLL_S = 10.0  # the longest wait for a picture
 _SLICE_S = 0.5  # the part of it that a thread waits: in between, who went away and `close` are noticed
 _UPLOAD_S = 30.0
 _MAX_BYTES = 10_000_000
-_MAX_PIXELS = 64_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # none that starts another program, as EPS does
 _JUDGES = 2  # pictures of viewers judged at the same time
 _MAX_JUDGING = 8  # with those that wait for it
 _OPTIONS: dict[str, Any] = {
@@ -113,6 +110,14 @@ class Server:
         while not self._server.started and self._thread.is_alive():
             time.sleep(0.005)
 
+    def check(self) -> None:
+        """Raise Lc2ferError where the page is served no more, and nobody ended it."""
+        if not self._thread.is_alive() and not self._site.closing:
+            raise Lc2ferError(
+                f"The page at {self.url} is served no more. It was expected until the program's end. Start the program "
+                "again, and report it with what it printed before."
+            )
+
     def close(self) -> None:
         """End the page; who waits for a picture is answered first."""
         self._site.closing = self._server.should_exit = True
@@ -140,7 +145,7 @@ class _Site:
         self._waits: dict[int, asyncio.Future[tuple[Scene, bytes] | None]] = {}
 
     def app(self) -> Starlette:
-        files = (Route(path, partial(_file, _PAGE / name)) for path, name in _FILES.items())
+        files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
         asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
         judge = Route("/api/judge", self._judge, methods=["POST"])
         handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: _failure}
@@ -194,7 +199,7 @@ class _Site:
             self._judging -= 1
 
     def _judged(self, body: bytes) -> dict[str, Any]:
-        image = _decoded(body)
+        image = pictures.read(body).image
         started = time.perf_counter()
         faces = self._live.judge(image)
         took_ms = (time.perf_counter() - started) * 1000
@@ -281,19 +286,3 @@ async def _body(request: Request) -> bytes:
                 413, f"The picture has more than {_MAX_BYTES:,} bytes. Expected fewer. Make it smaller."
             )
     return bytes(body)
-
-
-def _decoded(body: bytes) -> Image.Image:
-    """The upright picture; raises DataError for what is none, or is too large once unpacked."""
-    try:
-        with Image.open(io.BytesIO(body), formats=_FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                size = f"The picture has {image.width}x{image.height} pixels."
-                raise DataError(f"{size} At most {_MAX_PIXELS:,} are read. Give a crop of the face.")
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        what = "it is empty" if not body else "its kind is not known"
-        reason = what if isinstance(error, UnidentifiedImageError) else str(error).split("\n")[0].rstrip(".")
-        text = f"The picture cannot be read: {reason}. Expected a whole JPEG, PNG or WebP. Choose another file."
-        raise DataError(text) from None

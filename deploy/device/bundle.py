@@ -11,6 +11,7 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -110,8 +111,8 @@ def opened(path: Path) -> Iterator[Bundle]:
     if path.is_dir():
         yield load(path)
         return
-    with artifacts.staged(path.parent) as staging:
-        yield _unpack(path, staging)
+    with tempfile.TemporaryDirectory(prefix="lc2fer-bundle-") as folder:  # where the bundle lies nothing is written
+        yield _unpack(path, Path(folder))
 
 
 def unpack(path: Path, folder: Path) -> Bundle:
@@ -120,16 +121,27 @@ def unpack(path: Path, folder: Path) -> Bundle:
     Raises ArtifactError for a file that is missing, truncated, no bundle, or holds anything that its manifest does not
     name by a plain name, its size and its sha256.
     """
+    folder = Path(os.path.abspath(folder))  # "." and ".." have no name of their own
     with artifacts.staged(folder.parent) as staging:
-        fresh = staging / folder.name
+        fresh = staging / "fresh"
         fresh.mkdir()
         unpacked = _unpack(path, fresh)
-        if folder.exists():
-            there = _claimed(folder)  # nothing but a bundle is replaced
+        if folder.is_dir() and not any(folder.iterdir()):  # which may be where a shell stands: it stays
+            for name in (*(record.name for record in unpacked.files), MANIFEST):
+                os.replace(fresh / name, folder / name)
+        elif folder.exists():
+            if not (folder / MANIFEST).is_file():  # nothing but a bundle is replaced
+                raise ArtifactError(
+                    f"{folder} is there and holds no bundle. A new folder, an empty one, or one that a bundle was "
+                    "unpacked to was expected. Choose another with --to."
+                )
+            there = _claimed(folder)
             if there == replace(unpacked, folder=folder) and _damaged(there) is None:
                 return there
             os.replace(folder, staging / "old")
-        os.replace(fresh, folder)
+            os.replace(fresh, folder)
+        else:
+            os.replace(fresh, folder)
     return load(folder)
 
 

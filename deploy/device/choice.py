@@ -149,7 +149,7 @@ def chosen(folder: Path) -> Choice:
         raise ArtifactError(
             f"{folder} has no {CHOICE}. Expected the verdict of a build. Run: lc2fer-deploy build {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(
             f"{path} is damaged ({error}). Expected what lc2fer-deploy build writes. Remove it and build again."
         ) from None

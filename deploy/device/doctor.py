@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import importlib
 import os
 import platform
@@ -22,6 +23,7 @@ from .jetson import Jetson
 _HOT = 85.0  # degrees C; Orin begins to lower its clocks at 99
 _ROOM_MB = 500  # for engines and their making
 _MEMORY_MB = 2000  # that making an engine may take
+_CONTAINER = (".dockerenv", "run/.containerenv")  # Docker's and Podman's marks
 _PIP = f"{sys.executable} -m pip"
 
 
@@ -153,12 +155,25 @@ def _cameras(root: Path) -> Finding:
     found = sorted((root / "dev").glob("video*"))
     if not found:
         return Finding("cameras", "note", "none at /dev/video*")
-    closed = [path.name for path in found if not os.access(path, os.R_OK | os.W_OK)]
+    closed = [path for path in found if not os.access(path, os.R_OK | os.W_OK)]
     if closed:
-        return Finding(
-            "cameras", "problem", f"{', '.join(closed)} may not be opened by this user", "sudo usermod -aG video $USER"
-        )
+        names = ", ".join(path.name for path in closed)
+        return Finding("cameras", "problem", f"{names} may not be opened by this user", _opening(closed[0], root))
     return Finding("cameras", "ok", ", ".join(path.name for path in found))
+
+
+def _opening(camera: Path, root: Path) -> str:
+    """What lets this user open a camera: its group, whatever that is called here, or has no name as in containers."""
+    there = camera.stat()
+    if there.st_mode & 0o060 != 0o060:
+        return f"sudo chgrp video {camera} && sudo chmod 660 {camera}"
+    try:
+        group = grp.getgrgid(there.st_gid).gr_name
+    except KeyError:
+        group = None
+    if group is None or any((root / name).exists() for name in _CONTAINER):
+        return f"start this container with --group-add {there.st_gid}, which is the cameras' group on its host"
+    return f"sudo usermod -aG {group} $USER, and log in again"
 
 
 def _power(board: Jetson | None) -> Finding:

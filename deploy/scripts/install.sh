@@ -13,7 +13,7 @@ Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--packages] [--service]
 
   --sha256 HASH  what lc2fer-deploy bundle printed; another file is refused
   --prefix DIR   where to (default: /opt/lc2fer for root, else ~/.local/share/lc2fer)
-  --packages     first the system's packages: venv, OpenCV where there is none, its face cascades; needs root
+  --packages     first the system's packages: venv, OpenCV where there is none; needs root
   --service      also a systemd service with a user of its own; needs root
   --uninstall    remove what this script made, and nothing else
   --dry-run      say what would be done
@@ -54,6 +54,7 @@ root=no
 if [[ -z $prefix ]]; then
     if [[ $root == yes ]]; then prefix=/opt/lc2fer; else prefix=${XDG_DATA_HOME:-$HOME/.local/share}/lc2fer; fi
 fi
+[[ $prefix == /* ]] || prefix=$PWD/$prefix # links and the service name it from everywhere
 unit=$SYSTEM/etc/systemd/system/lc2fer.service
 options=$SYSTEM/etc/lc2fer.env
 
@@ -66,7 +67,7 @@ uninstall() {
     for path in "$prefix/versions" "$prefix/current" "$prefix/bin/lc2fer-deploy"; do
         if [[ -e $path || -L $path ]]; then there+=("$path"); fi
     done
-    if [[ -e $unit ]] && grep -qF "$prefix/bin/lc2fer-deploy" "$unit"; then
+    if [[ -e $unit ]] && grep -qF "${prefix//%/%%}/bin/lc2fer-deploy" "$unit"; then
         may_change_the_system
         there+=("$unit" "$options")
     fi
@@ -93,10 +94,15 @@ take_out() { # NAME: a member of the bundle into $work, checked
 
 install_packages() {
     may_change_the_system
-    local wanted=(python3-venv opencv-data) # the cascades are in no other OpenCV than PyPI's
+    local wanted=(python3-venv)
     "$PYTHON" -c 'import cv2' 2>/dev/null || wanted+=(python3-opencv) # JetPack's own is left as it is
     apt-get update
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${wanted[@]}"
+}
+
+check_service() { # a unit can name any other path
+    [[ $prefix != *[$'"\'\\$`\n\t']* ]] ||
+        die 2 "$prefix cannot stand in a service. A path without quotes, \\, \$ and control characters was expected. Choose another --prefix."
 }
 
 install_service() {
@@ -104,7 +110,13 @@ install_service() {
     take_out lc2fer.service
     mkdir -p "$(dirname "$unit")"
     id lc2fer >/dev/null 2>&1 || useradd --system --home-dir "$prefix" --shell /usr/sbin/nologin --groups video lc2fer
-    sed "s|/opt/lc2fer|$prefix|g" "$work/lc2fer.service" >"$unit.new"
+    local text made=''
+    text=$(<"$work/lc2fer.service")
+    while [[ $text == *'"/opt/lc2fer/'* ]]; do # piece by piece: & and | mean nothing here; % begins what systemd replaces
+        made+="${text%%'"/opt/lc2fer/'*}\"${prefix//%/%%}/"
+        text=${text#*'"/opt/lc2fer/'}
+    done
+    printf '%s\n' "$made$text" >"$unit.new"
     mv "$unit.new" "$unit"
     if [[ ! -e $options ]]; then
         (umask 077 && echo 'LC2FER_OPTIONS=--source usb:0 --web' >"$options") # a token may stand there
@@ -123,6 +135,7 @@ fi
 found=$(sha256sum <"$bundle" | cut -d' ' -f1)
 [[ -z $expected || $found == "$expected" ]] ||
     die 2 "$bundle has the sha256 $found. $expected was expected. Copy the bundle again."
+[[ $service == no ]] || check_service
 if [[ $packages == yes && $dry == no ]]; then install_packages; fi
 "$PYTHON" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
     die 3 "$PYTHON is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install python3-venv"

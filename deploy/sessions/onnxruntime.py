@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import onnxruntime
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
+from lc2fer.opened import Opened, check_classes
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, ROWS
-from lc2fer.session import Closing, check_batch, check_classes
+from lc2fer.threads import usual
 
 # Nodes that change how numbers are stored and compute nothing.
 _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Reshape", "ReorderInput", "ReorderOutput"}
@@ -25,14 +28,19 @@ _CONVERSIONS = {"QuantizeLinear", "DequantizeLinear", "Cast", "Transpose", "Resh
 _FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the products of our operations are in
 
 
-class OnnxRuntimeSession(Closing):
-    """An ONNX file with a static batch; longer batches run piece by piece."""
+class OnnxRuntimeSession(Opened):
+    """An ONNX file with a static batch; longer batches run piece by piece.
+
+    Of the form "fused", an image a thread: its operations then hand nothing over between threads.
+    """
 
     def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
-        self.artifact = artifact
+        # Told nothing, it would pin its threads to cores that a container may not let it have.
+        threads = usual() if threads is None else threads
+        super().__init__(artifact, "ONNX Runtime", forks=threads == 1)  # one thread is the caller's
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Our Q/DQ graphs are s8 with s8 weights; without this they run as float convolutions between Q and DQ.
         options.add_session_config_entry("session.qdqisint8allowed", "1")
@@ -63,18 +71,35 @@ class OnnxRuntimeSession(Closing):
                 "A model that it can run was expected. Export it again with this installation."
             ) from None
         self._options = options
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._making = Lock()  # of the pool
         self._input = self._session.get_inputs()[0]
         check_classes(self._session.get_outputs()[0].shape[-1], artifact)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_batch(batch, self.artifact)
+    def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._products and len(batch) > 1 and self._threads > 1:
+            return self._run_images(batch)
         pieces = [
             self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def _run_images(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        with self._making:
+            if self._pool is None:
+                self._options.intra_op_num_threads = 1
+                self._single = self._open()
+                self._options.intra_op_num_threads = self._threads
+                self._pool = ThreadPoolExecutor(self._threads)
+        run, name = self._single.run, self._input.name  # which lets Python go on meanwhile
+        return np.concatenate(
+            list(self._pool.map(lambda place: run(None, {name: batch[place : place + 1]})[0], range(len(batch))))
+        )
+
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
+        self._check_open()
         binding = self._session.io_binding()
         binding.bind_cpu_input(self._input.name, batch)
         binding.bind_output(self._session.get_outputs()[0].name)
@@ -85,6 +110,7 @@ class OnnxRuntimeSession(Closing):
 
         Opens the model a second time and runs it once, on black.
         """
+        self._check_open()
         with tempfile.TemporaryDirectory() as folder:
             self._options.enable_profiling = True
             self._options.profile_file_prefix = str(Path(folder) / "profile")
@@ -100,7 +126,10 @@ class OnnxRuntimeSession(Closing):
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 
-    def close(self) -> None:
+    def _release(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            del self._single
         del self._session
 
 

@@ -1,8 +1,9 @@
-"""OpenVINO IR on the CPU plugin, for latency: one stream, one request."""
+"""OpenVINO IR on the CPU plugin, for latency: one stream, and a request for each thread that runs it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import openvino
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
+from lc2fer.opened import Opened, check_classes
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED, PLAIN
-from lc2fer.session import Closing, check_batch, check_classes
 
 _FUSED = {"fp32": "f32", "fp16": "bf16", "int8": "i8"}  # what the products of our operations are in
 
@@ -22,11 +23,11 @@ _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f16"}
 _MOVES = {"Input", "Output", "Const", "Reorder", "Reshape", "Transpose", "Convert"}  # layers that compute nothing
 
 
-class OpenVinoSession(Closing):
+class OpenVinoSession(Opened):
     """An IR with a static batch; longer batches run piece by piece."""
 
     def __init__(self, artifact: Artifact, threads: int | None) -> None:
-        self.artifact = artifact
+        super().__init__(artifact, "OpenVINO")
         assert artifact.recipe is not None
         config = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -52,25 +53,35 @@ class OpenVinoSession(Closing):
                 f"{str(error).strip().splitlines()[-1]}. A model that it can run was expected. "
                 "Export it again with this installation."
             ) from None
-        self._request = self._compiled.create_infer_request()
-        self._logits = self._request.get_output_tensor(0).data
-        check_classes(self._logits.shape[-1], artifact)
+        self._requests = [_Request(self._compiled)]  # which no thread uses
+        self._bound: _Request | None = None  # to an image that lies in its place
+        check_classes(self._requests[0].logits.shape[-1], artifact)
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_batch(batch, self.artifact)
-        logits = np.empty((len(batch), self._logits.shape[1]), np.float32)
-        for place in range(len(batch)):
-            self._request.infer({0: batch[place : place + 1]}, share_inputs=True, share_outputs=True)
-            logits[place] = self._logits[0]
-        return logits
+    def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            request = self._requests.pop()
+        except IndexError:
+            request = _Request(self._compiled)
+        try:
+            logits = np.empty((len(batch), request.logits.shape[1]), np.float32)
+            for place in range(len(batch)):
+                request.infer({0: batch[place : place + 1]}, share_inputs=True, share_outputs=True)
+                logits[place] = request.logits[0]
+            return logits
+        finally:
+            self._requests.append(request)
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
-        self._request.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
-        return lambda: self._request.infer(share_outputs=True)
+        self._check_open()
+        self._bound = self._bound or _Request(self._compiled)
+        infer = self._bound.infer
+        self._bound.tensors.set_input_tensor(openvino.Tensor(batch, shared_memory=True))
+        return lambda: infer(share_outputs=True)
 
     def executed_precisions(self) -> dict[str, int]:
         """What the plugin runs: number of computing layers by precision, read back from the compiled model."""
+        self._check_open()
         counts: dict[str, int] = {}
         for node in self._compiled.get_runtime_model().get_ops():
             if node.rt_info["layerType"].astype(str) not in _MOVES:
@@ -79,8 +90,17 @@ class OpenVinoSession(Closing):
                 counts[precision] = counts.get(precision, 0) + 1
         return counts
 
-    def close(self) -> None:
-        del self._logits, self._request, self._compiled
+    def _release(self) -> None:
+        del self._requests, self._bound, self._compiled
+
+
+class _Request:
+    """What one thread needs to run a model: its tensors, of which the engine owns the logits."""
+
+    def __init__(self, compiled: Any) -> None:
+        self.tensors = compiled.create_infer_request()
+        self.infer = self.tensors.infer
+        self.logits = self.tensors.get_output_tensor(0).data
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> OpenVinoSession:

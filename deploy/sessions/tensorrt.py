@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lc2fer import nvidia
 from lc2fer.artifact import Artifact
+from lc2fer.batch import check
 from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
 from lc2fer.nvidia import LIBRARIES, Unusable
-from lc2fer.session import Closing, check_batch
+from lc2fer.opened import Opened
 
 from .cuda import Buffer, Cuda, open_cuda
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
     from tensorrt import ICudaEngine, Runtime, _Module
 
 
-class TensorRtSession(Closing):
+class TensorRtSession(Opened):
     """An engine with a static batch of 1, or an open one that runs 1; longer batches run piece by piece.
 
-    One thread at a time. `replays` tells whether a run is one launch of a captured CUDA graph.
+    Threads wait for each other. `replays` tells whether a run is one launch of a captured CUDA graph.
     """
 
     def __init__(self, artifact: Artifact, trt: _Module, cuda: Cuda) -> None:
-        self.artifact = artifact
+        super().__init__(artifact, "TensorRT", alone=True)
         self._cuda = cuda
         self._trt = trt
         runtime, engine = _deserialised(artifact, trt)
@@ -80,8 +81,7 @@ class TensorRtSession(Closing):
                 "successful load. Look at the messages of TensorRT and at the GPU's memory."
             )
 
-    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        check_batch(batch, self.artifact)
+    def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         logits = np.empty((len(batch), self._output.array.shape[1]), np.float32)
         for place in range(len(batch)):
             self._input.array[0] = batch[place]
@@ -92,7 +92,8 @@ class TensorRtSession(Closing):
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is on the device, the logits stay there."""
-        check_batch(batch, self.artifact)
+        self._check_open()
+        check(batch, self.artifact)
         self._input.array[0] = batch[0]
         self._cuda.upload(self._input)
         self._cuda.synchronize()
@@ -106,6 +107,7 @@ class TensorRtSession(Closing):
 
     def executed_precisions(self) -> dict[str, int] | None:
         """Number of computing layers by the precision that they run in, read back from the engine; None if not told."""
+        self._check_open()
         inspector = self._engine.create_engine_inspector()
         try:
             found = nvidia.layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
@@ -113,18 +115,15 @@ class TensorRtSession(Closing):
             return None
         return nvidia.executed(found)
 
-    def close(self) -> None:
+    def _release(self) -> None:
         # TensorRT's objects go before the memory and the stream that they use.
-        self._launch = self._closed
+        self._launch = self._check_open
         self._context = None
         self._engine = None
         self._runtime = None
         empty = np.zeros((1, 0), np.float32)
         self._input = self._output = Buffer(empty, 0, True)
         self._cuda.close()
-
-    def _closed(self) -> None:
-        raise Lc2ferError(f"{self.artifact.path} was closed. An open session was expected. Open it again.")
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> TensorRtSession:

@@ -30,7 +30,6 @@ from .onnx import smoothing
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 LANES = 16
-ZERO = 128  # of the unsigned bytes that stand for an int8 input
 
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -90,7 +89,14 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
 
     def add(kind: str, channels: int, constants: list[NDArray[Any]], attributes: dict[str, float]) -> None:
         arrays = [np.ascontiguousarray(array) for array in constants]
-        operations.append(Operation(kind, {"precision": precision, **attributes}, arrays, (1, side, side, channels)))
+        operations.append(
+            Operation(
+                kind,
+                {"version": kernels.VERSION, "precision": precision, **attributes},
+                arrays,
+                (1, side, side, channels),
+            )
+        )
 
     for name, module in form.named_modules():
         if isinstance(module, DeployStem):
@@ -120,9 +126,7 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
 
 
 def _quantized(layer: QuantizedLayer, channels_last: bool) -> _Product:
-    scale = layer.scale * layer.weight_scale.astype(np.float64)
-    sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(axis=1)
-    numbers = _rows(scale, layer.bias - ZERO * scale * sums)  # takes the zero-point of the bytes back
+    numbers = _rows(layer.scale * layer.weight_scale.astype(np.float64), layer.bias)
     return _Product(layer.scale, _in_steps(_columns(layer.weight, channels_last)), numbers)
 
 

@@ -2,7 +2,6 @@
 #include "operations.h"
 
 #include <cstddef>
-#include <thread>
 
 namespace lc2fer {
 
@@ -37,7 +36,9 @@ struct Api {
     Any unused_88[2];
     Any (*KernelContext_GetInput)(Any context, size_t index, Any* value);  // 90
     Any (*KernelContext_GetOutput)(Any context, size_t index, const int64_t* shape, size_t rank, Any* value);
-    Any unused_92[6];
+    Any unused_92;
+    void (*ReleaseStatus)(Any status);  // 93
+    Any unused_94[4];
     void (*ReleaseTypeInfo)(Any type_info);  // 98
     void (*ReleaseTensorTypeAndShapeInfo)(Any tensor_info);
     Any unused_100[134];
@@ -106,15 +107,25 @@ inline Shape shape_of(const Api* api, Any tensor_info) {
     return Shape(dimensions.begin(), dimensions.end());  // an open dimension, -1, becomes one that is too large
 }
 
+// ONNX Runtime's own threads: it shares the parts among as many as the session was given.
 struct Threads {
     const Api* api;
     Any context;
-    int threads;
 
-    template <class Function>
-    void run(const Function& function) const {
-        const auto call = [](void* its, size_t thread) { (*static_cast<const Function*>(its))(int(thread)); };
-        check(api->KernelContext_ParallelFor(context, call, threads, 0, const_cast<Function*>(&function)));
+    Pool pool() { return {this, run}; }
+
+private:
+    static void run(void* threads, void (*part)(void*, int), void* argument, int count) {
+        struct Call {
+            void (*part)(void*, int);
+            void* argument;
+        } call{part, argument};
+        const auto of_part = [](void* its, size_t number) {
+            const Call& own = *static_cast<const Call*>(its);
+            own.part(own.argument, int(number));
+        };
+        const Threads& its = *static_cast<const Threads*>(threads);
+        check(its.api->KernelContext_ParallelFor(its.context, of_part, size_t(count), 0, &call));
     }
 };
 
@@ -122,6 +133,8 @@ template <class Kind>
 class Kernel {
 public:
     Kernel(const Api* api, Any info) : m_api(api) {
+        Any status = api->KernelInfoGetAttribute_int64(info, "version", &m_its.version);
+        if (status != nullptr) api->ReleaseStatus(status);  // a file of the first version, which checked() refuses
         Kind::visit(m_its, [&](const char* name, auto& value) { read(info, name, value); });
         std::vector<Shape> shapes;
         for (size_t i = 0; i < m_constants.size(); ++i) {
@@ -143,6 +156,7 @@ public:
         api->ReleaseTypeInfo(type);
         const Shape output = checked<Kind>(m_its, m_image, shapes);
         m_output.assign(output.begin(), output.end());
+        m_kind.prepare(m_its, m_image, m_constants);
     }
 
     void run(Any context) const {
@@ -156,8 +170,8 @@ public:
         void *x = nullptr, *out = nullptr;
         check(m_api->GetTensorMutableData(image, &x));
         check(m_api->GetTensorMutableData(output, &out));
-        Kind::run(m_its, m_image, m_constants, Threads{m_api, context, m_threads}, static_cast<const float*>(x),
-                  static_cast<float*>(out));
+        Threads threads{m_api, context};
+        m_kind.run(threads.pool(), static_cast<const float*>(x), static_cast<float*>(out));
     }
 
     const Api* api() const { return m_api; }
@@ -178,10 +192,10 @@ private:
 
     const Api* m_api;
     Attributes m_its;
+    Kind m_kind;
     Shape m_image;
     std::vector<int64_t> m_output;
     std::array<const void*, Kind::BYTES.size()> m_constants;
-    int m_threads = std::max(1, int(std::thread::hardware_concurrency()));  // the session's own number is not told
 };
 
 template <class Kind>

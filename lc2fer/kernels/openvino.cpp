@@ -2,24 +2,20 @@
 #include "operations.h"
 
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include <tbb/parallel_for.h>
-#include <tbb/task_arena.h>
 #include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
 #include <openvino/op/op.hpp>
 
 namespace lc2fer {
 
-struct Arena {
-    int threads = std::max(1, tbb::this_task_arena::max_concurrency());
-
-    template <class Function>
-    void run(const Function& function) const {
-        tbb::parallel_for(0, threads, function, tbb::static_partitioner());
-    }
-};
+// The threads of the stream that runs the operation.
+void run_in_arena(void*, void (*part)(void*, int), void* argument, int count) {
+    tbb::parallel_for(0, count, [&](int number) { part(argument, number); }, tbb::static_partitioner());
+}
 
 template <class Kind>
 class Operation : public ov::op::Op {
@@ -53,6 +49,7 @@ public:
     }
 
     bool visit_attributes(ov::AttributeVisitor& visitor) override {
+        visitor.on_attribute("version", m_its.version);
         Kind::visit(m_its, [&](const char* name, auto& value) { visitor.on_attribute(name, value); });
         return true;
     }
@@ -60,15 +57,36 @@ public:
     bool has_evaluate() const override { return get_input_element_type(0) == ov::element::f32; }
 
     bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
-        std::array<const void*, Kind::BYTES.size()> constants;
+        Constants constants;
         for (size_t i = 0; i < constants.size(); ++i) constants[i] = inputs[i + 1].data();
-        Kind::run(m_its, inputs[0].get_shape(), constants, Arena{}, inputs[0].data<const float>(),
-                  outputs[0].data<float>());
+        const auto ready = prepared(inputs[0].get_shape(), constants);
+        ready->kind.run(Pool{nullptr, run_in_arena}, inputs[0].data<const float>(), outputs[0].data<float>());
         return true;
     }
 
 private:
+    using Constants = std::array<const void*, Kind::BYTES.size()>;
+
+    struct Ready {
+        Constants constants;
+        Kind kind;
+    };
+
+    // Made at the first image: OpenVINO gives an operation its constants no earlier.
+    std::shared_ptr<const Ready> prepared(const Shape& image, const Constants& constants) const {
+        const std::lock_guard<std::mutex> lock(m_mutex);
+        if (m_ready == nullptr || m_ready->constants != constants) {
+            const auto ready = std::make_shared<Ready>();
+            ready->constants = constants;
+            ready->kind.prepare(m_its, image, constants);
+            m_ready = ready;
+        }
+        return m_ready;
+    }
+
     Attributes m_its;
+    mutable std::mutex m_mutex;
+    mutable std::shared_ptr<const Ready> m_ready;
 };
 
 }  // namespace lc2fer

@@ -2,19 +2,26 @@
 // constants as inputs.
 #pragma once
 
-#include "kernels.h"
+#include "dispatch.h"
 
 #include <array>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace lc2fer {
 
 using Shape = std::vector<size_t>;
 
-constexpr size_t MOST_PIXELS = 4096;  // a side
+constexpr size_t MOST_PIXELS_A_SIDE = 4096;
+
+// Of what the constants mean; export/fused.py writes it. 1 had biases that only rows with a zero-point of 128 could
+// use.
+constexpr int64_t VERSION = 2;
 
 struct Attributes {
+    int64_t version = 1;
     std::string precision = "int8";  // of the products: int8, bf16 or fp32
     float inverse_step = 1.0f;
     int64_t kernel = 2, stride = 2, outputs = 8;
@@ -24,23 +31,63 @@ inline void demand(bool holds, const char* expected) {
     if (!holds) throw std::invalid_argument(std::string("expected ") + expected);
 }
 
-// function(Format)
-template <class Function>
-void in_format(const Attributes& its, const Function& function) {
-    if (its.precision == "int8") return function(Bytes{});
-    if (its.precision == "bf16") return function(Halves{});
+inline Precision precision_of(const Attributes& its) {
+    if (its.precision == "int8") return INT8;
+    if (its.precision == "bf16") return BF16;
     demand(its.precision == "fp32", "a precision of int8, bf16 or fp32");
-    function(Floats{});
+    return FP32;
 }
 
+// Weights are 4 bytes of each of 16 outputs after another: [outputs / 16][depth in fours of bytes][16][4].
 inline Shape weights(const Attributes& its, size_t outputs, size_t depth) {
-    size_t steps = 0;
-    in_format(its, [&](auto format) { steps = depth / format.STEP; });
-    return {padded(int(outputs)) / size_t(LANES), steps, LANES, 4};
+    constexpr size_t BYTES[PRECISIONS] = {1, 2, 4};
+    return {padded(int(outputs)) / size_t(LANES), depth * BYTES[precision_of(its)] / 4, LANES, 4};
 }
+
+// Memory at a multiple of 64 bytes.
+class Aligned {
+public:
+    uint8_t* sized(size_t size) {
+        if (m_size < size) {
+            m_bytes.reset(new uint8_t[size + 64]);
+            m_size = size;
+        }
+        return m_bytes.get() + (64 - reinterpret_cast<uintptr_t>(m_bytes.get()) % 64) % 64;
+    }
+
+private:
+    std::unique_ptr<uint8_t[]> m_bytes;
+    size_t m_size = 0;
+};
+
+// A product's constants, made ready for a variant.
+class ReadyProduct {
+public:
+    // `numbers` is [2][padded outputs]: scale and bias; it has to stay.
+    Product make(const Kernels& kernels, Precision precision, const void* weights, int outputs, int depth,
+                 const float* numbers) {
+        const size_t panels = padded(outputs) / LANES;
+        uint8_t* packed = m_weights.sized(kernels.weight_bytes(panels, depth));
+        kernels.pack(weights, panels, depth, packed);
+        m_start.assign(panels * LANES, 0);
+        if (precision == INT8) {
+            const int8_t* each = static_cast<const int8_t*>(weights);
+            for (size_t panel = 0; panel < panels; ++panel)
+                for (int step = 0; step < depth / 4; ++step)
+                    for (int lane = 0; lane < LANES; ++lane)
+                        for (int i = 0; i < 4; ++i) m_start[panel * LANES + lane] -= 128 * *each++;
+        }
+        return {packed, m_start.data(), numbers, numbers + panels * LANES};
+    }
+
+private:
+    Aligned m_weights;
+    std::vector<int32_t> m_start;
+};
 
 // An operation's constants, behind its image: which of them are bytes, the others being float32; their shapes.
-struct Block {
+class Block {
+public:
     static constexpr char NAME[] = "Block";
     static constexpr std::array<bool, 6> BYTES{false, true, false, false, true, false};
 
@@ -59,48 +106,73 @@ struct Block {
 
     static Shape output(const Attributes&, const Shape& image) { return image; }
 
-    template <class Pool>
-    static void run(const Attributes& its, const Shape& image, const std::array<const void*, 6>& constants,
-                    const Pool& pool, const float* x, float* out) {
-        const int channels = int(image[3]);
-        const BlockNumbers numbers{int(image[1]),
-                                   int(image[2]),
-                                   channels,
-                                   4 * channels,
-                                   its.inverse_step,
-                                   static_cast<const float*>(constants[0]),
-                                   static_cast<const uint8_t*>(constants[1]),
-                                   static_cast<const float*>(constants[2]),
-                                   static_cast<const float*>(constants[3]),
-                                   static_cast<const uint8_t*>(constants[4]),
-                                   static_cast<const float*>(constants[5])};
-        in_format(its, [&](auto format) { run_block<decltype(format)>(numbers, pool, x, out); });
+    void prepare(const Attributes& its, const Shape& image, const std::array<const void*, 6>& constants) {
+        const auto floats = [&](int i) { return static_cast<const float*>(constants[i]); };
+        const Precision precision = precision_of(its);
+        const int channels = int(image[3]), wide = 4 * channels;
+        m_kernels = chosen(precision).kernels;
+        m_numbers = {int(image[1]),
+                     int(image[2]),
+                     channels,
+                     wide,
+                     its.inverse_step,
+                     floats(0),
+                     m_expand.make(*m_kernels, precision, constants[1], wide, channels, floats(2)),
+                     floats(3),
+                     m_project.make(*m_kernels, precision, constants[4], channels, wide, floats(5))};
     }
+
+    void run(const Pool& pool, const float* x, float* out) const {
+        static thread_local Aligned memory;  // one for all blocks that a stream runs in turn
+        const size_t bytes = m_kernels->scratch_bytes(m_numbers.height, m_numbers.width, m_numbers.hidden);
+        m_kernels->block(m_numbers, pool, x, out, memory.sized(bytes));
+    }
+
+private:
+    const Kernels* m_kernels;
+    ReadyProduct m_expand, m_project;
+    BlockNumbers m_numbers;
 };
 
 // What a downsample and a stem have in common: their constants are weights and numbers.
-struct Convolution {
+class Convolution {
+public:
     static constexpr std::array<bool, 2> BYTES{true, false};
 
     static std::vector<Shape> constants(const Attributes& its, size_t depth, size_t rows) {
+        demand(its.outputs >= 8 && its.outputs <= MOST_CHANNELS && its.outputs % 8 == 0, "8, 16, 24 .. 512 channels");
         return {weights(its, its.outputs, depth), {rows, size_t(padded(int(its.outputs)))}};
     }
 
-    static ConvNumbers numbers(const Attributes& its, size_t height, size_t width, size_t channels, int64_t kernel,
-                               int64_t stride, const std::array<const void*, 2>& constants) {
-        return {int(height),
-                int(width),
-                int(channels),
-                int(kernel),
-                int(stride),
-                int(its.outputs),
-                its.inverse_step,
-                static_cast<const uint8_t*>(constants[0]),
-                static_cast<const float*>(constants[1])};
+protected:
+    // `size` is that of the input: lines, pixels a line, channels
+    void prepare(const Attributes& its, const std::array<size_t, 3>& size, int64_t kernel, int64_t stride,
+                 const std::array<const void*, 2>& constants) {
+        const Precision precision = precision_of(its);
+        const int channels = int(size[2]), outputs = int(its.outputs);
+        const float* numbers = static_cast<const float*>(constants[1]);
+        m_kernels = chosen(precision).kernels;
+        m_numbers = {
+            int(size[0]),
+            int(size[1]),
+            channels,
+            int(kernel),
+            int(stride),
+            outputs,
+            its.inverse_step,
+            m_product.make(*m_kernels, precision, constants[0], outputs, int(kernel * kernel) * channels, numbers),
+            numbers + 2 * padded(outputs)};
     }
+
+    const Kernels* m_kernels;
+    ConvNumbers m_numbers;
+
+private:
+    ReadyProduct m_product;
 };
 
-struct Downsample : Convolution {
+class Downsample : public Convolution {
+public:
     static constexpr char NAME[] = "Downsample";
 
     template <class Visit>
@@ -123,15 +195,15 @@ struct Downsample : Convolution {
         return {1, image[1] / its.kernel, image[2] / its.kernel, size_t(its.outputs)};
     }
 
-    template <class Pool>
-    static void run(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants,
-                    const Pool& pool, const float* x, float* out) {
-        const auto numbers = Convolution::numbers(its, image[1], image[2], image[3], its.kernel, its.kernel, constants);
-        in_format(its, [&](auto format) { run_downsample<decltype(format)>(numbers, pool, x, out); });
+    void prepare(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants) {
+        Convolution::prepare(its, {image[1], image[2], image[3]}, its.kernel, its.kernel, constants);
     }
+
+    void run(const Pool& pool, const float* x, float* out) const { m_kernels->downsample(m_numbers, pool, x, out); }
 };
 
-struct Stem : Convolution {
+class Stem : public Convolution {
+public:
     static constexpr char NAME[] = "Stem";
 
     template <class Visit>
@@ -144,7 +216,7 @@ struct Stem : Convolution {
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         demand(image[1] == 3 && image[2] >= STEM_KERNEL && image[3] >= STEM_KERNEL && its.stride >= 1,
                "an image of three colours and at least 4 x 4 pixels");
-        return Convolution::constants(its, 3 * STEM_KERNEL * STEM_KERNEL, 4);
+        return Convolution::constants(its, STEM_DEPTH, 4);
     }
 
     static Shape output(const Attributes& its, const Shape& image) {
@@ -152,20 +224,22 @@ struct Stem : Convolution {
         return {1, side(image[2]), side(image[3]), size_t(its.outputs)};
     }
 
-    template <class Pool>
-    static void run(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants,
-                    const Pool& pool, const float* x, float* out) {
-        const auto numbers = Convolution::numbers(its, image[2], image[3], 3, STEM_KERNEL, its.stride, constants);
-        in_format(its, [&](auto format) { run_stem<decltype(format)>(numbers, pool, x, out); });
+    void prepare(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants) {
+        Convolution::prepare(its, {image[2], image[3], 3}, STEM_KERNEL, its.stride, constants);
     }
+
+    void run(const Pool& pool, const float* x, float* out) const { m_kernels->stem(m_numbers, pool, x, out); }
 };
 
 // The output's shape; throws std::invalid_argument for an image, or constants, that the operation cannot take.
 template <class Kind>
 Shape checked(const Attributes& its, const Shape& image, const std::vector<Shape>& constants) {
+    demand(its.version == VERSION, "operations of version 2, not those of an earlier lc2fer; export it again");
     demand(image.size() == 4 && image[0] == 1, "an image [1,.,.,.]");
-    for (const size_t size : image) demand(size >= 1 && size <= MOST_PIXELS, "an image of 1 to 4096 pixels a side");
+    for (const size_t size : image)
+        demand(size >= 1 && size <= MOST_PIXELS_A_SIDE, "an image of 1 to 4096 pixels a side");
     demand(constants == Kind::constants(its, image), "constants of the image's and the attributes' shapes");
+    chosen(precision_of(its));
     return Kind::output(its, image);
 }
 

@@ -1,1 +1,1 @@
-"""Training: the loop, its command, augmentation, faces in memory, and the log."""
+"""Training: the loop, its command, augmentation, faces in memory, the state of a run on disk, and the log."""

@@ -6,7 +6,6 @@ Every epoch starts from (seed, epoch) alone, so a run that was killed and resume
 from __future__ import annotations
 
 import copy
-import json
 import math
 import os
 import platform
@@ -14,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +21,28 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, TrainingError, UsageError
+from lc2fer.errors import TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
-from lc2fer.network.model import build, grow, normalize
+from lc2fer.network.model import Network, build, grow, normalize
 from lc2fer.reading import Reading
 from lc2fer.settings import Settings
 from lc2fer.training import faces as train_data
+from lc2fer.training import state
 from lc2fer.training.augment import augmentation, erased, mixed
 from lc2fer.training.faces import Faces
 from lc2fer.training.log import Log
-from lc2fer.training.sources import identity, open_sources
+from lc2fer.training.sources import open_sources
+from lc2fer.training.state import Progress
 from lc2fer.variants import variant
 
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps of each parameter
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
-
-
-@dataclass
-class Progress:
-    """Where a run stands after an epoch; what a resumed run starts from."""
-
-    epoch: int = 0  # finished epochs
-    best_epoch: int = 0
-    best_accuracy: float = -1.0
-    best_loss: float = math.inf
-    seconds: float = 0.0
-
-    @property
-    def stale(self) -> int:
-        return self.epoch - self.best_epoch
 
 
 class Run:
@@ -102,53 +87,43 @@ class Run:
     # -- state on disk -------------------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Take up the run that lies in the folder, if one does; raises UsageError where it is another run."""
-        path = self.out / "state.safetensors"
-        description = self.out / "run.json"
-        if not path.is_file():
+        """Take up the run that lies in the folder, if one does; raises what `state.read` raises."""
+        found = state.read(self.out, self.described, self._tensors())
+        if found is None:
             return False
-        try:
-            was = json.loads(description.read_text())
-            tensors = load_file(path)
-            state = json.loads(bytes(tensors.pop("progress").tolist()))
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ArtifactError(
-                f"{path} cannot be resumed from ({error}). A run's state was expected. Pass --restart to begin anew."
-            ) from None
-        was.setdefault("labels", list(LABELS))  # of runs before the labels were written down
-        for key, now in json.loads(json.dumps(self.described)).items():
-            if identity(was.get(key)) != identity(now) and key != "epochs":
-                raise UsageError(
-                    f"{self.out} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
-                    "pass --restart to replace that run."
-                )
-        self.network.load_state_dict(
-            {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-        )
-        if self.judged is not self.network:
-            self.judged.load_state_dict(
-                {key.removeprefix("averaged."): value for key, value in tensors.items() if key.startswith("averaged.")}
-            )
+        tensors, self.progress = found
+        for prefix, network in self._kept.items():
+            network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {
-            index: {name: tensors[f"optimizer.{index}.{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
+            index: {name: tensors[f"optimizer.{index}.{name}"] for name in _MOMENTS}
             for index in range(len(list(self.network.parameters())))
         }
         self.optimizer.load_state_dict(optimizer)
-        self.progress = Progress(**state)
         return True
+
+    @property
+    def _kept(self) -> dict[str, Network]:
+        return {"network": self.network} | ({} if self.judged is self.network else {"averaged": self.judged})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """What is to be kept; the optimizer's before its first step as empty ones, of the same shapes."""
+        tensors = {
+            f"{prefix}.{key}": value.contiguous()
+            for prefix, network in self._kept.items()
+            for key, value in network.state_dict().items()
+        }
+        known = self.optimizer.state_dict()["state"]
+        learned = (value for group in self.optimizer.param_groups for value in group["params"])
+        for index, value in enumerate(learned):
+            empty = {"step": torch.zeros(()), "exp_avg": torch.empty_like(value), "exp_avg_sq": torch.empty_like(value)}
+            found = known.get(index, empty)
+            tensors |= {f"optimizer.{index}.{name}": found[name].detach().contiguous() for name in _MOMENTS}
+        return tensors
 
     def keep_state(self) -> None:
         """Write what `resume` reads, in one step."""
-        tensors = {f"network.{key}": value.contiguous() for key, value in self.network.state_dict().items()}
-        if self.judged is not self.network:
-            tensors |= {f"averaged.{key}": value.contiguous() for key, value in self.judged.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
-        tensors["progress"] = torch.tensor(list(json.dumps(asdict(self.progress)).encode()), dtype=torch.uint8)
-        with artifacts.staged(self.out) as staging:
-            save_file(tensors, staging / "state.safetensors")
-            (staging / "state.safetensors").replace(self.out / "state.safetensors")
+        state.keep(self.out, self._tensors(), self.progress)
 
     def keep_best(self, accuracies: list[float]) -> Artifact:
         """Write the checkpoint of the weights that were judged."""
@@ -215,7 +190,7 @@ class Run:
         weights = None
         if settings.balance == "loss":
             weights = torch.from_numpy(train_data.balance(known, targets.shape[1])).float().to(device)
-        set_seed((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index)
+        set_seed(((settings.seed * 1_000_003 + epoch) * ranks + self.accelerator.process_index) % 2**32)
         share = settings.batch // ranks
         side = settings.train_size(epoch)
         losses = torch.zeros(steps, device=device)
@@ -362,33 +337,34 @@ def train(
     masters = [train_data.teacher(path) for path in teachers]
     sources = open_sources(data, images, reading, settings.limit)
     masters = [one.answers_to(sources.labels, path) for one, path in zip(masters, teachers)]
-    if restart:
-        (out / "state.safetensors").unlink(missing_ok=True)
-    run = Run(settings, sources.described, out, start, sources.labels)
-    resumed = run.resume()
-    device = run.accelerator.device
-    faces = sources.faces(run.spec, device)
-    targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
-    if masters and run.progress.epoch < settings.epochs:
-        answers = train_data.answers(masters, sources.samples, device, run.accelerator.autocast)
-        targets = torch.lerp(targets, answers, settings.distill)
-    targets = targets.to(device)
-    validation = sources.validation(run.spec, device)
-    if run.accelerator.is_main_process:
-        artifacts.write(out / "run.json", run.described)
-        artifacts.write(out / "split.json", sources.record)
-        with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
-            for note in sources.notes:
-                log.say(note)
-            log.say(
-                f"{settings.config}: {len(faces.labels)} images to train on, "
-                f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
-                + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
-            )
-            run.step_done = log.step  # type: ignore[method-assign]
-            run.fit(faces, targets, validation, log.row)
-    else:
-        run.fit(faces, targets, validation, lambda row: None)
+    with state.alone(out):
+        if restart:
+            state.forget(out)
+        run = Run(settings, sources.described, out, start, sources.labels)
+        resumed = run.resume()
+        device = run.accelerator.device
+        faces = sources.faces(run.spec, device)
+        targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
+        if masters and run.progress.epoch < settings.epochs:
+            answers = train_data.answers(masters, sources.samples, device, run.accelerator.autocast)
+            targets = torch.lerp(targets, answers, settings.distill)
+        targets = targets.to(device)
+        validation = sources.validation(run.spec, device)
+        if run.accelerator.is_main_process:
+            artifacts.write(out / "run.json", run.described)
+            artifacts.write(out / "split.json", sources.record)
+            with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
+                for note in sources.notes:
+                    log.say(note)
+                log.say(
+                    f"{settings.config}: {len(faces.labels)} images to train on, "
+                    f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
+                    + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
+                )
+                run.step_done = log.step  # type: ignore[method-assign]
+                run.fit(faces, targets, validation, log.row)
+        else:
+            run.fit(faces, targets, validation, lambda row: None)
     return {
         "artifact": str(out / f"{settings.config}.safetensors"),
         "epochs": run.progress.epoch,

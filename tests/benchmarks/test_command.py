@@ -143,8 +143,12 @@ def test_the_fingerprint_is_of_images_and_labels_not_of_their_order(faces):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--threads", "0"], r"^--threads is 0\. Expected 1 or more\. Pass a positive number as --threads\.$"),
+        (
+            ["--threads", "0"],
+            r"^0 threads were asked for\. Expected 1( to [0-9]+)?, as many as this process has cores\.",
+        ),
         (["--runs", "-1"], r"^--runs is -1\."),
+        (["--runs", "1000001"], r"^--runs is 1000001\. At most 1,000,000 are kept of a launch\. Pass fewer, and more"),
         (["--limit", "0"], r"^--limit is 0\."),
         (["--launches", "0"], r"^--launches is 0\."),
         (["--robustness", "-1"], r"^--robustness is -1\. Expected 0 or more\. Pass a number of images\.$"),
@@ -159,6 +163,44 @@ def test_the_fingerprint_is_of_images_and_labels_not_of_their_order(faces):
 def test_arguments_that_cannot_be_used(arguments, text):
     with pytest.raises(UsageError, match=text):
         command.main(arguments)
+
+
+@pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
+def test_a_row_that_cannot_be_made_is_a_failure_where_that_is_asked_for(
+    engine, models, faces, tmp_path, capsys, strict, code
+):
+    models(torch=b"", trt_fp16=TargetUnavailable("No driver. One was expected. Build it there."))
+    arguments = ["--data", str(faces), "--out", str(tmp_path), "--targets", "torch", "trt-fp16", *QUICK, *strict]
+    assert cli.run("bench", arguments) == code
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert document["failures"][0]["target"] == "trt-fp16"
+    assert (tmp_path / "report.json").is_file()
+    assert cli.run("bench", ["--data", str(faces), "--out", str(tmp_path), "--targets", "torch", *QUICK, *strict]) == 0
+
+
+@pytest.mark.parametrize(
+    ("blocked", "given", "text"),
+    [
+        (
+            ["torch", "safetensors", "scipy", "psutil"],
+            [],
+            "scipy and psutil and torch and safetensors are not installed. Making and measuring models needs the "
+            "extras [export,openvino,bench]. Run: pip install 'lc2fer[export,openvino,bench]', or measure models that "
+            "are there: --models.",
+        ),
+        (
+            ["torch", "scipy"],
+            ["--models", "x.onnx"],
+            "scipy is not installed. Measuring needs the extras [bench]. Run: pip install 'lc2fer[bench]'.",
+        ),
+    ],
+)
+def test_a_bare_installation_is_told_in_one_sentence(blocked, given, text, python, tmp_path):
+    program = "import sys; from lc2fer import cli; sys.exit(cli.run('bench', sys.argv[1:]))"
+    done = python(program, "--out", str(tmp_path / "out"), *given, block=blocked)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"TargetUnavailable: {text}\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):

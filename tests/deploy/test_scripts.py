@@ -288,21 +288,26 @@ def test_the_systems_packages_are_asked_for_first(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "asked").exists()
     assert run(*arguments, PATH=path, PYTHON="python9").returncode == 3
     assert (tmp_path / "asked").read_text() == (
-        "update\ninstall -y --no-install-recommends python3-venv opencv-data python3-opencv\n"
+        "update\ninstall -y --no-install-recommends python3-venv python3-opencv\n"
     )
 
 
-def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
+@pytest.fixture
+def tools(tmp_path: Path) -> str:
+    """A PATH whose systemctl and useradd write down in `asked` what they were asked."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
     for name in ("systemctl", "useradd"):
-        (tools / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/asked\n')
-        (tools / name).chmod(0o755)
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/asked\n')
+        (folder / name).chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path, tools: str) -> None:
     prefix, unit = tmp_path / "prefix", tmp_path / "system" / "etc" / "systemd" / "system" / "lc2fer.service"
-    assert run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", prefix, "--service", PATH=path).returncode == 0
+    assert run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", prefix, "--service", PATH=tools).returncode == 0
     text = unit.read_text()
-    assert f"ExecStart={prefix}/bin/lc2fer-deploy run {prefix}/current/model $LC2FER_OPTIONS" in text
+    assert f'ExecStart="{prefix}/bin/lc2fer-deploy" run "{prefix}/current/model" $LC2FER_OPTIONS' in text
     assert "/opt/" not in text
     options = tmp_path / "system" / "etc" / "lc2fer.env"
     assert options.read_text() == "LC2FER_OPTIONS=--source usb:0 --web\n"
@@ -310,9 +315,40 @@ def test_the_service_has_the_prefix_and_is_removed(run: Run, tmp_path: Path) -> 
     asked = (tmp_path / "asked").read_text()
     assert f"useradd --system --home-dir {prefix} --shell /usr/sbin/nologin --groups video lc2fer" in asked
     assert asked.endswith("systemctl daemon-reload\nsystemctl enable lc2fer.service\n")
-    assert run("install.sh", "--uninstall", "--prefix", prefix, PATH=path).returncode == 0
+    assert run("install.sh", "--uninstall", "--prefix", prefix, PATH=tools).returncode == 0
     assert (tmp_path / "asked").read_text().endswith("systemctl disable --now lc2fer.service\n")
     assert not unit.exists()
+
+
+def test_a_prefix_may_be_called_anything_a_unit_can_name(run: Run, tmp_path: Path, tools: str) -> None:
+    prefix = tmp_path / "ü 50% & (1) | pre fix" / "opt" / "lc2fer"
+    unit = tmp_path / "system" / "etc" / "systemd" / "system" / "lc2fer.service"
+    done = run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", prefix, "--service", PATH=tools)
+    assert done.returncode == 0, done.stderr
+    escaped = str(prefix).replace("%", "%%")
+    text = unit.read_text()
+    assert f'ExecStart="{escaped}/bin/lc2fer-deploy" run "{escaped}/current/model" $LC2FER_OPTIONS' in text
+    if shutil.which("systemd-analyze") is not None:
+        verified = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True)
+        assert [line for line in verified.stderr.splitlines() if "lc2fer" in line] == []
+    assert run("install.sh", "--uninstall", "--prefix", prefix, PATH=tools).returncode == 0
+    assert not unit.exists()
+
+
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a$b", "a\\b", "a`b", "a\nb"])
+def test_a_prefix_that_no_unit_can_name_is_refused_before_anything_is_done(run: Run, tmp_path: Path, name: str) -> None:
+    done = run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", tmp_path / name, "--service")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"{tmp_path / name} cannot stand in a service. A path without quotes, \\, $ and control characters was "
+        "expected. Choose another --prefix.\n"
+    )
+    assert not (tmp_path / name).exists()
+
+
+def test_a_prefix_may_be_told_from_here(run: Run, tmp_path: Path) -> None:
+    plan = run("install.sh", pack(tmp_path / "a.bundle"), "--prefix", "here", "--dry-run")
+    assert f"Command: {Path.cwd()}/here/bin/lc2fer-deploy" in plan.stdout
 
 
 def test_the_unit_runs_without_root_and_sees_only_its_devices() -> None:

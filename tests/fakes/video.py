@@ -24,13 +24,13 @@ Picture = np.ndarray[Any, Any]  # BGR uint8 [480,640,3]
 
 
 def face(label: int) -> Picture:
-    """A drawn face of that class that the cascade finds, BGR uint8 [200,200,3]."""
+    """A drawn face of that class that is found, BGR uint8 [200,200,3]."""
     for number in range(200):
         drawn = draw(sample(label, np.random.default_rng(1000 * label + number)), SIDE)
         pixels = np.asarray(drawn.convert("RGB"))[:, :, ::-1]
         if len(open_detector().find(placed(pixels, 220, 140))) == 1:
             return pixels
-    raise AssertionError("the cascade finds no drawn face")
+    raise AssertionError("no drawn face is found")
 
 
 def placed(pixels: Picture, left: int, top: int) -> Picture:

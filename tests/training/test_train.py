@@ -176,6 +176,10 @@ def test_a_damaged_state_is_refused(tiny: Train, tmp_path: Path) -> None:
     assert str(refused.value).endswith("A run's state was expected. Pass --restart to begin anew.")
 
 
+def test_the_largest_seed_works(tiny: Train) -> None:
+    assert tiny("--epochs", "1", "--seed", str(2**32 - 1))["epochs"] == 1
+
+
 def test_the_seed_decides_the_losses(tiny: Train, tmp_path: Path) -> None:
     for out, seed in (("a", "0"), ("b", "0"), ("c", "1")):
         tiny("--epochs", "1", "--augment", "paper", "--seed", seed, out=out)
@@ -293,6 +297,9 @@ def test_two_data_sets_are_scored_apart(tmp_path: Path, write_faces: Callable[..
         ({"epochs": 0}, "--epochs is 0. Expected 1 or more. Pass a positive number as --epochs."),
         ({"batch": -1}, "--batch is -1. Expected 1 or more. Pass a positive number as --batch."),
         ({"patience": 0}, "--patience is 0. Expected 1 or more. Pass a positive number as --patience."),
+        ({"seed": -1}, "--seed is -1. Expected 0 to 4294967295, as numpy takes it. Pass such a number."),
+        ({"seed": 2**32}, "--seed is 4294967296. Expected 0 to 4294967295, as numpy takes it. Pass such a number."),
+        ({"size": 100000}, "--size is 100000. Expected at most 4096 pixels a side. Pass a smaller --size."),
         ({"lr": 0.0}, "--lr is 0.0. Expected a positive learning rate, such as 0.001. Pass one as --lr."),
         ({"lr": float("nan")}, "--lr is nan. Expected a positive learning rate, such as 0.001. Pass one as --lr."),
         ({"drop_path": 1.0}, "--drop-path is 1.0. Expected 0 to below 1. Pass a rate as --drop-path."),

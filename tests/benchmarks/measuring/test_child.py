@@ -44,6 +44,11 @@ def test_timing_takes_both_the_runs_and_the_seconds():
     assert time.perf_counter() - start >= 0.1
 
 
+def test_samples_are_bounded_whatever_is_asked_for(monkeypatch):
+    monkeypatch.setattr(measure, "MOST_SAMPLES", 40)
+    assert len(measure.timed(Sleeper(0).run, INPUTS, runs=10**9, seconds=1e300)) == 40
+
+
 def test_timing_stops_at_its_limit():
     assert 1 <= len(measure.timed(Sleeper(0.01).run, INPUTS, runs=1000, seconds=0, limit_s=0.05)) <= 5
 

@@ -53,14 +53,6 @@ def test_an_arm_board_is_known_by_its_device_tree(tmp_path, monkeypatch):
     assert (found.cpu, found.isa, found.physical_cores) == ("Some Board", ("asimd", "asimdhp", "asimddp"), None)
 
 
-@pytest.mark.parametrize(("text", "cores"), [("150000 100000", 1), ("50000 100000", 1), ("max 100000", 8)])
-def test_a_container_quota_limits_the_cores(tmp_path, monkeypatch, text, cores):
-    (tmp_path / "cpu.max").write_text(text + "\n")
-    monkeypatch.setattr(machine, "_QUOTA_V2", tmp_path / "cpu.max")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert machine.usable_cores() == cores
-
-
 def test_the_identity_leaves_out_the_load_and_nothing_else():
     found = machine.detect()
     assert replace(found, load_average=99.0).identity == found.identity

@@ -1,6 +1,10 @@
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from lc2fer.benchmarks.measuring.worker import Worker, WorkerError, revived
@@ -33,6 +37,13 @@ def work(link, job):
         if os.fork() == 0:
             time.sleep(60)
         link.send(event="done")
+    if do == "busy":
+        link.send(event="busy", pid=os.getpid())
+        if job["deaf"]:
+            import signal
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            pass
     if do == "silent":
         return
     if do == "ack":
@@ -128,3 +139,47 @@ def test_what_an_engine_forked_ends_with_it(start):
     with start(do="orphan") as worker:
         assert worker.receive()["event"] == "done"
     assert not worker._reader.is_alive()  # nobody holds the pipe open any more
+
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from lc2fer.benchmarks.measuring.worker import Worker
+
+deaf, held = sys.argv[1] == "deaf", sys.argv[2] == "held"
+worker = Worker("program", {"do": "busy", "deaf": deaf})
+if held and os.fork() == 0:  # which keeps the pipe to the worker open
+    time.sleep(60)
+    os._exit(0)
+print(worker.receive()["pid"], flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's word is Linux's")
+@pytest.mark.parametrize(("deaf", "held"), [("", ""), ("deaf", ""), ("", "held")])
+def test_a_process_ends_with_its_parent_however_that_ends(start, tmp_path, deaf, held):
+    (tmp_path / "parent.py").write_text(PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "parent.py"), deaf, held],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        os.kill(parent.pid, signal.SIGKILL)
+        ends = time.monotonic() + 20
+        while alive(pid):
+            assert time.monotonic() < ends, "it measures on, alone"
+            time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(parent.pid, signal.SIGKILL)
+
+
+def alive(pid):
+    """Whether the process still runs; one that nobody waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -33,9 +33,11 @@ def test_messages_tell_what_changed() -> None:
 
 def test_a_webhook_gets_the_messages() -> None:
     got: list[Any] = []
+    known: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            known.append(self.headers["Authorization"])
             got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(204)
             self.end_headers()
@@ -46,11 +48,12 @@ def test_a_webhook_gets_the_messages() -> None:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        sender = publish.webhook(f"http://127.0.0.1:{server.server_port}/", print)
+        sender = publish.webhook(f"http://me:s%20t@127.0.0.1:{server.server_port}/", print)
         sender.send({"event": "left", "track": 1})
         sender.close()
         server.shutdown()
     assert got == [{"event": "left", "track": 1}]
+    assert known == ["Basic bWU6cyB0"]
     assert (sender.delivered, sender.dropped) == (1, 0)
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import cv2
 import numpy as np
 import pytest
 import video
-from lc2fer.deploy.camera.faces import open_detector
+from lc2fer.deploy.camera.faces import Found, open_detector
 from lc2fer.deploy.camera.scene import Box
-from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop
+from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop, prepare
 
-from lc2fer import cli
+from lc2fer import cli, pictures
 from lc2fer.errors import ArtifactError
+from lc2fer.faces import Face as FoundFace
+from lc2fer.faces import open_finder
+from lc2fer.inputs import InputSpec
 
 
 def drawn(label: int) -> video.Picture:
-    """A 640x480 BGR picture with a drawn face of that class that the cascade finds."""
+    """A 640x480 BGR picture with a drawn face of that class that is found."""
     return video.placed(video.face(label), 220, 140)
 
 
@@ -99,7 +103,7 @@ def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFi
 def test_another_file_than_yunets(tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
     path.write_bytes(b"x")
-    with pytest.raises(ArtifactError, match="has the sha256 2d711642b726"):
+    with pytest.raises(ArtifactError, match=r"face.onnx cannot be loaded by onnxruntime .* leave --face-model out\."):
         open_detector(path)
 
 
@@ -124,7 +128,36 @@ def test_probabilities_are_a_mean_over_time_and_may_be_too_low_to_say() -> None:
     assert track.face(["a", "b"], 0.7).expression is None
 
 
+def test_a_model_that_wants_eyes_in_place_gets_them(photograph: Callable[[str], Path]) -> None:
+    rgb = np.asarray(pictures.read(photograph("grace_hopper")).image)
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    (box,) = open_detector().find(bgr)
+    (track,) = Tracker().update([box], 0.0)
+    (face,) = open_finder().find(rgb)
+    for kind in ("level", "eyes"):
+        spec = InputSpec(size=64, alignment=kind)
+        np.testing.assert_array_equal(prepare(bgr, track, spec, bgr=True), spec.apply_face(rgb, face))
+        np.testing.assert_array_equal(prepare(rgb, track, spec), spec.apply_face(rgb, face))
+    plain = InputSpec(size=64)
+    assert np.abs(prepare(bgr, track, plain, bgr=True) - plain.apply_face(rgb, face)).mean() < 4  # whole pixels
+
+
+def test_the_eyes_of_a_track_are_steadied_like_its_box() -> None:
+    def found(x: float) -> Found:
+        eyes = ((x + 30, 40.0), (x + 70, 40.0))
+        return Found(int(x), 0, 100, 100, FoundFace(x, 0, 100, 100, 1.0, eyes, (0, 0), (x + 50, 80)))
+
+    tracker = Tracker()
+    tracker.update([found(0)], 0.0)
+    (track,) = tracker.update([found(10)], 0.08)  # the time constant
+    share = 1 - np.exp(-1)
+    assert track.box[0] == pytest.approx(10 * share)
+    assert track.found is not None
+    assert track.found.eyes[0] == pytest.approx((30 + 10 * share, 40))
+    assert track.found.mouth == pytest.approx((50 + 10 * share, 80))
+
+
 def test_the_crop_is_a_square_within_the_picture() -> None:
     picture = np.arange(100 * 200 * 3, dtype=np.uint8).reshape(100, 200, 3)
-    assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (42, 42, 3)
+    assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (40, 40, 3)
     assert crop(picture, np.array([0.0, 0, 200, 100])).shape == (100, 100, 3)

@@ -4,15 +4,14 @@ import io
 import itertools
 import json
 import logging
+import re
 import socket
-import struct
 import threading
 import time
-import urllib.error
-import urllib.request
-import zlib
+from pathlib import Path
 
 import pytest
+from client import ask, encoded, refusal
 from film import TOKEN
 from lc2fer.deploy.camera.scene import Status
 from PIL import Image
@@ -23,29 +22,8 @@ from lc2fer.inputs import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.camera.web")
-
-
-def encoded(image, kind="PNG", **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def ask(server, path, body=None, timeout=20, **headers):
-    """Status, headers and body of one request, also of a refused one."""
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(server.url + path, data=body, headers=named)
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return answer.status, answer.headers, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
-
-
-def refusal(answer):
-    status, headers, body = answer
-    assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
-    return status, json.loads(body)["error"]
+PAGE = Path(web.__file__).with_name("page")
+MODULES = sorted({path.name for path in PAGE.glob("*.js")} - {"page.js"})
 
 
 # ---- where it is served -------------------------------------------------------------------------------------------
@@ -165,7 +143,8 @@ def test_the_page_comes_without_a_token(guarded):
     for path, kind, word in (
         ("", "text/html; charset=utf-8", b"<title>LC2FER live</title>"),
         ("page.css", "text/css; charset=utf-8", b"--paper"),
-        ("page.js", "text/javascript; charset=utf-8", b'"use strict"'),
+        *((name, "text/javascript; charset=utf-8", b"export ") for name in MODULES),
+        ("page.js", "text/javascript; charset=utf-8", b"followPictures()"),
         ("icon.svg", "image/svg+xml", b"<svg"),
     ):
         status, headers, body = ask(guarded, path)
@@ -182,12 +161,21 @@ def test_the_page_comes_without_a_token(guarded):
         assert headers["Server"] is None
 
 
-def test_the_page_loads_nothing_from_elsewhere(checkout):
-    for name in ("index.html", "page.css", "page.js"):
-        text = (checkout / "deploy" / "camera" / "page" / name).read_text(encoding="utf-8")
+def test_nothing_else_comes_without_a_token(guarded):
+    assert {path.name for path in PAGE.iterdir()} == {"index.html", "page.css", "page.js", "icon.svg", *MODULES}
+    for path in ("index.html", "web.py", "../web.py", "page/page.js"):
+        assert refusal(ask(guarded, path))[0] == 401
+        assert ask(guarded, path, Authorization=f"Bearer {TOKEN}")[0] == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    for name in ("index.html", "page.css", "page.js", *MODULES):
+        text = (PAGE / name).read_text(encoding="utf-8")
         assert "https://" not in text
-        assert text.count("http://") == (1 if name == "page.js" else 0)  # the tunnel's address, which is only told
+        assert text.count("http://") == (1 if name == "own.js" else 0)  # the tunnel's address, which is only told
         assert " style=" not in text  # which the policy would not let through
+        for imported in re.findall(r"\b(?:from|import)\b *[(]?[\"'`]([^\"'`]*)", text):
+            assert imported.removeprefix("./") in MODULES
 
 
 @pytest.mark.parametrize("path", ["", "api/status"])
@@ -328,108 +316,3 @@ def test_who_goes_away_keeps_no_thread(served, film):
     film.most_waiting = film.waiting
     time.sleep(0.6)
     assert film.most_waiting == 0
-
-
-# ---- the viewer's own picture -------------------------------------------------------------------------------------
-
-
-def test_a_picture_is_judged(served, film):
-    status, _, body = ask(served, "api/judge", encoded(Image.new("RGB", (120, 80))), Content_Type="image/png")
-    answer = json.loads(body)
-    assert status == 200
-    assert answer["size"] == [120, 80]
-    assert answer["ms"] >= 0
-    assert [(face["expression"], face["box"]) for face in answer["faces"]] == [("happiness", [30, 20, 60, 40])]
-
-
-def test_a_picture_is_turned_upright(served, film):
-    turned = Image.new("RGB", (120, 80))
-    orientation = turned.getexif()
-    orientation[0x0112] = 6
-    body = encoded(turned, "JPEG", exif=orientation.tobytes())
-    assert json.loads(ask(served, "api/judge", body, Content_Type="image/jpeg")[2])["size"] == [80, 120]
-
-
-def bomb(side):
-    """A PNG of a few bytes that says it has side x side pixels."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
-        (b"no picture", "The picture cannot be read: its kind is not known."),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "The picture cannot be read: its kind is not known."),
-        (
-            encoded(Image.effect_noise((64, 64), 90), "JPEG")[:900],
-            "The picture cannot be read: image file is truncated",
-        ),
-        (bomb(9000), "The picture has 9000x9000 pixels. At most 64,000,000 are read. Give a crop of the face."),
-        (bomb(20000), "The picture cannot be read: Image size (400000000 pixels) exceeds limit"),
-        (encoded(Image.new("RGB", (4, 4))), "The picture has 4x4 pixels. Expected a face. Give a larger one."),
-    ],
-)
-def test_pictures_that_cannot_be_judged(served, film, body, text):
-    status, said = refusal(ask(served, "api/judge", body, Content_Type="image/png"))
-    assert status == 422
-    assert said.startswith(text)
-    assert film.judged == []
-
-
-def test_nothing_is_no_picture(served):
-    status, said = refusal(ask(served, "api/judge", b"", Content_Type="image/png"))
-    assert status == 422
-    assert said == ("The picture cannot be read: it is empty. Expected a whole JPEG, PNG or WebP. Choose another file.")
-
-
-def test_only_so_many_bytes_are_read(served, film):
-    body = encoded(Image.new("RGB", (16, 16))).ljust(10_000_001, b"\0")
-    status, said = refusal(ask(served, "api/judge", body, Content_Type="image/png"))
-    assert (status, said) == (413, "The picture has more than 10,000,000 bytes. Expected fewer. Make it smaller.")
-    assert ask(served, "api/judge", body[:-1], Content_Type="image/png")[0] == 200
-    assert film.judged == [(16, 16)]
-
-
-def test_only_pictures_are_taken(served):
-    text = "The request brought text/plain. Expected a picture. Send it as image/jpeg."
-    assert refusal(ask(served, "api/judge", b"x", Content_Type="text/plain")) == (415, text)
-    assert refusal(ask(served, "api/judge")) == (405, "Method Not Allowed")
-
-
-def test_a_picture_that_does_not_arrive(served, monkeypatch):
-    monkeypatch.setattr(web, "_UPLOAD_S", 0.3)
-    host, port = served.url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as slow:
-        slow.sendall(
-            b"POST /api/judge HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\nab"
-        )
-        answer = slow.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-
-
-def test_no_more_pictures_wait_than_fit_in_memory(served, film, monkeypatch):
-    hold = threading.Event()
-    monkeypatch.setattr(film, "judge", lambda image: hold.wait(20) and ())
-    picture = encoded(Image.new("RGB", (16, 16)))
-    got = []
-
-    def give():
-        got.append(ask(served, "api/judge", picture, Content_Type="image/png")[0])
-
-    givers = [threading.Thread(target=give) for _ in range(8)]
-    for giver in givers:
-        giver.start()
-    time.sleep(1)
-    text = "8 pictures wait. Expected fewer. Try again in a second."
-    assert refusal(ask(served, "api/judge", picture, Content_Type="image/png")) == (503, text)
-    assert ask(served, "api/picture")[0] == 200  # viewers are served on
-    hold.set()
-    for giver in givers:
-        giver.join(10)
-    assert got == [200] * 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -106,12 +107,12 @@ def test_a_bundle_holds_what_a_device_needs(made: Path, tmp_path: Path) -> None:
     assert unpacked.artifact(unpacked.models[1]).calibration is not None
 
 
-def test_the_wheel_has_the_packages_data(tmp_path: Path) -> None:
+def test_the_wheel_has_the_packages_data(checkout: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel.write(tmp_path)) as archive:
         names = archive.namelist()
-    assert {"lc2fer/deploy/camera/page/index.html", "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(
-        names
-    )
+    page = {f"lc2fer/deploy/camera/page/{path.name}" for path in (checkout / "deploy" / "camera" / "page").iterdir()}
+    assert {*page, "lc2fer/explain/page.css", "lc2fer/benchmarks/gates.toml"} <= set(names)
+    assert "lc2fer/deploy/camera/page/index.html" in page
     assert not [name for name in names if "weights" in name or "__pycache__" in name]
     assert len(set(names)) == len(names)
 
@@ -184,13 +185,52 @@ def test_unpacking_replaces_a_bundle_and_nothing_else(made: Path, tmp_path: Path
     other = tmp_path / "mine"
     other.mkdir()
     (other / "thesis.txt").write_text("three years of work")
-    with pytest.raises(ArtifactError, match=r"mine holds no bundle.json"):
+    with pytest.raises(ArtifactError, match=r"mine is there and holds no bundle\. A new folder, an empty one, or one"):
         bundle.unpack(made, other)
     assert (other / "thesis.txt").read_text() == "three years of work"
     (folder / "golden.logits").write_bytes(b"")
     with pytest.raises(ArtifactError, match=r"'golden.logits' is not what bundle.json describes"):
         bundle.load(folder)
     assert bundle.unpack(made, folder).golden[1].shape == (golden.COUNT, 7)
+
+
+@pytest.mark.parametrize("to", [".", "new", "empty", "a/b/../c"])
+def test_a_bundle_is_unpacked_where_a_user_stands(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    (tmp_path / "here" / "empty").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "empty" if to == "." else tmp_path / "here")
+    there = os.stat(".").st_ino
+    assert cli.run("deploy", ["unpack", str(made), "--to", to]) == 0
+    assert os.stat(".").st_ino == os.stat(os.getcwd()).st_ino == there  # a shell that stands there still does
+    assert Path(os.path.abspath(to), "bundle.json").is_file()
+    assert bundle.load(Path(os.path.abspath(to))).variant == "C8"
+    assert [name for name in os.listdir("..") if name.startswith(".making")] == []
+
+
+@pytest.mark.parametrize("to", [".", "..", "/", "file"])
+def test_a_folder_with_other_things_is_not_unpacked_to(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("file").write_text("mine")
+    assert cli.run("deploy", ["unpack", str(made), "--to", to]) == 2
+    assert capsys.readouterr().err == (
+        f"ArtifactError: {os.path.abspath(to)} is there and holds no bundle. A new folder, an empty one, or one that a "
+        "bundle was unpacked to was expected. Choose another with --to.\n"
+    )
+    assert Path("file").read_text() == "mine"
+
+
+def test_a_bundle_in_a_folder_that_cannot_be_written_is_verified(
+    made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(bundle.artifacts, "staged", refused)
+    assert cli.run("deploy", ["verify", str(made)]) == 0
 
 
 def test_unpacking_the_same_bundle_again_keeps_what_was_built(made: Path, tmp_path: Path) -> None:
@@ -235,7 +275,7 @@ def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
     folder = bundle.unpack(packed, tmp_path / "C8").folder
     for name in ("C8-trt-int8.engine", "C8-trt-int8.json", "half.engine"):
         (folder / name).write_bytes(b"x")
-    command.main(["bench", str(packed), "other.onnx", "--threads", "2", "--out", "there"])
+    command.main(["bench", str(packed), "other.onnx", "--threads", "1", "--out", "there"])
     ((models, options),) = asked
     assert [path.name for path in models] == [
         "C8-onnx-fp16.onnx",
@@ -245,7 +285,7 @@ def test_bench_takes_a_bundle_an_engine_built_from_it_or_a_model(
         "C8-trt-int8.engine",
         "other.onnx",
     ]
-    assert options == ["--out", "there", "--threads", "2"]
+    assert options == ["--out", "there", "--threads", "1"]
 
 
 def test_bench_without_its_packages(python: Callable[..., Any]) -> None:

@@ -180,3 +180,51 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert {"board", "TensorRT", "ONNX Runtime", "disk"} <= {each["what"] for each in document["findings"]}
     assert code == document["exit_code"]
+
+
+# -- cameras that may not be opened -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A device whose one camera this user may not open."""
+    camera = tmp_path / "dev" / "video0"
+    camera.parent.mkdir()
+    camera.touch()
+    camera.chmod(0o660)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    return camera
+
+
+def mend(root: Path) -> str | None:
+    finding = doctor._cameras(root)
+    assert (finding.state, finding.text) == ("problem", "video0 may not be opened by this user")
+    return finding.mend
+
+
+def test_the_group_of_a_camera_is_named_as_it_is_here(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.grp, "getgrgid", lambda number: types.SimpleNamespace(gr_name="kamera"))
+    assert mend(closed.parents[1]) == "sudo usermod -aG kamera $USER, and log in again"
+
+
+def test_a_group_without_a_name_is_its_containers_to_add(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless(number: int) -> None:
+        raise KeyError(number)
+
+    monkeypatch.setattr(doctor.grp, "getgrgid", nameless)
+    group = closed.stat().st_gid
+    wanted = f"start this container with --group-add {group}, which is the cameras' group on its host"
+    assert mend(closed.parents[1]) == wanted
+
+
+@pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
+def test_in_a_container_names_of_groups_mean_nothing(closed: Path, mark: str) -> None:
+    put(closed.parents[1], {mark: ""})
+    assert mend(closed.parents[1]) == (
+        f"start this container with --group-add {closed.stat().st_gid}, which is the cameras' group on its host"
+    )
+
+
+def test_a_camera_that_is_roots_alone_gets_a_group(closed: Path) -> None:
+    closed.chmod(0o600)
+    assert mend(closed.parents[1]) == f"sudo chgrp video {closed} && sudo chmod 660 {closed}"

@@ -366,13 +366,10 @@ def test_every_rule_is_tried() -> None:
 def test_layers_that_the_recipe_keeps(exported: Exported) -> None:
     model = onnx.load_model(exported(SINGLE).path)
     recipe = replace(TARGETS[SINGLE].recipe, kept=("stages.1.1.project", "stages.7.0.conv"))
+    expected = "expected float: the recipe keeps this layer"
     assert lint.lint(model, recipe) == [
-        lint.Finding(
-            "kept", "stages.1.1.project", "its input is quantised, expected float: the recipe keeps this layer"
-        ),
-        lint.Finding(
-            "kept", "stages.1.1.project", "its weights are quantised, expected float: the recipe keeps this layer"
-        ),
+        lint.Finding("kept", "stages.1.1.project", f"its input is quantised, {expected}"),
+        lint.Finding("kept", "stages.1.1.project", f"its weights are quantised, {expected}"),
         lint.Finding("kept", "stages.7.0.conv", "the recipe keeps this layer, and there is none of that name"),
     ]
 

@@ -1,0 +1,65 @@
+"""A face in a picture, with eyes, nose, mouth and ears, and what finds it."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Point = tuple[float, float]  # x and y in pixels, from the upper left corner
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a picture, in its pixels; left and right are the picture's sides. May stick out of the picture."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    score: float  # 0..1
+    eyes: tuple[Point, Point]  # the left one first
+    nose: Point
+    mouth: Point  # its middle
+    ears: tuple[Point, Point] | None = None  # where the finder tells them
+    # The square that networks were trained on, by the finder's box: its side over the box's longer one, and how far its
+    # middle lies above the box's, in the same unit. Fitted for each finder on FER2013's faces (lc2fer/alignment.py).
+    margin: float = 1.1
+    raised: float = 0.035
+
+    @property
+    def eye_distance(self) -> float:
+        """Pixels from one eye to the other."""
+        return math.dist(*self.eyes)
+
+    @property
+    def roll_degrees(self) -> float:
+        """How far the line of the eyes falls to the right; 0 for a level one, -180..180."""
+        (left_x, left_y), (right_x, right_y) = self.eyes
+        return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
+
+
+class Finder(Protocol):
+    """Finds faces; not to be called from two threads at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    def find(self, image: NDArray[np.uint8], *, bgr: bool = False) -> tuple[Face, ...]:
+        """The faces of an RGB picture uint8 [H,W,3], or of a BGR one, the largest first."""
+        ...
+
+
+def open_finder(model: Path | None = None, *, threads: int = 1, thorough: bool = False) -> Finder:
+    """BlazeFace, or YuNet where its file is given; OpenCV is not needed.
+
+    `thorough` is for photographs: large ones are searched at larger sizes too, for the small faces of groups. Raises
+    ArtifactError for another file than YuNet's, TargetUnavailable where no engine is installed.
+    """
+    finder: Finder = importlib.import_module("lc2fer.finders").open_finder(model, threads, thorough)
+    return finder

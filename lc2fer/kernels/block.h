@@ -1,0 +1,117 @@
+// A block of ConvNeXt V2 at batch 1, as the paper draws it:
+//
+//      x ──┬── depthwise 7 x 7 ── LayerNorm ── expand C -> 4C ── GELU ── GRN ── project 4C -> C ──(+)── out
+//          └───────────────────────────────────────────────────────────────────────────────────────┘
+//
+// An engine runs it node by node, with the values 4C wide in memory between its nodes. Here a piece of some 25 pixels
+// goes through all of it in registers and in the first cache; GRN alone, which wants the norm of each channel over the
+// whole image, cuts the way in two, and the hidden values in front of it lie in memory, float16 where the products are
+// of few bits. Images are float32 [H][W][C].
+//
+// What LayerNorm and GRN have of weights stands in the products around them (lc2fer/fuse.py); LayerNorm's mean too, so
+// that a division by the deviation is left of it. Format (formats.h) is what the products are in: int8, bfloat16,
+// float32.
+#pragma once
+
+#include "depthwise.h"
+#include "product.h"
+#include "share.h"
+
+namespace lc2fer {
+namespace {
+
+// rows[count][padded C], the values divided by their pixel's deviation, in the expanding product's format
+template <class Format>
+inline void normalise(const BlockNumbers& its, const float* values, int count, typename Format::Value* rows) {
+    const int stride = padded(its.channels);
+    for (int i = 0; i < count; ++i, values += stride, rows += stride) {
+        const Lanes factor = all(its.inverse_step / deviation(values, its.channels));
+        for (int c = 0; c < its.channels; c += LANES)
+            Format::put(rows + c, load(values + c, its.channels - c) * factor);
+    }
+}
+
+// hidden[count][4C] = GELU of the expansion; adds their squares to squares[4C], pixel by pixel
+template <class Format>
+inline void expand(const BlockNumbers& its, const typename Format::Value* rows, int count,
+                   typename Format::Hidden* hidden, float* squares) {
+    const int wide = its.hidden;
+    const auto finish = [&](int output, int row, const auto& sums) INLINE {
+        constexpr int ROWS = sizeof(sums) / sizeof(Reg);
+        const Reg scale = Isa::load(its.expand.scale + output), bias = Isa::load(its.expand.bias + output);
+        Reg square = Isa::load(squares + output);
+        each<ROWS>([&](auto i) INLINE {
+            const Reg value = Gelu<Format>::of(Isa::fma(sums[i], scale, bias));
+            square = Isa::fma(value, value, square);
+            Isa::keep(hidden + size_t(row + i) * wide + output, value);
+        });
+        Isa::store(squares + output, square);
+    };
+    products<Format>(rows, padded(its.channels), count, its.expand, its.channels, wide, finish);
+}
+
+// GRN: factors[4C] = 1 + gamma * norm / (mean of the norms), in the first of squares[segments][4C]
+inline void respond(const BlockNumbers& its, int segments, float* squares) {
+    const int wide = its.hidden;
+    for (int e = 0; e < wide; e += LANES) {
+        Lanes sum = load(squares + e);
+        for (int segment = 1; segment < segments; ++segment) sum = sum + load(squares + size_t(segment) * wide + e);
+        store(squares + e, sum);
+    }
+    for (int e = 0; e < wide; ++e) squares[e] = __builtin_sqrtf(squares[e]);
+    float total = 0.0f;
+    for (int e = 0; e < wide; ++e) total += squares[e];
+    const Lanes inverse = all(1.0f / (total / wide + EPSILON));
+    for (int e = 0; e < wide; e += LANES)
+        store(squares + e, fma(load(its.response + wide + e), load(squares + e) * inverse, load(its.response + e)));
+}
+
+// out[count][C] = x[count][C] + the projection of hidden[count][4C] * factors[4C]
+template <class Format>
+inline void project(const BlockNumbers& its, const float* x, const typename Format::Hidden* hidden,
+                    const float* factors, int count, float* out) {
+    alignas(64) typename Format::Value rows[MOST_PIXELS * 4 * MOST_CHANNELS];
+    const int wide = its.hidden;
+    for (int i = 0; i < count; ++i)
+        for (int e = 0; e < wide; e += LANES) {
+            const size_t at = size_t(i) * wide + e;
+            Lanes value;
+            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + at + j * W); });
+            Format::put(rows + at, value * load(factors + e));
+        }
+    write_products<Format>(rows, wide, count, its.project, wide, its.channels, x, out);
+}
+
+inline size_t block_scratch(int height, int width, int hidden, size_t bytes) {
+    return (size_t(Pieces{height, width}.segments()) * sizeof(float) + size_t(height) * width * bytes) * hidden;
+}
+
+template <class Format>
+void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out, void* scratch) {
+    using Hidden = typename Format::Hidden;
+    const Pieces pieces{its.height, its.width};
+    const int wide = its.hidden, segments = pieces.segments();
+    float* squares = static_cast<float*>(scratch);
+    Hidden* hidden = reinterpret_cast<Hidden*>(squares + size_t(segments) * wide);
+
+    share(pieces, pool, [&](int segment, int first, int end) {
+        alignas(64) float values[MOST_PIXELS * MOST_CHANNELS];
+        alignas(64) typename Format::Value rows[MOST_PIXELS * MOST_CHANNELS];
+        float* own = squares + size_t(segment) * wide;
+        __builtin_memset(own, 0, wide * sizeof(float));
+        for (int piece = first; piece < end; ++piece) {
+            const int pixel = pieces.begin(piece), count = pieces.begin(piece + 1) - pixel;
+            depthwise(its, x, pixel, count, values);
+            normalise<Format>(its, values, count, rows);
+            expand<Format>(its, rows, count, hidden + size_t(pixel) * wide, own);
+        }
+    });
+    respond(its, segments, squares);
+    share_pieces(pieces, pool, [&](int pixel, int count) {
+        const size_t at = size_t(pixel) * its.channels;
+        project<Format>(its, x + at, hidden + size_t(pixel) * wide, squares, count, out + at);
+    });
+}
+
+}  // namespace
+}  // namespace lc2fer

@@ -1,0 +1,249 @@
+"""Compiles the kernels for this machine, once, and keeps them: an object of all variants, a library an engine."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+
+from lc2fer.storage import cache_folder
+
+HERE = Path(__file__).parent
+PREBUILT = HERE / "prebuilt"  # in a wheel for one kind of machine: lc2fer/kernels/wheel.py
+ENGINES = MappingProxyType({"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"})
+COMPILE = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden")
+# The same bits from every compiler: no product and sum made one rounding unless it is written so.
+EXACT = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions")
+LINK = ("-shared", "-Wl,--no-undefined", f"-Wl,--version-script={HERE / 'exports.map'}")
+_AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512")
+# A machine's variants, each with what its compiler has to be told. dispatch.cpp has them in order.
+VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "x86_64": {
+            "amx": (*_AVX512, "-mavx512vnni", "-mamx-tile", "-mamx-int8"),
+            "avx512bf16": (*_AVX512, "-mavx512bf16"),
+            "avx512vnni": (*_AVX512, "-mavx512vnni"),
+            "avx512": _AVX512,
+            "avxvnni": ("-march=x86-64-v3", "-mavxvnni"),
+            "avx2": ("-march=x86-64-v3",),
+            "generic": ("-march=x86-64", "-O1"),
+        },
+        "aarch64": {
+            "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
+            "dotprod": ("-march=armv8.2-a+dotprod",),
+            "neon": ("-march=armv8-a",),
+        },
+    }
+)
+_ANY: dict[str, tuple[str, ...]] = {"generic": ()}  # of any other machine
+_COMPILE_S, _LINK_S = 40, 3  # of one core, about
+
+
+class Lacking(Exception):
+    """What a machine lacks to have the library; what was expected; what to do."""
+
+
+@cache
+def library(engine: str) -> Path:
+    """The library for "openvino" or "onnxruntime". Raises Lacking."""
+    if sys.platform != "linux":
+        raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
+    prebuilt = _find(prebuilt_name(engine, machine()), PREBUILT)
+    if prebuilt is not None:
+        return prebuilt
+    compiler = tuple(shlex.split(os.environ.get("CXX", "g++")))
+    link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
+    include: tuple[str, ...] = ()
+    against = ""
+    if engine == "openvino":
+        include, libraries = _openvino()
+        link, against = (*LINK, *libraries), metadata.version("openvino")
+    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
+    name = f"{engine}-{_key(told, *_engine_sources(engine))}.so"
+    kept = _find(name)
+    if kept is not None:
+        return kept
+    _check_compiler(compiler)
+    ready = _find(_variants_name(compiler, machine())) is not None
+    seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
+    print(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.", file=sys.stderr, flush=True)
+    linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, machine())))
+    with tempfile.TemporaryDirectory(dir=_writable()) as work:
+        made = Path(work) / name
+        run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
+        return _keep(made)
+
+
+def variants(compiler: tuple[str, ...], machine: str) -> Path:
+    """One object of all variants of `machine`, which both engines' libraries are linked with. Raises Lacking."""
+    name = _variants_name(compiler, machine)
+    kept = _find(name)
+    if kept is not None:
+        return kept
+    _check_compiler(compiler)
+    with tempfile.TemporaryDirectory(dir=_writable()) as work:
+        parts = compile_variants(compiler, VARIANTS.get(machine, _ANY), Path(work))
+        made = Path(work) / name
+        run((*compiler, "-r", "-nostdlib", *map(str, parts), "-o", str(made)))
+        return _keep(made)
+
+
+def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]], folder: Path) -> list[Path]:
+    """An object of each variant, by its flags, in `folder`. Raises Lacking."""
+    parts = {unit: folder / f"{unit}.o" for unit in flags}
+
+    def compile_one(unit: str) -> None:
+        source = str(HERE / "variants" / f"{unit}.cpp")
+        run((*compiler, *COMPILE, *EXACT, *flags[unit], "-c", source, "-o", str(parts[unit])))
+
+    with ThreadPoolExecutor(_jobs()) as pool:
+        list(pool.map(compile_one, parts))
+    return list(parts.values())
+
+
+def prebuilt_name(engine: str, machine: str) -> str:
+    """Of a library that came with the package, from the same sources as these."""
+    return f"{engine}-{machine}-{_key('', *_engine_sources(engine), *_variant_sources())}.so"
+
+
+def _jobs() -> int:
+    return os.cpu_count() or 1
+
+
+def machine() -> str:
+    """What VARIANTS calls this machine."""
+    return platform.machine() if sys.maxsize > 2**32 else "32 bits"
+
+
+def _engine_sources(engine: str) -> tuple[Path, ...]:
+    return tuple(HERE / name for name in (f"{engine}.cpp", "dispatch.cpp", "dispatch.h", "operations.h", "exports.map"))
+
+
+def _variant_sources() -> tuple[Path, ...]:
+    headers = sorted(path for path in HERE.glob("*.h") if path.name not in {"operations.h", "dispatch.h"})
+    return (*headers, *sorted(HERE.glob("isa/*.h")), *sorted(HERE.glob("variants/*.cpp")))
+
+
+def _variants_name(compiler: tuple[str, ...], machine: str) -> str:
+    told = repr((compiler, COMPILE, EXACT, machine, VARIANTS.get(machine, _ANY)))
+    return f"variants-{_key(told, *_variant_sources())}.o"
+
+
+def _key(told: str, *sources: Path) -> str:
+    digest = hashlib.sha256(told.encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+# -- where they are kept ---------------------------------------------------------------------------------------------
+
+
+def _folder() -> Path:
+    return cache_folder() / "kernels"
+
+
+def _find(name: str, *folders: Path) -> Path | None:
+    """What is kept under that name, if it is whole: a file that was cut short, or is another's, is made again."""
+    if not folders:
+        folders = (_temporary(),) if _temporary.cache_info().currsize else ()
+        with contextlib.suppress(RuntimeError):  # no home
+            folders = (*folders, _folder())
+    for path in (folder / name for folder in folders):
+        try:
+            if sum_of(path).read_text(encoding="utf-8") == hashlib.sha256(path.read_bytes()).hexdigest():
+                return path
+        except (OSError, UnicodeDecodeError):
+            continue
+    return None
+
+
+def _keep(made: Path) -> Path:
+    """Moves it out of its temporary folder: a process that is killed leaves no half of it under its name."""
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()
+    kept = made.parent.parent / made.name
+    sum_of(made).write_text(digest, encoding="utf-8")
+    made.replace(kept)
+    sum_of(made).replace(sum_of(kept))
+    return kept
+
+
+def sum_of(path: Path) -> Path:
+    """The file beside it that holds its SHA-256."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _writable() -> Path:
+    """The cache folder; where nothing can be written there, one of this process, with a sentence on stderr."""
+    try:
+        folder = _folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:
+        print(
+            f"The compiled kernels cannot be kept: {error}. A folder that can be written was expected. They are "
+            "compiled for this process alone; name a folder in LC2FER_CACHE.",
+            file=sys.stderr,
+            flush=True,
+        )
+        return _temporary()
+
+
+@cache
+def _temporary() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="lc2fer-kernels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+# -- the compiler ----------------------------------------------------------------------------------------------------
+
+
+def _openvino() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the compiler has to be told to find OpenVINO's headers, and its libraries."""
+    found = importlib.util.find_spec("openvino")
+    if found is None or found.origin is None:
+        raise Lacking("there is no OpenVINO. The package of pip was expected. Run: pip install openvino")
+    root = Path(found.origin).parent
+    libraries = root / "libs"
+    engine = next(iter(sorted(libraries.glob("libopenvino.so*"))), None)
+    threads = next(iter(sorted(libraries.glob("libtbb.so*"))), None)
+    if engine is None or threads is None:
+        raise Lacking(
+            f"{libraries} lacks OpenVINO's or TBB's library. OpenVINO as pip installs it was expected. "
+            "Run: pip install openvino"
+        )
+    found_at = (f"-L{libraries}", f"-l:{engine.name}", f"-l:{threads.name}", f"-Wl,-rpath,{libraries}")
+    return (f"-I{root / 'include'}",), found_at
+
+
+def _check_compiler(compiler: tuple[str, ...]) -> None:
+    if shutil.which(compiler[0]) is None:
+        raise Lacking(
+            f"there is no {compiler[0]}. A C++17 compiler was expected. Run: apt-get install g++, or name one in CXX"
+        )
+
+
+def run(command: tuple[str, ...]) -> None:
+    """Raises Lacking with the compiler's first error."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+        raise Lacking(
+            f"{command[0]} says {error.strip()}. A C++17 compiler that knows this machine was expected (GCC 11, "
+            "Clang 12 or newer). Name one in CXX"
+        )

@@ -1,0 +1,115 @@
+// AVX-512 (F, BW, DQ, VL) of Intel Skylake-X and AMD Zen 4 on, with VNNI and BF16 where the compiler is told so.
+#pragma once
+
+#include "../precision.h"
+
+#include <immintrin.h>
+
+namespace lc2fer {
+namespace {
+
+struct Avx512 {
+    static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 13;
+    static constexpr bool TABLES = false, FLOAT_LANED = false;
+    using Reg = __m512;
+    using Tail = __mmask16;
+
+    static INLINE Tail tail(int left) { return left >= 16 ? 0xffff : Tail((1 << left) - 1); }
+    static INLINE Reg load(const float* from) { return _mm512_loadu_ps(from); }
+    static INLINE Reg load(const float* from, Tail tail) { return _mm512_maskz_loadu_ps(tail, from); }
+    static INLINE void store(float* to, Reg x) { _mm512_storeu_ps(to, x); }
+    static INLINE void store(float* to, Tail tail, Reg x) { _mm512_mask_storeu_ps(to, tail, x); }
+    static INLINE Reg all(float x) { return _mm512_set1_ps(x); }
+    static INLINE Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+    static INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
+    static INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+    static INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+    static INLINE Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
+    static INLINE Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+    static INLINE float reduce(const Reg (&x)[1]) {
+        const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x[0]), _mm512_extractf32x8_ps(x[0], 1));
+        const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+        const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+        return _mm_cvtss_f32(c) + _mm_cvtss_f32(_mm_movehdup_ps(c));
+    }
+    static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[1]) {
+        const __m256 low = _mm256_set_m128(_mm_loadu_ps(from + stride), _mm_loadu_ps(from));
+        const __m256 high = _mm256_set_m128(_mm_loadu_ps(from + 3 * stride), _mm_loadu_ps(from + 2 * stride));
+        to[0] = _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+    }
+    static INLINE void keep(uint16_t* to, Reg x) {
+        const __m256i halves = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), halves);
+    }
+    static INLINE void keep(float* to, Reg x) { store(to, x); }
+    static INLINE Reg kept(const uint16_t* from) {
+        return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    }
+    static INLINE Reg kept(const float* from) { return load(from); }
+    static INLINE Reg bfloat16(Reg x) {  // half to even; subnormals become zero
+        const __m512i bits = _mm512_castps_si512(x);
+        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+        const __m512i near = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+        const __mmask16 normal = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
+        return _mm512_castsi512_ps(_mm512_maskz_and_epi32(normal, near, _mm512_set1_epi32(int(0xffff0000))));
+    }
+
+    static INLINE __m512i four_bytes(const void* from) {
+        int four;
+        __builtin_memcpy(&four, from, 4);
+        return _mm512_set1_epi32(four);
+    }
+
+    // Around the intrinsics of VPDPBUSD and VDPBF16PS, GCC 12 copies each sum to and fro; so they add in place.
+
+#if defined(__AVX512VNNI__)
+    struct Bytes : Short {  // rows unsigned with zero-point 128, which a sum's start takes back
+        using Value = uint8_t;
+        using Sum = __m512i;
+        using Row = __m512i;
+        using Weight = __m512i;
+        static constexpr int STEP = 4, ROWS = 8, WEIGHT_BYTES = 1;
+        static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
+
+        static INLINE Sum start(const int32_t* from) { return _mm512_loadu_si512(from); }
+        static INLINE Weight weight(const uint8_t* from) { return _mm512_loadu_si512(from); }
+        static INLINE Row row(const Value* from) { return four_bytes(from); }
+        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
+            asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+            return sum;
+        }
+        static INLINE Reg floats(Sum sum) { return _mm512_cvtepi32_ps(sum); }
+        template <class Lanes>
+        static INLINE void put(Value* to, const Lanes& x) {  // half to even, clipped to -128..127, plus 128
+            const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.part[0]));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(bytes, _mm_set1_epi8(char(0x80))));
+        }
+    };
+#endif
+#if defined(__AVX512BF16__)
+    struct Halves : Short {
+        using Value = uint16_t;
+        using Sum = __m512;
+        using Row = __m512i;
+        using Weight = __m512i;
+        static constexpr int STEP = 2, ROWS = 8, WEIGHT_BYTES = 2;
+        static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
+
+        static INLINE Sum start(const int32_t*) { return _mm512_setzero_ps(); }
+        static INLINE Weight weight(const uint8_t* from) { return _mm512_loadu_si512(from); }
+        static INLINE Row row(const Value* from) { return four_bytes(from); }
+        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
+            asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
+            return sum;
+        }
+        static INLINE Reg floats(Sum sum) { return sum; }
+        template <class Lanes>
+        static INLINE void put(Value* to, const Lanes& x) {
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x.part[0]));
+        }
+    };
+#endif
+};
+
+}  // namespace
+}  // namespace lc2fer

@@ -1,0 +1,122 @@
+// Any processor, by vectors of four as GCC and Clang have them; SSE2 on x86. Slow where there is no fused multiply-add,
+// which is then computed in double: for the same bits, not for speed.
+#pragma once
+
+#include "../precision.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace lc2fer {
+namespace {
+
+struct Generic {
+    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 4;
+    static constexpr bool TABLES = false, FLOAT_LANED = false;
+    typedef float Reg __attribute__((vector_size(16)));
+    typedef int32_t Ints __attribute__((vector_size(16)));
+    struct Tail {};
+
+    template <class T>
+    static INLINE T get(const void* from) {
+        T x;
+        __builtin_memcpy(&x, from, sizeof x);
+        return x;
+    }
+    static INLINE Ints ints(int x) { return Ints{x, x, x, x}; }
+    static INLINE Tail tail(int) { return {}; }
+    static INLINE Reg load(const float* from) { return get<Reg>(from); }
+    static INLINE Reg load(const float* from, Tail) { return get<Reg>(from); }
+    static INLINE void store(float* to, Reg x) { __builtin_memcpy(to, &x, sizeof x); }
+    static INLINE void store(float* to, Tail, Reg x) { store(to, x); }
+    static INLINE Reg all(float x) { return Reg{x, x, x, x}; }
+    static INLINE Reg add(Reg a, Reg b) { return a + b; }
+    static INLINE Reg mul(Reg a, Reg b) { return a * b; }
+    static INLINE Reg min(Reg a, Reg b) { return a < b ? a : b; }
+    static INLINE Reg max(Reg a, Reg b) { return a > b ? a : b; }
+
+    // A double holds the product of two floats. Their sum with a third, rounded to double and then to float, differs
+    // from a sum rounded once only if the double fell upon the middle between two floats: it is then moved off it.
+    static INLINE float fma(float a, float b, float c) {
+        const double product = double(a) * b, sum = product + c, of_c = sum - product;
+        const double lost = (product - (sum - of_c)) + (c - of_c);
+        uint64_t bits = get<uint64_t>(&sum);
+        if ((bits & 0x1fffffff) == 0x10000000 && lost != 0.0) bits += (lost > 0.0) == (sum > 0.0) ? 1 : -1;
+        return float(get<double>(&bits));
+    }
+    static __attribute__((noinline)) Reg each_fma(Reg a, Reg b, Reg c) {
+        return Reg{fma(a[0], b[0], c[0]), fma(a[1], b[1], c[1]), fma(a[2], b[2], c[2]), fma(a[3], b[3], c[3])};
+    }
+    static INLINE Reg fma(Reg a, Reg b, Reg c) {
+#if defined(__SSE2__)
+        const __m128d p = _mm_cvtps_pd(a) * _mm_cvtps_pd(b), s = p + _mm_cvtps_pd(c);
+        const __m128d q = _mm_cvtps_pd(_mm_movehl_ps(a, a)) * _mm_cvtps_pd(_mm_movehl_ps(b, b));
+        const __m128d t = q + _mm_cvtps_pd(_mm_movehl_ps(c, c));
+        const __m128 low = _mm_shuffle_ps(_mm_castpd_ps(s), _mm_castpd_ps(t), 0x88);  // halves of the doubles
+        const __m128i middle = _mm_cmpeq_epi32(_mm_slli_epi32(_mm_castps_si128(low), 3), _mm_set1_epi32(1 << 31));
+        if (__builtin_expect(_mm_movemask_epi8(middle) == 0, 1)) return _mm_movelh_ps(_mm_cvtpd_ps(s), _mm_cvtpd_ps(t));
+#endif
+        return each_fma(a, b, c);
+    }
+    static INLINE float reduce(const Reg (&x)[4]) {
+        const Reg a = (x[0] + x[2]) + (x[1] + x[3]);
+        return (a[0] + a[2]) + (a[1] + a[3]);
+    }
+    static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[4]) {
+        each<4>([&](auto i) INLINE { to[i] = load(from + i * stride); });
+    }
+    static INLINE void keep(uint16_t* to, Reg x) {  // half to even
+        const Ints bits = (Ints)x, sign = bits & ints(1 << 31);
+        const Reg size = (Reg)(bits ^ sign);
+        const Ints exponent = (Ints)size & 0x7f800000, least = ints(0x38800000);      // of 2^-14: below are subnormals
+        const Reg magic = (Reg)((exponent > least ? exponent : least) + (13 << 23));  // its last place is float16's
+        const Reg near = ((size + magic) - magic) * all(0x1p-112f);
+        const Ints half = ((Ints)near >> 13) | ((sign >> 16) & 0x8000);
+        for (int i = 0; i < 4; ++i) to[i] = uint16_t(half[i]);
+    }
+    static INLINE void keep(float* to, Reg x) { store(to, x); }
+    static INLINE Reg kept(const uint16_t* from) {
+        const Ints half = {from[0], from[1], from[2], from[3]};
+        return (Reg)((Ints)((Reg)((half & 0x7fff) << 13) * all(0x1p112f)) | ((half & 0x8000) << 16));
+    }
+    static INLINE Reg kept(const float* from) { return load(from); }
+    static INLINE Reg bfloat16(Reg x) {  // half to even; subnormals become zero
+        const Ints bits = (Ints)x, near = bits + 0x7fff + ((bits >> 16) & 1);
+        return (Reg)((bits & 0x7f800000) != 0 ? near & int(0xffff0000) : ints(0));
+    }
+
+    struct Bytes : Short {
+        typedef int16_t Words __attribute__((vector_size(16)));
+        using Value = int16_t;
+        using Sum = Ints;
+        using Row = Words;
+        using Weight = Words;
+        static constexpr int STEP = 2, ROWS = 2, WEIGHT_BYTES = 2;
+        static constexpr auto pack = pack_bytes<int16_t, STEP>;
+
+        static INLINE Sum start(const int32_t*) { return ints(0); }
+        static INLINE Weight weight(const uint8_t* from) { return get<Words>(from); }
+        static INLINE Row row(const Value* from) { return (Words)ints(get<int32_t>(from)); }
+        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
+#if defined(__SSE2__)
+            return sum + (Sum)_mm_madd_epi16((__m128i)row, (__m128i)weight);
+#else
+            const Sum a = (Sum)row, b = (Sum)weight;
+            return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+        }
+        static INLINE Reg floats(Sum sum) { return __builtin_convertvector(sum, Reg); }
+        template <class Lanes>
+        static INLINE void put(Value* to, const Lanes& x) {
+            for (const Reg& part : x.part) {
+                const Reg near = max(min(part, all(127.0f)), all(-128.0f)), magic = all(0x1.8p23f);  // half to even
+                const Ints whole = __builtin_convertvector((near + magic) - magic, Ints);
+                for (int i = 0; i < 4; ++i) *to++ = Value(whole[i]);
+            }
+        }
+    };
+};
+
+}  // namespace
+}  // namespace lc2fer

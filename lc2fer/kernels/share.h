@@ -1,0 +1,54 @@
+// How pixels are shared: in pieces that a tile takes at a time, which are the same on every processor, and in segments,
+// runs of them, which are the same for every number of threads. GRN's sums are added up by segments in their order, so
+// neither changes a bit.
+#pragma once
+
+#include "each.h"
+
+namespace lc2fer {
+namespace {
+
+constexpr int MOST_PIXELS = 25;    // of a piece: C6's lines of 49 are two
+constexpr int MOST_SEGMENTS = 24;  // shared equally by 1, 2, 3, 4, 6, 8 or 12 threads
+
+struct Pieces {  // whole lines, or equal parts of one
+    int height, width;
+
+    INLINE int lines() const { return MOST_PIXELS / width; }
+    INLINE int parts() const { return (width + MOST_PIXELS - 1) / MOST_PIXELS; }
+    INLINE int number() const { return lines() > 0 ? (height + lines() - 1) / lines() : height * parts(); }
+    INLINE int segments() const { return least(number(), MOST_SEGMENTS); }
+    INLINE int begin(int piece) const {  // its first pixel
+        if (lines() > 0) return least(piece * lines(), height) * width;
+        return piece / parts() * width + width * (piece % parts()) / parts();
+    }
+};
+
+// function(segment, first piece, last + 1)
+template <class Function>
+inline void share(const Pieces& pieces, const Pool& pool, const Function& function) {
+    struct Call {
+        const Pieces* pieces;
+        const Function* function;
+    } call{&pieces, &function};
+    const auto part = [](void* argument, int segment) {
+        const Call& its = *static_cast<const Call*>(argument);
+        const int number = its.pieces->number(), segments = its.pieces->segments();
+        (*its.function)(segment, number* segment / segments, number * (segment + 1) / segments);
+    };
+    pool.run(pool.its, part, &call, pieces.segments());
+}
+
+// function(first pixel, count) for each piece of each segment
+template <class Function>
+inline void share_pieces(const Pieces& pieces, const Pool& pool, const Function& function) {
+    share(pieces, pool, [&](int, int first, int end) {
+        for (int piece = first; piece < end; ++piece) {
+            const int begin = pieces.begin(piece);
+            function(begin, pieces.begin(piece + 1) - begin);
+        }
+    });
+}
+
+}  // namespace
+}  // namespace lc2fer

@@ -1,0 +1,113 @@
+"""lc2fer-faces: a folder of photographs into a folder of aligned faces, as data sets of crops are."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from tabulate import tabulate  # type: ignore[import-untyped]
+
+from lc2fer import alignment, pictures
+from lc2fer.errors import DataError, UsageError
+from lc2fer.faces import Face, open_finder
+from lc2fer.predict import sources
+from lc2fer.predict.sources import Item, shown
+
+_MOST_NAMED = 100  # files without a face that the last line names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lc2fer-faces",
+        description="Find the faces of a folder's photographs and write them as aligned crops, in the same subfolders.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
+    parser.add_argument("--size", type=int, default=100, metavar="PIXELS", help="of a crop's side (default: 100)")
+    parser.add_argument(
+        "--alignment",
+        choices=alignment.ALIGNMENTS,
+        default="eyes",
+        help="eyes: level and in place (default); level: level; none: the plain square",
+    )
+    parser.add_argument("--all", action="store_true", help="every face of a photograph; default: the largest")
+    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    return parser
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """Run the command; returns the last line's document."""
+    given = _parser().parse_args(arguments)
+    _check(given)
+    finder = open_finder(given.face_model, threads=given.threads, thorough=True)
+    console = Console(stderr=True)
+    found = sources.Found()
+    counts = {"pictures": 0, "faces": 0, "without_face": 0, "several_faces": 0, "unreadable": 0, "films": 0}
+    lonely: list[str] = []
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
+    try:
+        for item in sources.walk([str(given.folder)], io.BytesIO(), found, leave=staged):
+            try:
+                if isinstance(item, DataError):
+                    raise item
+                if item.is_film:
+                    counts["films"] += 1
+                    continue
+                image = np.asarray(pictures.read(item.path).image, np.uint8)
+            except DataError as error:
+                counts["unreadable"] += 1
+                console.print(f"DataError: {shown(str(error))}", markup=False, highlight=False, soft_wrap=True)
+                continue
+            faces = finder.find(image)
+            counts["pictures"] += 1
+            counts["without_face"] += not faces
+            counts["several_faces"] += len(faces) > 1
+            if not faces and len(lonely) < _MOST_NAMED:
+                lonely.append(str(item.path))
+            counts["faces"] += _write(staged, item, image, faces if given.all else faces[:1], given)
+        staged.chmod(0o755)
+        staged.replace(given.out)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    print(tabulate([[name.replace("_", " "), count] for name, count in counts.items()], tablefmt="plain"))
+    return {
+        "out": str(given.out),
+        "size": given.size,
+        "alignment": given.alignment,
+        "finder": finder.name,
+        **counts,
+        "without_face_files": lonely,
+        "left_out": found.left_out,
+        "exit_code": 2 if counts["unreadable"] or not counts["faces"] else 0,
+    }
+
+
+def _check(given: argparse.Namespace) -> None:
+    if not given.folder.is_dir():
+        raise UsageError(f"{given.folder} is not a folder. Expected a folder of photographs. Check the path.")
+    if not 16 <= given.size <= 4096:
+        raise UsageError(f"--size is {given.size}. Expected 16 to 4096 pixels. Pass, say, 100.")
+    sources.new_folder(given.out, "--out")
+
+
+def _write(folder: Path, item: Item, image: NDArray[np.uint8], faces: tuple[Face, ...], given: Any) -> int:
+    """Write a picture's faces as PNG, which keeps them as they are; returns how many."""
+    for number, face in enumerate(faces, 1):
+        square = alignment.square(image, face, given.size, given.alignment)
+        ending = f"-{number}.png" if given.all else ".png"
+        target = folder / item.name.with_name(item.name.stem + ending)
+        if target.exists():  # a.jpg and a.png lie side by side
+            target = folder / item.name.with_name(item.name.name + ending)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(square).save(target, "PNG")
+    return len(faces)

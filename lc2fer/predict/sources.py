@@ -1,0 +1,107 @@
+"""Which files a command is to look at: pictures, folders, patterns, and lists that another program writes."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lc2fer import pictures
+from lc2fer.errors import DataError, UsageError
+
+FILMS = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file, and what it is called within what was asked for."""
+
+    path: Path
+    name: Path  # relative: below the folder that was given, or the file's own name
+
+    @property
+    def is_film(self) -> bool:
+        return self.path.suffix.lower() in FILMS
+
+
+@dataclass
+class Found:
+    """How a walk through folders went."""
+
+    left_out: int = 0  # files in folders that are neither pictures nor films, and hidden ones
+
+
+def walk(
+    given: Iterable[str], stdin: BinaryIO, found: Found, *, leave: Path | None = None
+) -> Iterator[Item | DataError]:
+    """The files of a command's arguments, one after the other: what each folder holds comes in order of its names.
+
+    "-" is a list on `stdin`, a path a line, or with null characters between them as `find -print0` writes. The folder
+    `leave` is not looked into. A folder without any picture is a DataError among the items; a pattern that matches
+    nothing raises UsageError. Nothing is kept: a list may be as long as it likes.
+    """
+    for text in given:
+        if text == "-":
+            yield from (Item(path, Path(path.name)) for path in _listed(stdin))
+            continue
+        path = Path(text)
+        if path.is_dir():
+            yield from _folder(path, found, leave)
+        elif not os.path.lexists(path) and glob.has_magic(text):
+            matches = sorted(glob.glob(text, recursive=True))
+            if not matches:
+                raise UsageError(f"{text!r} matches no file. Expected pictures. Correct the pattern.")
+            for match in map(Path, matches):
+                if match.is_dir():
+                    continue
+                yield Item(match, Path(match.name))
+        else:
+            yield Item(path, Path(path.name))
+
+
+def shown(path: Path | str) -> str:
+    """A path as text that every terminal takes: what cannot be printed, or is no UTF-8, is written as its number."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(path))
+
+
+def new_folder(path: Path, option: str) -> None:
+    """Raise UsageError unless that folder is new or empty."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(
+            f"{option} {path} is there already and holds something. Expected a new or an empty folder, so that nothing "
+            "is overwritten. Name another one."
+        )
+
+
+def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | DataError]:
+    none = True
+    avoided = None if leave is None else leave.resolve()
+    for place, below, names in os.walk(folder):
+        here = Path(place)
+        below[:] = sorted(name for name in below if not name.startswith(".") and (here / name).resolve() != avoided)
+        if avoided is not None and here.resolve() == avoided:
+            continue
+        for name in sorted(names):
+            path = here / name
+            if pictures.is_named(path) or (path.suffix.lower() in FILMS and not name.startswith(".")):
+                none = False
+                yield Item(path, path.relative_to(folder))
+            else:
+                found.left_out += 1
+    if none:
+        yield DataError(f"{folder} holds no picture. Expected some, in it or below it. Name another folder.")
+
+
+def _listed(stdin: BinaryIO) -> Iterator[Path]:
+    """Paths of a list: lines, or with null characters between them."""
+    rest = b""
+    while block := stdin.read1(65536) if hasattr(stdin, "read1") else stdin.read(65536):
+        rest += block
+        mark = b"\0" if b"\0" in rest else b"\n"
+        *whole, rest = rest.split(mark)
+        yield from (Path(os.fsdecode(name.rstrip(b"\r"))) for name in whole if name.strip())
+    if rest.strip():
+        yield Path(os.fsdecode(rest.rstrip(b"\r\n")))

@@ -1,0 +1,50 @@
+"""Names from outside as text: what a terminal would obey is written out, and what an encoding cannot say as well."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+_KEPT = "\n\t\r"  # that tables, progress and tracebacks are made of
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in _KEPT}
+_LINE = _ESCAPED | {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
+
+
+def printable(text: str) -> str:
+    """The text as one line, with control characters written out: a file may be named ESC]0;..."""
+    return text.translate(_LINE)
+
+
+class _Plain:
+    """An output that writes control characters out; everything else is that of the stream in it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(text.translate(_ESCAPED))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def safe_outputs() -> Iterator[None]:
+    """Both outputs take any name: what their encoding cannot say is written out (\\udce9, \\xe9).
+
+    Standard output, where names stand in tables, also writes out control characters; colours and bars are on the other.
+    """
+    outputs: tuple[Any, ...] = (sys.stdout, sys.stderr)
+    for stream in outputs:
+        with suppress(AttributeError, ValueError, OSError):  # replaced by a test's own, or closed
+            stream.reconfigure(errors="backslashreplace")
+    before: Any = sys.stdout
+    if before is not None:  # there is none below pythonw
+        sys.stdout = _Plain(before)
+    try:
+        yield
+    finally:
+        sys.stdout = before

@@ -1,0 +1,129 @@
+"""The life of every session: many threads, an end, and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lc2fer.export.pipeline import Pipeline
+
+from lc2fer import open_session
+from lc2fer.artifact import Artifact
+from lc2fer.errors import UsageError
+
+THREADS = 8
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, noise_faces: Path) -> Callable[[str], Artifact]:
+    return Pipeline("C8", tmp_path_factory.mktemp("life"), data=noise_faces).export
+
+
+@pytest.fixture(scope="module", params=["torch", "onnx-fp32", "openvino-fp32"])
+def model(request: pytest.FixtureRequest, made: Callable[[str], Artifact]) -> Artifact:
+    return made(request.param)
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (32, 3, 100, 100)).astype(np.float32)
+
+
+def test_many_threads_get_the_serial_answers(model: Artifact, images: np.ndarray) -> None:
+    with open_session(model, threads=1) as session:
+        wanted = [session.run(image[None]) for image in images]
+
+        def work(first: int) -> int:
+            places = [(first + step) % len(images) for step in range(2 * len(images))]
+            found = [(place, session.run(images[place : place + 1])) for place in places]
+            return sum(not np.array_equal(logits, wanted[place]) for place, logits in found)
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            assert sum(pool.map(work, range(THREADS))) == 0
+
+
+def test_a_closed_session_says_so(model: Artifact, images: np.ndarray) -> None:
+    with open_session(model, threads=1) as session:
+        session.close()
+        session.close()  # as files, and `with` closes it a third time
+        for use in (session.run, getattr(session, "bind", session.run)):
+            with pytest.raises(UsageError) as refused:
+                use(images[:1])
+            assert str(refused.value) == (
+                f"{model.path} was closed. An open session was expected. Open it again with open_session."
+            )
+
+
+def test_closing_waits_for_those_that_run(model: Artifact, images: np.ndarray) -> None:
+    session = open_session(model, threads=1)
+    wanted = session.run(images)
+    begun, found = threading.Barrier(THREADS + 1), []
+
+    def work() -> None:
+        begun.wait()
+        try:
+            while True:
+                found.append(session.run(images[:8]))
+        except Exception as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    time.sleep(0.1)
+    session.close()
+    for thread in threads:
+        thread.join(30)
+    errors = [each for each in found if isinstance(each, Exception)]
+    assert {str(error).split(". ")[0] for error in errors} == {f"{model.path} was closed"}
+    assert len(errors) == THREADS
+    assert all(np.allclose(each, wanted[:8], atol=1e-4) for each in found if isinstance(each, np.ndarray))
+
+
+def forked(work: Callable[[], object]) -> str:
+    """What `work` returns, or says, in a fork of this process, which has 60 seconds."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = str(work())
+        except Exception as error:
+            text = str(error)
+        os.write(writing, text.encode())
+        os._exit(0)
+    os.close(writing)
+    ends = time.monotonic() + 60
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() > ends:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            pytest.fail("the fork hangs")
+        time.sleep(0.01)
+    with os.fdopen(reading) as pipe:
+        return pipe.read()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_session_is_opened_after_a_fork(model: Artifact, images: np.ndarray) -> None:
+    with open_session(model, threads=1) as session:
+        wanted = session.run(images[:1])
+        answer = forked(lambda: np.array_equal(session.run(images[:1]), wanted))
+        anew = forked(lambda: np.array_equal(open_session(model, threads=1).run(images[:1]), wanted))
+        assert forked(session.close) == "None"
+        assert np.array_equal(session.run(images[:1]), wanted), "a fork closed its parent's session"
+    if model.kind == "onnx":
+        assert answer == "True"
+    else:
+        name = {"checkpoint": "PyTorch", "openvino": "OpenVINO"}[model.kind]
+        assert answer.startswith(f"{model.path} was opened in process {os.getpid()}, and this is its fork ")
+        assert answer.endswith(
+            f". {name} was expected to run where it was opened: its threads do not come along. Open it after the fork."
+        )
+    assert anew == "True"

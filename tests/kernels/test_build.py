@@ -1,0 +1,157 @@
+"""The library that a machine compiles for itself: once, kept, found damaged, and what it needs."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lc2fer import kernels
+from lc2fer.errors import TargetUnavailable
+from lc2fer.kernels import build
+from lc2fer.storage import cache_folder
+
+
+@pytest.fixture(autouse=True)
+def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LC2FER_CPU", raising=False)
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """What was found out about this machine is forgotten, before and after."""
+    build.library.cache_clear()
+    build._temporary.cache_clear()
+    yield
+    build.library.cache_clear()
+    build._temporary.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("compiler", "text"),
+    [
+        (
+            "no-such-compiler",
+            "The fused operations cannot run here: there is no no-such-compiler. A C++17 compiler was expected. Run: "
+            "apt-get install g++, or name one in CXX, or export openvino-int8, which runs everywhere.",
+        ),
+        (
+            "false",
+            "The fused operations cannot run here: false says exit code 1. A C++17 compiler that knows this machine "
+            "was expected (GCC 11, Clang 12 or newer). Name one in CXX, or export openvino-int8, which runs "
+            "everywhere.",
+        ),
+    ],
+)
+def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    with pytest.raises(TargetUnavailable) as raised:
+        kernels.library("openvino", "int8")
+    assert str(raised.value) == text
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_it_is_compiled_once(anew: None, capsys: pytest.CaptureFixture[str]) -> None:
+    built = kernels.library("openvino", "int8")
+    first = built.stat().st_mtime_ns
+    capsys.readouterr()
+    build.library.cache_clear()
+    assert (kernels.library("openvino", "int8"), built.stat().st_mtime_ns) == (built, first)
+    assert built.parent == cache_folder() / "kernels"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def other_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> Path:
+    """A cache folder with the variants alone, which take long to compile."""
+    variants = build.variants(("g++",), build.machine())
+    folder = tmp_path / "cache" / "kernels"
+    folder.mkdir(parents=True)
+    for path in (variants, build.sum_of(variants)):
+        shutil.copy(path, folder)
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXX", raising=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"),
+        lambda path: path.unlink(),
+        lambda path: build.sum_of(path).unlink(),
+        lambda path: build.sum_of(path).write_bytes(b"\xff"),
+    ],
+)
+def test_a_damaged_library_is_built_again(
+    damage: Callable[[Path], None], other_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built = build.library("onnxruntime")
+    whole = built.read_bytes()
+    assert built.parent == other_cache
+    damage(built)
+    capsys.readouterr()
+    build.library.cache_clear()
+    assert build.library("onnxruntime") == built
+    assert built.read_bytes() == whole
+    assert capsys.readouterr().err == "Compiling the kernels for ONNX Runtime, once, about 3 s.\n"
+
+
+def test_a_cache_that_cannot_be_written(
+    other_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is in it is used; what has to be made is for this process alone."""
+    whole = build.library("onnxruntime").read_bytes()
+    build.library.cache_clear()
+    monkeypatch.setattr(tempfile, "TemporaryFile", failing(OSError(30, "Read-only file system", str(other_cache))))
+    assert build.library("onnxruntime").parent == other_cache
+    build.library.cache_clear()
+    (other_cache / build.library("onnxruntime").name).unlink()
+    capsys.readouterr()
+    build.library.cache_clear()
+    own = build.library("onnxruntime")
+    assert own.parent != other_cache
+    assert own.read_bytes() == whole
+    assert capsys.readouterr().err == (
+        "Compiling the kernels for ONNX Runtime, once, about 3 s.\n"
+        f"The compiled kernels cannot be kept: [Errno 30] Read-only file system: '{other_cache}'. A folder that can be "
+        "written was expected. They are compiled for this process alone; name a folder in LC2FER_CACHE.\n"
+    )
+    build.library.cache_clear()
+    assert build.library("onnxruntime") == own
+    shutil.rmtree(own.parent)
+
+
+def test_a_folder_that_may_hold_no_programs(other_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", failing(OSError("failed to map segment from shared object")))
+    with pytest.raises(TargetUnavailable) as raised:
+        kernels.library("onnxruntime", "int8")
+    assert str(raised.value) == (
+        f"The fused operations cannot run here: {build.library('onnxruntime')} cannot be loaded (failed to map segment "
+        "from shared object). A folder whose files may be executed was expected. Name one in LC2FER_CACHE, or export "
+        "ort-int8, which runs everywhere."
+    )
+
+
+def test_another_system(monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(TargetUnavailable) as raised:
+        kernels.library("onnxruntime", "fp16")
+    assert str(raised.value) == (
+        "The fused operations cannot run here: this is darwin. Linux was expected. Use a container, or export "
+        "onnx-fp16, which runs everywhere."
+    )
+
+
+def failing(error: Exception) -> Callable[..., object]:
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    return fail

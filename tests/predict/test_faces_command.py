@@ -1,0 +1,89 @@
+"""lc2fer-faces, as its user sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lc2fer import cli, faces, pictures
+
+
+def run(*arguments: object) -> int:
+    return cli.run("faces", [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photograph: Callable[[str], Path]) -> Path:
+    """A class of one photograph and another of the same one twice side by side, and a field."""
+    with Image.open(photograph("grace_hopper")) as image:
+        (tmp_path / "photos" / "neutral").mkdir(parents=True)
+        (tmp_path / "photos" / "two").mkdir()
+        image.save(tmp_path / "photos" / "neutral" / "a.jpg")
+        image.rotate(20, expand=True).save(tmp_path / "photos" / "neutral" / "a.png")
+        pair = Image.new("RGB", (2 * image.width, image.height))
+        pair.paste(image, (0, 0))
+        pair.paste(image, (image.width, 0))
+        pair.save(tmp_path / "photos" / "two" / "pair.jpg")
+        Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "photos" / "field.png")
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_photographs_becomes_a_folder_of_aligned_faces(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(folder, "--out", out) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out.splitlines()[-1])
+    counts = {name: document[name] for name in ("pictures", "faces", "without_face", "several_faces", "unreadable")}
+    assert counts == {"pictures": 4, "faces": 3, "without_face": 1, "several_faces": 1, "unreadable": 0}
+    assert document["without_face_files"] == [str(folder / "field.png")]
+    assert (document["alignment"], document["finder"], document["size"]) == ("eyes", "BlazeFace", 100)
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert written == ["neutral/a.png", "neutral/a.png.png", "two/pair.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+    for name in written:
+        crop = np.asarray(pictures.read(out / name).image)
+        assert crop.shape == (100, 100, 3)
+        (face,) = faces.open_finder(thorough=True).find(crop)
+        assert abs(face.roll_degrees) < 6
+        np.testing.assert_allclose(face.eyes, [(31.5, 39), (68.5, 39)], atol=5)
+
+
+def test_every_face_and_another_size(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder / "two", "--out", tmp_path / "out", "--all", "--size", 48, "--alignment", "none") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pair-1.png", "pair-2.png"]
+    assert pictures.read(tmp_path / "out" / "pair-1.png").image.size == (48, 48)
+
+
+def test_what_cannot_be_read_is_named_and_makes_it_2(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    assert run(folder, "--out", tmp_path / "out") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"DataError: {folder / 'bad.jpg'} cannot be read as a picture: ")
+    assert json.loads(captured.out.splitlines()[-1])["faces"] == 3
+
+
+def test_wrong_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "none", "--out", tmp_path / "out") == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: {tmp_path / 'none'} is not a folder. Expected a folder of photographs. Check the path.\n"
+    )
+    assert run(folder, "--out", folder) == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: --out {folder} is there already and holds something. Expected a new or an empty folder, so that "
+        "nothing is overwritten. Name another one.\n"
+    )
+    assert run(folder, "--out", tmp_path / "out", "--size", 8) == 2
+    assert capsys.readouterr().err == "UsageError: --size is 8. Expected 16 to 4096 pixels. Pass, say, 100.\n"
+    (tmp_path / "fields").mkdir()
+    Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "fields" / "field.png")
+    assert run(tmp_path / "fields", "--out", tmp_path / "out") == 2  # no face at all
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["without_face"] == 1

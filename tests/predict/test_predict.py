@@ -1,0 +1,325 @@
+"""lc2fer-predict, as its user sees it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lc2fer import cli
+from lc2fer.faces import Face
+from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
+from lc2fer.predict import judging
+from lc2fer.predict import output as predict_output
+from lc2fer.variants import VARIANTS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    return checkpoint.save(build(VARIANTS["C8"]), folder, "C8", input_spec=InputSpec(), training={}).path
+
+
+def predict(*arguments: object) -> int:
+    return cli.run("predict", [str(argument) for argument in arguments])
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return document
+
+
+def grey(path: Path, side: int = 48) -> Path:
+    Image.new("L", (side, side), 90).save(path)
+    return path
+
+
+def test_table_and_last_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [grey(tmp_path / "one.png"), tmp_path / "two.jpg"]
+    Image.new("RGB", (200, 150), (200, 120, 90)).save(pictures[1])
+    assert predict("--model", model, "--faces", "crop", "--min-confidence", 0, *pictures) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["picture", "expression", *LABELS]
+    assert [line.split()[0] for line in table[2:]] == ["one.png", "two.jpg"]
+    document = json.loads(last)
+    assert document["artifact"] == str(model)
+    assert [document[name] for name in ("pictures", "faces", "without_face", "unsure", "unreadable")] == [2, 2, 0, 0, 0]
+    for found, picture, box in zip(document["predictions"], pictures, ([0, 0, 48, 48], [0, 0, 200, 150])):
+        assert (found["picture"], found["box"], found["found"]) == (str(picture), box, False)
+        shares = found["probabilities"]
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert found["expression"] == max(shares, key=shares.get)
+        assert found["confidence"] == max(shares.values())
+
+
+def test_below_the_threshold_of_run_an_answer_is_unsure(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import argparse
+
+    from lc2fer.deploy.camera import run
+
+    parser = argparse.ArgumentParser()
+    run.add_arguments(parser)
+    assert parser.get_default("min_confidence") == 0.5
+    assert predict("--model", model, grey(tmp_path / "one.png")) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[2].split()[:2] == ["one.png", "unsure"]
+    document = json.loads(table[-1])
+    assert (document["unsure"], document["predictions"][0]["expression"]) == (1, None)
+    assert predict("--model", model, "--min-confidence", 1.5, tmp_path / "one.png") == 2
+    assert capsys.readouterr().err == (
+        "UsageError: --min-confidence is 1.5. Expected a probability, 0 to 1. Pass, say, 0.5.\n"
+    )
+
+
+def test_an_unreadable_picture_is_named_and_the_rest_is_answered(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
+    missing = tmp_path / "none.jpg"
+    assert predict("--model", model, broken, missing, grey(tmp_path / "fine.png")) == 2
+    captured = capsys.readouterr()
+    first, second = captured.err.splitlines()
+    assert first.startswith(f"DataError: {broken} cannot be read as a picture: ")
+    assert first.endswith("Expected a whole JPEG or PNG. Copy the file again from its source.")
+    assert second == f"DataError: {missing} is missing. Expected a picture of a face. Check the path."
+    document = json.loads(captured.out.splitlines()[-1])
+    assert [found["picture"] for found in document["predictions"]] == [str(tmp_path / "fine.png")]
+    assert (document["unreadable"], document["unreadable_files"]) == (2, [str(broken), str(missing)])
+
+
+def test_bundled_c6_is_the_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(grey(tmp_path / "grey.png", 100)) == 0
+    assert last_line(capsys)["artifact"].endswith("C6.safetensors")
+
+
+# -- faces are found ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "expression"), [("grace_hopper", "neutral"), ("astronaut", "happiness")])
+def test_a_photographs_face_is_found_and_judged_however_it_lies(
+    name: str,
+    expression: str,
+    photograph: Callable[[str], Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = photograph(name)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(path) as image:
+        image.convert("RGB").rotate(90, expand=True).save(tmp_path / "sideways.jpg", exif=exif, quality=95)
+    assert predict("--csv", tmp_path / "faces.csv", "--draw", tmp_path / "drawn", path, tmp_path / "sideways.jpg") == 0
+    upright, sideways = last_line(capsys)["predictions"]
+    assert (upright["expression"], sideways["expression"]) == (expression, expression)
+    np.testing.assert_allclose(upright["box"], sideways["box"], atol=4)
+    header, *rows = csv.reader((tmp_path / "faces.csv").open(newline=""))
+    assert header == [
+        *("picture", "time_s", "face", "left", "top", "width", "height", "expression", "confidence"),
+        *LABELS,
+    ]
+    assert [row[0] for row in rows] == [str(path), str(tmp_path / "sideways.jpg")]
+    assert [row[7] for row in rows] == [expression] * 2
+    assert list(map(int, rows[0][3:7])) == upright["box"]
+    with Image.open(tmp_path / "drawn" / "sideways.jpg") as drawn:
+        left, top, _, height = sideways["box"]
+        red, green, blue = drawn.convert("RGB").getpixel((left, top + height // 2))  # type: ignore[misc]
+        assert green > max(red, blue) + 50
+        assert drawn.height > drawn.width or name == "astronaut"
+
+
+def test_a_crop_is_told_from_a_photograph(
+    photograph: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(photograph("grace_hopper")) as image:
+        image.crop((160, 110, 370, 320)).resize((100, 100)).save(tmp_path / "crop.png")
+    Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "field.jpg")
+    assert predict(tmp_path / "crop.png", tmp_path / "field.jpg", photograph("grace_hopper")) == 0
+    *table, last = capsys.readouterr().out.splitlines()
+    assert table[3].split() == ["field.jpg", "no", "face"]
+    document = json.loads(last)
+    assert document["without_face"] == 1
+    assert [found["found"] for found in document["predictions"]] == [False, True]
+    assert predict("--faces", "find", tmp_path / "crop.png") == 0
+    assert [found["found"] for found in last_line(capsys)["predictions"]] == [True]
+    assert predict("--faces", "crop", tmp_path / "field.jpg") == 0
+    assert [found["found"] for found in last_line(capsys)["predictions"]] == [False]
+
+
+def test_a_face_is_cut_out_as_it_is_asked_for(
+    photograph: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(photograph("astronaut")) as image:
+        image.convert("RGB").rotate(35, expand=True).save(tmp_path / "rolled.png")
+    shares = {}
+    for kind in ("none", "level", "eyes"):
+        assert predict("--alignment", kind, tmp_path / "rolled.png") == 0
+        (found,) = last_line(capsys)["predictions"]
+        shares[kind] = found["probabilities"]["happiness"]
+    assert len(set(shares.values())) == 3
+    assert min(shares["level"], shares["eyes"]) > 0.98
+    assert predict(tmp_path / "rolled.png") == 0
+    assert last_line(capsys)["predictions"][0]["probabilities"]["happiness"] == shares["none"]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "boxes", "whole"),
+    [
+        (100, 100, [46], True),
+        (100, 100, [44], False),
+        (100, 100, [], True),
+        (100, 100, [60, 60], False),
+        (110, 100, [60], True),
+        (111, 100, [60], False),
+        (111, 100, [], False),
+        (300, 300, [190], False),
+        (300, 300, [200], True),
+        (300, 300, [], False),
+    ],
+)
+def test_what_is_a_crop(width: int, height: int, boxes: list[int], whole: bool) -> None:
+    def face(side: int) -> Face:
+        return Face(0, 0, side, side, 0.9, ((0, 0), (1, 0)), (0, 0), (0, 0))
+
+    class Finder:
+        name = "told"
+
+        def find(self, image: object, *, bgr: bool = False) -> tuple[Face, ...]:
+            return tuple(map(face, boxes))
+
+    image = np.zeros((height, width, 3), np.uint8)
+    assert (judging.faces_of(image, Finder()) is None) == whole
+    assert judging.faces_of(image, Finder(), "find") == tuple(map(face, boxes))
+
+
+# -- what is given, and what is answered -------------------------------------------------------------------------------
+
+
+def test_folders_patterns_and_lists(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/2.png", "a/b/1.png", "a/10.png", "c.png"):
+        grey(tmp_path / name)
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "a" / "._2.png").touch()
+    listed = f"{tmp_path}/c.png\n\n{tmp_path}/a/2.png".encode()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(listed)))
+    assert predict("--model", model, tmp_path / "a", f"{tmp_path}/[bc].png", "-") == 0
+    document = last_line(capsys)
+    names = [os.path.relpath(found["picture"], tmp_path) for found in document["predictions"]]
+    assert names == ["a/10.png", "a/2.png", "a/b/1.png", "c.png", "c.png", "a/2.png"]
+    assert document["left_out"] == 2
+    monkeypatch.setattr(
+        sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{tmp_path}/c.png\0{tmp_path}/a/2.png\0".encode()))
+    )
+    assert predict("--model", model, "-") == 0
+    assert last_line(capsys)["pictures"] == 2
+    assert predict("--model", model, f"{tmp_path}/*.tif") == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: '{tmp_path}/*.tif' matches no file. Expected pictures. Correct the pattern.\n"
+    )
+    (tmp_path / "empty").mkdir()
+    assert predict("--model", model, tmp_path / "empty") == 2
+    assert capsys.readouterr().err == (
+        f"DataError: {tmp_path / 'empty'} holds no picture. Expected some, in it or below it. Name another folder.\n"
+    )
+
+
+def test_lines_of_json_and_flat_memory(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = [grey(tmp_path / f"{number}.png") for number in range(3)]
+    assert predict("--model", model, "--json", *pictures) == 0
+    *lines, last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [line["picture"] for line in lines] == [str(picture) for picture in pictures]
+    assert set(lines[0]) == {"picture", "face", "box", "found", "expression", "confidence", "probabilities"}
+    assert "predictions" not in last
+    monkeypatch.setattr(predict_output, "MOST_PREDICTIONS", 2)
+    assert predict("--model", model, *pictures) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert len(json.loads(out[-1])["predictions"]) == 2
+    assert [line.split()[0] for line in out[:-1]].count("picture") == 2  # a second table begins
+
+
+def test_an_animated_picture_is_judged_by_its_first_and_said(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.gif"
+    Image.new("L", (48, 48), 90).save(path, save_all=True, append_images=[Image.new("L", (48, 48), 9)])
+    assert predict("--model", model, path) == 0
+    assert capsys.readouterr().err == f"{path} has several pictures. Its first one is judged.\n"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems know no other names")
+def test_a_name_that_is_no_utf_8(model: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    name = b"f\xffce\n.png"
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    grey(path)
+    table = tmp_path / "faces.csv"
+    assert predict("--model", model, "--csv", table, "--draw", tmp_path / "drawn", path) == 0
+    out = capfdbinary.readouterr().out.splitlines()
+    assert out[2].split()[0] == b"f\\udcffce\\n.png"
+    assert os.fsencode(json.loads(out[-1])["predictions"][0]["picture"]).endswith(name)
+    assert name in table.read_bytes()
+    assert os.listdir(os.fsencode(tmp_path / "drawn")) == [name + b".jpg"]
+
+
+def test_copies_are_not_drawn_over_other_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = grey(tmp_path / "one.png")
+    assert predict("--model", model, "--draw", tmp_path, picture) == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: --draw {tmp_path} is there already and holds something. Expected a new or an empty folder, so "
+        "that nothing is overwritten. Name another one.\n"
+    )
+    (tmp_path / "x").mkdir()
+    grey(tmp_path / "x" / "one.png")
+    assert predict("--model", model, "--draw", tmp_path / "d", picture, tmp_path / "x" / "one.png") == 0
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["one.png-2.jpg", "one.png.jpg"]
+
+
+def test_a_film_is_judged_now_and_then(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2 = pytest.importorskip("cv2")
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for _ in range(25):
+        writer.write(np.full((64, 64, 3), 90, np.uint8))
+    writer.release()
+    table = tmp_path / "faces.csv"
+    assert predict("--model", model, "--csv", table, path) == 0
+    assert [found["time_s"] for found in last_line(capsys)["predictions"]] == [0, 1, 2]
+    assert [row["time_s"] for row in csv.DictReader(table.open(newline=""))] == ["0.0", "1.0", "2.0"]
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    assert predict("--model", model, broken) == 2
+    assert f"DataError: {broken} cannot be read as a film. Expected one that OpenCV reads." in capsys.readouterr().err
+
+
+def test_without_opencv_pictures_are_judged_and_films_are_not(
+    model: Path, tmp_path: Path, photograph: Callable[[str], Path], python: Any
+) -> None:
+    (tmp_path / "film.mp4").touch()
+    program = "import sys; from lc2fer import cli; sys.exit(cli.predict())"
+    done = python(program, "--model", str(model), str(photograph("grace_hopper")), block=["cv2"])
+    assert done.returncode == 0
+    assert json.loads(done.stdout.splitlines()[-1])["faces"] == 1
+    done = python(program, "--model", str(model), str(tmp_path / "film.mp4"), block=["cv2"])
+    assert (done.returncode, done.stderr) == (
+        3,
+        f"TargetUnavailable: {tmp_path}/film.mp4 is a film, and the package cv2 is not installed. It comes with the "
+        "extra [camera]. Run: pip install 'lc2fer[camera]'.\n",
+    )
