@@ -260,15 +260,18 @@ class _Run:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _labels(chosen: argparse.Namespace) -> tuple[str, ...]:
-    """What the models tell apart: the first one's labels, the given weights', or those of what is bundled."""
+def _labels(chosen: argparse.Namespace) -> tuple[str, ...] | None:
+    """What the models tell apart: the first one's labels, the given weights', or those of what is bundled.
+
+    None for weights that do not say it; whoever makes the models of them refuses these.
+    """
     if chosen.models:
         return load(chosen.models[0]).input_spec.labels
     if chosen.weights is None:
         return LABELS
     if chosen.weights.with_suffix(".json").is_file():
         return load(chosen.weights).input_spec.labels
-    return header.read(chosen.weights).labels or LABELS  # whoever makes the models refuses weights that do not say it
+    return header.read(chosen.weights).labels
 
 
 def _by_variant(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:

@@ -226,9 +226,9 @@ class Pipeline:
         spread = float(np.ptp(logits, axis=0).max())
         if spread <= _CONSTANT * float(np.abs(logits).max()):
             raise ArtifactError(
-                f"{self.checkpoint.path} gives the same answer to all {len(logits)} validation images: its logits "
-                f"differ by {spread:g} at most. A network that tells pictures apart was expected. Train it again, or "
-                "pass other weights."
+                f"{self.weights or self.checkpoint.path} gives the same answer to all {len(logits)} validation images: "
+                f"its logits differ by {spread:g} at most. A network that tells pictures apart was expected. Train it "
+                "again, or pass other weights."
             )
         return images, logits
 

@@ -122,7 +122,7 @@ def input_spec(path: Path, classes: int, size: int | None = None) -> tuple[Input
     where header and manifest contradict each other, where neither says size or labels, and for another number of them.
     """
     manifest = artifacts.load(path) if path.with_suffix(".json").is_file() else None
-    spec = _claimed(path, read(path), size) if manifest is None else manifest.input_spec
+    spec = _claimed(path, read(path), classes, size) if manifest is None else manifest.input_spec
     if size is not None and size != spec.size:
         raise ArtifactError(
             f"{path} has size {spec.size} by its {'header' if manifest is None else 'manifest'}, and --size {size} was "
@@ -141,15 +141,21 @@ def check(path: Path, spec: InputSpec, classes: int) -> None:
                 f"{path} has {what} {_text(other)} by its manifest, and {_text(one)} in its header. The same was "
                 "expected. Copy the weights and the manifest of one training."
             )
-    if len(spec.labels) != classes:
+    _check_classes(path, spec.labels, classes)
+
+
+def _check_classes(path: Path, labels: tuple[str, ...], classes: int) -> None:
+    if len(labels) != classes:
         raise ArtifactError(
-            f"{path} tells {classes} classes apart. The {len(spec.labels)} expressions {', '.join(spec.labels)} were "
-            "expected. Pass weights that were trained on them."
+            f"{path} tells {classes} classes apart. The {len(labels)} expressions {', '.join(labels)} were expected. "
+            "Pass weights that were trained on them."
         )
 
 
-def _claimed(path: Path, header: Header, size: int | None) -> InputSpec:
+def _claimed(path: Path, header: Header, classes: int, size: int | None) -> InputSpec:
     """By the header alone, or for a copy of bundled weights by what these are."""
+    if header.labels is not None:
+        _check_classes(path, header.labels, classes)
     side, labels = header.size or size, header.labels
     if side is None and labels is not None and _bundled(path):
         side = InputSpec().size

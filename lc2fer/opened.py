@@ -105,16 +105,6 @@ class Opened:
         self.close()
 
 
-def refused(engine: str, path: Path, reason: str) -> Exception:
-    """What to raise where an engine does not open a file: memory that ran out is no fault of the file."""
-    if "bad_alloc" in reason:
-        return MemoryError(f"{engine} could not open {path}")
-    return ArtifactError(
-        f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "
-        "installation."
-    )
-
-
 def check_classes(found: object, artifact: Artifact) -> None:
     """Raise ArtifactError where a model's answer has another number of classes than its manifest has labels."""
     labels = artifact.input_spec.labels
@@ -123,3 +113,13 @@ def check_classes(found: object, artifact: Artifact) -> None:
             f"{artifact.path} tells {found} classes apart. The {len(labels)} expressions {', '.join(labels)} of its "
             "manifest were expected. Export it again."
         )
+
+
+def refused(engine: str, path: Path, reason: str) -> Exception:
+    """What to raise where an engine does not open a file: memory that ran out is no fault of the file."""
+    if "bad_alloc" in reason:
+        return MemoryError(f"{engine} could not open {path}")
+    return ArtifactError(
+        f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "
+        "installation."
+    )

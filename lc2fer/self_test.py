@@ -3,8 +3,10 @@
 A proof belongs to the processor that it was made on. On x86 without VNNI, engines add two 8-bit products in 16 bits,
 which overflow where weights use their whole range: C6's openvino-int8 falls from 36 to 15 dB, its ort-int8 to 29, and
 nothing says so. Here a model's logits of four pictures are compared with those that its export wrote into the manifest.
-What else differs between processors, the precision of the rest, leaves at least 42 dB (OpenVINO's float16 against its
-bfloat16); sums that overflow leave 30 at most.
+
+What else differs between processors, such as the precision of the rest, changes some roundings too. How much that is
+depends on the weights (C6 and C8 keep 38 dB, random ones 11), so the export measures it, by pictures that are one level
+brighter or darker in places, and asks for a little less.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from lc2fer.storage import cache_folder
 if TYPE_CHECKING:
     from lc2fer.artifact import Artifact
 
-NEEDED_DB = 36.0
+MOST_DB = 36.0  # that is asked for
+_SLACK_DB = 4.0  # below what one level of the pictures' pixels changes
 _SIDE = 25  # pixels of a stored picture
 # What the engines choose their instructions by, beside the processor.
 _CAPS = ("ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "LC2FER_CPU")
@@ -79,9 +82,18 @@ def images(size: int) -> NDArray[np.float32]:
 
 
 def record(run: Callable[[NDArray[np.float32]], NDArray[np.float32]], size: int) -> dict[str, Any]:
-    """What a manifest keeps: the logits [4,classes] that an open session gives here, and of which pictures."""
+    """What a manifest keeps: the logits [4,classes] that an open session gives here, of which pictures, and how near
+    others have to come, in dB."""
     pictures = images(size)
-    return {"pictures": _digest(pictures), "logits": [[float(value) for value in row] for row in run(pictures)]}
+    logits = run(pictures)
+    places = np.indices(pictures.shape)
+    levels = (3 * places[0] + 7 * places[1] + 13 * places[2] + 29 * places[3]) % 3 - 1  # -1, 0, 1
+    others = run(np.clip(pictures + levels, 0, 255).astype(np.float32))
+    return {
+        "pictures": _digest(pictures),
+        "logits": [[float(value) for value in row] for row in logits],
+        "needed_db": round(min(metrics.sqnr_db(logits, others) - _SLACK_DB, MOST_DB), 1),
+    }
 
 
 def check(
@@ -102,13 +114,13 @@ def check(
     wanted = np.asarray(kept["logits"], np.float32)
     found = run(pictures)
     sqnr_db = metrics.sqnr_db(wanted, found) if np.isfinite(found).all() else 0.0
-    if sqnr_db < NEEDED_DB:
+    if sqnr_db < kept["needed_db"]:
         instead = "openvino-fp32" if artifact.kind == "openvino" else "ort-fp32"
         raise TargetUnavailable(
             f"{artifact.path.name} computes other numbers here than where it was proven: {sqnr_db:.1f} dB on its own "
-            f"test pictures, {NEEDED_DB:g} were expected. {processor.name()} may lack 8-bit products that do not "
-            f"overflow (on x86: VNNI). Export {instead}, or a target that ends in -int8-fused, whose sums are exact "
-            "everywhere."
+            f"test pictures, {kept['needed_db']:g} were expected. {processor.name()} may lack 8-bit products that do "
+            "not overflow (on x86: VNNI). "
+            f"Export {instead}, or a target that ends in -int8-fused, whose sums are exact everywhere."
         )
     if passed is not None:
         _remember(passed)

@@ -101,6 +101,13 @@ def test_weights_that_do_not_say_their_size(saved: Path) -> None:
     assert header.input_spec(saved, 5, 64)[0] == InputSpec(size=64, labels=OWN)
 
 
+def test_too_many_classes_are_told_before_a_missing_size(saved: Path) -> None:
+    rewritten(saved, size=None)
+    assert refused(saved, 8).startswith(
+        f"{saved} tells 8 classes apart. The 5 expressions {', '.join(OWN)} were expected."
+    )
+
+
 @pytest.mark.parametrize("labels", [None, "[]", "happy", '["a", "a", "b", "c", "d"]', "[1, 2, 3, 4, 5]"])
 def test_weights_that_do_not_say_their_labels(saved: Path, labels: str | None) -> None:
     rewritten(saved, labels=labels)

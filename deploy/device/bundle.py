@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import header
 from lc2fer.artifact import Artifact, FileRecord
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import InputSpec
@@ -192,6 +193,7 @@ def _tar(path: Path) -> Iterator[tarfile.TarFile]:
         raise ArtifactError(
             f"{path} is missing. Expected a bundle. Make one where the weights are: lc2fer-deploy bundle --config C6."
         )
+    header.refuse_other(path, "a bundle")
     try:
         with tarfile.open(path, "r:") as tar:
             yield tar

@@ -107,11 +107,12 @@ class Validation:
         """
         samples, hashes = self._validation
         if len(samples) < count + skip:
+            what = "D^v" if self.dataset.validation else "D^v, 20 % of the training images"
             raise DataError(
-                f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
+                f"{self.dataset.place} has {len(samples)} validation images ({what}). "
                 f"{count + skip} are needed: {skip} to calibrate with and {count} to prove with. Use a larger data set."
                 if skip
-                else f"{self.dataset.root} has {len(samples)} validation images (D^v, 20 % of the training images). "
+                else f"{self.dataset.place} has {len(samples)} validation images ({what}). "
                 f"{count} are needed to calibrate with. Use a larger data set, or lower --calibration-images."
             )
         order = sorted(

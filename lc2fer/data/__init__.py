@@ -93,7 +93,7 @@ def _without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
             for samples in (dataset.train, dataset.validation)
         )
         return replace(dataset, train=train, validation=validation, notes=(*dataset.notes, note))
-    listed = f"{len(found):,} training images of {dataset.root} are test images too:\n" + "\n".join(
+    listed = f"{len(found):,} training images of {dataset.place} are test images too:\n" + "\n".join(
         f"{copy.train.path.relative_to(dataset.root).as_posix()} is the same picture as the test image "
         f"{copy.test.path.name}{f' ({copy.how})' * bool(copy.how)}"
         for copy in found

@@ -39,8 +39,14 @@ class Dataset:
     labels: tuple[str, ...] = LABELS
     validation: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = ()  # what a user has to know of how it was read: a sentence each
+    source: Path | None = None  # what it was read from, where its pictures lie elsewhere
     copies: frozenset[Path] = frozenset()  # training images that are test images too, and were kept
     shares: Mapping[Path, tuple[float, ...]] | None = field(default=None, repr=False)  # of the crowd's votes, by label
+
+    @property
+    def place(self) -> Path:
+        """What a message calls it."""
+        return self.source or self.root
 
     def class_name(self, label: int) -> str:
         """How a class is called in a message: RAF-DB's have numbers too."""
@@ -117,7 +123,7 @@ def places(dataset: Dataset, labels: Sequence[str], *, strict: bool = True) -> N
     foreign = [name for name in dataset.labels if name not in labels]
     if foreign and strict:
         raise DataError(
-            f"{dataset.root} has the class {foreign[0]}, which the model does not know: it tells "
+            f"{dataset.place} has the class {foreign[0]}, which the model does not know: it tells "
             f"{', '.join(labels)} apart. Data of these classes was expected. Pass other --data, or leave the class "
             f"out with --synonyms {foreign[0]}=."
         )

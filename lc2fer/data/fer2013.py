@@ -1,7 +1,6 @@
 """FER2013 (Goodfellow et al., arXiv 1307.0414) as Kaggle serves it, one CSV with the pixels in it.
 
 fer2013.csv or icml_face_data.csv  emotion,pixels,Usage: 0..6, 2,304 numbers, Training | PublicTest | PrivateTest
-
 FER+'s fer2013new.csv beside it gives labels and votes instead. PublicTest is D^v, PrivateTest D^e. The pictures are
 written once to the cache, as PGM: the same bytes everywhere.
 """
@@ -20,8 +19,7 @@ from lc2fer.data.split import TEST_SHARE, hold_out
 from lc2fer.errors import DataError
 from lc2fer.storage import cache_folder
 
-FILES = ("fer2013.csv", "icml_face_data.csv")
-SIDE = 48
+FILES, SIDE = ("fer2013.csv", "icml_face_data.csv"), 48
 _PARTS = {"training": "train", "publictest": "validation", "privatetest": "test"}
 
 
@@ -30,10 +28,8 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     own, root = names.Names(synonyms), _pictures(path)
     with (root / "index.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))  # picture, part, number of the emotion
-    table = path.with_name(ferplus.FILE)
-    votes = ferplus.read(table, len(rows), own) if table.is_file() else None
-    numbers = names.NUMBERS["fer2013"]
-    meant = [own.label(numbers[emotion]) for _, _, emotion in rows] if votes is None else votes.labels
+    votes = ferplus.read(table, len(rows), own) if (table := path.with_name(ferplus.FILE)).is_file() else None
+    meant = [own.label(names.NUMBERS["fer2013"][one]) for _, _, one in rows] if votes is None else votes.labels
     labels = names.ordered(label for label in meant if label is not None)
     found: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     shares: dict[Path, tuple[float, ...]] = {}
@@ -55,7 +51,7 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         )
     complete(path, labels, {part: found[part] for part in ("train", "test")})
     train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
-    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), shares=shares or None)
+    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), path, shares=shares or None)
 
 
 def _pictures(path: Path) -> Path:
@@ -65,17 +61,21 @@ def _pictures(path: Path) -> Path:
     with staged(root.parent) as staging:
         (made := staging / root.name).mkdir()
         with (made / "index.csv").open("w", encoding="utf-8", newline="") as index:
-            for number, (usage, emotion, pixels) in enumerate(_rows(path), 1):
-                name = f"{usage}_{number:05d}.pgm"
-                (made / name).write_bytes(f"P5\n{SIDE} {SIDE}\n255\n".encode() + pixels)
-                csv.writer(index).writerow((name, usage, emotion))
-        os.replace(made, root)
+            try:
+                for number, (usage, emotion, pixels) in enumerate(_rows(path), 1):
+                    name = f"{usage}_{number:05d}.pgm"
+                    (made / name).write_bytes(f"P5\n{SIDE} {SIDE}\n255\n".encode() + pixels)
+                    csv.writer(index).writerow((name, usage, emotion))
+            except csv.Error as error:
+                raise DataError(f"{path} is no CSV ({error}). Expected FER2013's. Copy the file again.") from None
+        if not root.is_dir():  # else another process was sooner
+            os.replace(made, root)
     return root
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, bytes]]:
     """Part, emotion and pixels of each row."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file, skipinitialspace=True)
         header = [word.strip().lower() for word in next(rows, [])]
         if not {"emotion", "pixels"} <= set(header):

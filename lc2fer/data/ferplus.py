@@ -34,12 +34,12 @@ class Votes:
 
 def read(path: Path, count: int, own: Names) -> Votes:
     """The votes for `count` pictures; raises DataError for a table that is not theirs."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.reader(file)
         columns = [word.strip().lower() for word in next(rows, [])][2:]
         try:
             votes = np.array([[int(cell) for cell in row[2:]] for row in rows], np.int64)
-        except ValueError:
+        except (ValueError, csv.Error):
             votes = np.empty((0, 0), np.int64)
     if votes.shape != (count, len(columns)) or "neutral" not in columns or (votes < 0).any():
         raise DataError(

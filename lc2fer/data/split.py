@@ -57,7 +57,7 @@ def divide(dataset: Dataset, seed: int = SEED) -> Split:
     for label, images in sorted(classes.items()):
         if len(images) < 2:
             raise DataError(
-                f"{dataset.root} has one training image of class {dataset.class_name(label)}. At least two are "
+                f"{dataset.place} has one training image of class {dataset.class_name(label)}. At least two are "
                 "needed, one to train on and one to validate on. Add images of that class."
             )
         held.update(_drawn(images, VALIDATION_SHARE, str(seed)))

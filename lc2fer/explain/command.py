@@ -94,7 +94,7 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
     dataset = open_dataset(given.data, given.images, reading.Reading.of(vars(given)))
     for note in dataset.notes:
         say(note)
-    say(f"{given.config}: reading {dataset.root.name}")
+    say(f"{given.config}: reading {dataset.place.name}")
     parts, fingerprint = read(dataset, spec, given.limit)
     test = parts[2]
     names = [str(sample.path.relative_to(dataset.root)) for sample in test.samples]
@@ -109,7 +109,7 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
         "config": given.config,
         "weights": {"name": weights.name, "sha256": sha256},
         "data": {
-            "name": dataset.root.name,
+            "name": dataset.place.name,
             "images": given.images,
             "procedural": faces is not None,
             "pictures": shown,

@@ -73,7 +73,7 @@ def read(dataset: Dataset, spec: InputSpec, limit: int | None) -> tuple[tuple[Pa
     for name, samples in zip(SPLITS, (split.fit, split.validation, dataset.test)):
         if len(samples) < FEWEST:
             raise DataError(
-                f"{name} of {dataset.root} has {len(samples)} images. t-SNE and the {NEIGHBOURS} nearest neighbours "
+                f"{name} of {dataset.place} has {len(samples)} images. t-SNE and the {NEIGHBOURS} nearest neighbours "
                 f"need {FEWEST} or more. Add images, or pass a larger data set as --data."
             )
         most = limit or (len(samples) if name == "D^e" else IMAGES)

@@ -109,7 +109,7 @@ def targets(datasets: Sequence[Dataset], parts: Sequence[Sequence[Sample]], kind
         found.append(torch.from_numpy(wide))
     if kind == "votes" and not any_votes:
         raise DataError(
-            f"{' and '.join(str(dataset.root) for dataset in datasets)} have no {votes.FILE}. Votes were asked for. "
+            f"{' and '.join(str(dataset.place) for dataset in datasets)} have no {votes.FILE}. Votes were asked for. "
             "Write it as docs/training.md says, or train with --targets labels."
         )
     return torch.cat(found)

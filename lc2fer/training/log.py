@@ -46,7 +46,7 @@ class Log:
         self.board.close()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         self.bar.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}", completed=step, total=steps)

@@ -36,12 +36,13 @@ class Sources:
     @property
     def notes(self) -> list[str]:
         """What is to be known of how they were read."""
-        several = len(self.datasets) > 1
-        return [
-            f"{name}: {note}" if several else note
-            for name, dataset in zip(self.names, self.datasets)
-            for note in dataset.notes
-        ]
+        found = []
+        for name, dataset, split in zip(self.names, self.datasets, self.splits):
+            notes = list(dataset.notes)
+            if dataset.validation and len(split.fit) < len(dataset.train):
+                notes.append(f"Left out: {len(dataset.train) - len(split.fit):,} training images that are D^v's too.")
+            found += [f"{name}: {note}" if len(self.datasets) > 1 else note for note in notes]
+        return found
 
     @property
     def described(self) -> list[dict[str, Any]]:

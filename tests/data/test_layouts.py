@@ -286,6 +286,14 @@ def test_a_row_that_is_none(tmp_path: Path, line: str, text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00" * 9, b"emotion,pixels\n0," + b"x" * 200_000, b""])
+def test_a_table_that_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "fer2013.csv").write_bytes(content)
+    assert refused(tmp_path).startswith(
+        (f"{tmp_path / 'fer2013.csv'} begins with ", f"{tmp_path / 'fer2013.csv'} is no ")
+    )
+
+
 # -- AffectNet ---------------------------------------------------------------------------------------------------------
 
 

@@ -72,6 +72,15 @@ def test_what_was_left_out_is_said(own: Path, tmp_path: Path, capsys: pytest.Cap
     assert "C8: 40 images to train on, 10 to validate, on " in said
 
 
+def test_training_images_that_are_d_vs_too_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = layouts.folders(tmp_path / "own", OWN, {"train": 10, "val": 2, "test": 2})
+    shutil.copy(next((root / "val" / "bored").iterdir()), root / "train" / "bored" / "copy.png")
+    train(tmp_path / "run", root)
+    said = capsys.readouterr().err
+    assert "Left out: 1 training images that are D^v's too.\n" in said
+    assert "C8: 50 images to train on, 10 to validate, on " in said
+
+
 def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> None:
     fewer = layouts.folders(tmp_path / "fewer", ("neutral", "bored"), {"train": 5, "test": 1})
     made = Path(train(tmp_path / "run", own, fewer)["artifact"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -48,7 +49,7 @@ def test_it_computes_what_the_graph_with_qdq_says(
     recipe = replace(made.recipe, form="folded")
     qdq.make(pipeline.checkpoint, recipe, pipeline.calibration(recipe), graph)
     images = noise(size)
-    with open_session(replace(made, kind="onnx", path=graph), threads=1) as session:
+    with open_session(replace(made, kind="onnx", path=graph, self_test=None), threads=1) as session:
         expected = session.run(images)
     found = on_one_and_two_threads(made, images, ENGINES[engine]["int8"])
     assert np.abs(expected - found[0]).max() < 5e-3 * np.abs(expected).max()
@@ -110,7 +111,8 @@ def test_pixels_out_of_range_are_clipped_as_in_the_graph(exported: Callable[[str
     images[0, 1] = -7
     images[0, 2] = 99.6
     with open_session(exported(TARGET), threads=1) as session:
-        outside, inside = (session.run(each) for each in (images, np.rint(np.clip(images, 0, 255))))
+        engine: Any = session  # `run` refuses such pixels before the operations see them
+        outside, inside = (engine._logits(each) for each in (images, np.rint(np.clip(images, 0, 255))))
     assert np.array_equal(outside, inside)
 
 
