@@ -16,7 +16,9 @@ _BITS_OF_255 = int(np.float32(255).view(np.uint32))
 _BITS_OF_1 = int(np.float32(1).view(np.uint32))
 
 _LOOKED_AT = 16  # images of a session whose colours are looked at
-_BLUER = 12.0  # levels that the last channel lies above the first, on the mean of those: no light of a room does that
+# Levels that the last channel lies above the first on their mean, and the share of them in which it does. Of 400 drawn
+# faces red lies 35 above blue; one in fifty, in blue light, is the other way around by 20.
+_BLUER, _OFTEN = 25.0, 0.75
 
 
 class Gate:
@@ -37,19 +39,20 @@ class Gate:
         if highest <= _BITS_OF_1 and not self._scaled and batch.min() != batch.max():
             self._scaled = True
             self._warn("has no value above 1", "Pixels of 0..255 were expected", "Multiply them by 255")
-        if self._left:
-            self._look(batch)
+        if self._left and self._bgr(batch):
+            self._warn(
+                "is bluer than red in most of its first images", "Channels R, G, B were expected", "Turn B, G, R"
+            )
         return batch if batch.flags.c_contiguous or min(batch.strides) >= 0 else np.ascontiguousarray(batch)
 
-    def _look(self, batch: NDArray[np.float32]) -> None:
+    def _bgr(self, batch: NDArray[np.float32]) -> bool:
         """Faces are redder than blue; where the first images are the other way around, their channels are too."""
         images = batch[: self._left]
         self._left -= len(images)
         self._bluer += [float(blue - red) for red, blue in images[:, ::2].mean(axis=(2, 3))]
-        if not self._left and float(np.mean(self._bluer)) > _BLUER and min(self._bluer) > 0:
-            self._warn(
-                "is bluer than red in each of its first images", "Channels R, G, B were expected", "Turn B, G, R"
-            )
+        if self._left:
+            return False
+        return float(np.mean(self._bluer)) > _BLUER and float(np.mean(np.array(self._bluer) > 0)) >= _OFTEN
 
     def _warn(self, what: str, expected: str, mend: str) -> None:
         text = f"What {self._artifact.name} is given {what}. {expected}. {mend}, or use artifact.input_spec.apply."
