@@ -281,7 +281,7 @@ def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[s
 
 @pytest.mark.parametrize("folder", [".github", "lc2fer", *SPOKES, "tests"])
 def test_no_file_is_long_or_named_for_nothing(folder: str) -> None:
-    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".js", ".css", ".sh"}]
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".js", ".css", ".sh", ".h", ".cpp"}]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert lengths
     assert {name: length for name, length in lengths.items() if length > 400} == {}
