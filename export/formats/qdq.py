@@ -10,8 +10,9 @@ import onnx
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
 
+from ..int8 import quantize
 from ..int8.calibration import CalibrationSet
-from ..int8.quantize import QuantizedLayer, corrected, insert, insert_rows, quantize
+from ..int8.quantize import QuantizedLayer
 from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
@@ -26,9 +27,9 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         float_onnx.make(parent, recipe, calibration, path)
         model = onnx.load_model(path)
     if recipe.form == "rows":
-        insert_rows(model.graph, layers, recipe)
+        quantize.insert_rows(model.graph, layers, recipe)
     else:
-        insert(model, layers, recipe)
+        quantize.insert(model, layers, recipe)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]
@@ -41,7 +42,7 @@ def quantized(
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
     model = onnx.load_model(path)
     assert recipe.calibration is not None
-    layers = quantize(model, calibration, recipe.calibration)
+    layers = quantize.quantize(model, calibration, recipe.calibration)
     if recipe.bias_correction:
-        layers = corrected(model, layers, calibration)
+        layers = quantize.corrected(model, layers, calibration)
     return model, layers
