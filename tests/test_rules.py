@@ -334,7 +334,11 @@ _MODULE = re.compile(r"(?<![\w./-])lc2fer(?:\.[a-z0-9_]+)+")
 def test_paths_and_modules_that_are_named_are_there(name: str) -> None:
     """In documents and in what the sources say: a file that moved leaves no name behind."""
     place = ROOT / name
-    files = [place] if place.is_file() else sorted([*place.rglob("*.md"), *place.rglob("*.py")])
+    files = (
+        [place]
+        if place.is_file()
+        else sorted(path for path in place.rglob("*") if path.suffix in {".md", ".py", ".h", ".cpp", ".sh"})
+    )
     gone = []
     for path in files:
         text = path.read_text(encoding="utf-8")

@@ -8,9 +8,9 @@
 // whole image, cuts the way in two, and the hidden values in front of it lie in memory, float16 where the products are
 // of few bits. Images are float32 [H][W][C].
 //
-// What LayerNorm and GRN have of weights stands in the products around them (lc2fer/fuse.py); LayerNorm's mean too, so
-// that a division by the deviation is left of it. Format (formats.h) is what the products are in: int8, bfloat16,
-// float32.
+// What LayerNorm and GRN have of weights stands in the products around them (lc2fer/network/fuse.py); LayerNorm's mean
+// too, so that a division by the deviation is left of it. Format (formats.h) is what the products are in: int8,
+// bfloat16, float32.
 #pragma once
 
 #include "depthwise.h"

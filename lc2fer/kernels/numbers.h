@@ -16,7 +16,7 @@ constexpr int STEM_KERNEL = 4, STEM_DEPTH = 3 * STEM_KERNEL * STEM_KERNEL;
 constexpr int MOST_CHANNELS = 512;  // C of C3 and C7, the widest
 constexpr int MOST_TAPS = 9;        // of a downsample
 constexpr float EPSILON = 1e-6f;    // of LayerNorm and of GRN
-constexpr float CENTRE = 128.0f;    // of the pixels, as lc2fer/fuse.py has it
+constexpr float CENTRE = 128.0f;    // of the pixels, as lc2fer/network/fuse.py has it
 
 inline INLINE constexpr int padded(int channels) {
     return (channels + LANES - 1) / LANES * LANES;

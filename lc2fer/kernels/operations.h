@@ -16,8 +16,8 @@ using Shape = std::vector<size_t>;
 
 constexpr size_t MOST_PIXELS_A_SIDE = 4096;
 
-// Of what the constants mean; export/fused.py writes it. 1 had biases that only rows with a zero-point of 128 could
-// use.
+// Of what the constants mean; export/formats/kernels.py writes it. 1 had biases that only rows with a zero-point of 128
+// could use.
 constexpr int64_t VERSION = 2;
 
 struct Attributes {
