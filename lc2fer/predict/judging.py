@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lc2fer.errors import DataError, TargetUnavailable
 from lc2fer.faces import Face, Finder
@@ -47,7 +46,7 @@ def judge(image: NDArray[np.uint8], session: Session, finder: Finder | None, way
     spec = session.artifact.input_spec
     faces = None if finder is None or way == "crop" else faces_of(image, finder, way)
     if faces is None:
-        batch = spec.apply(Image.fromarray(image))[np.newaxis]
+        batch = spec.apply(image)[np.newaxis]
         return (Answer(None, softmax(session.run(batch))[0]),)
     if not faces:
         return ()
