@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.kernels import build
+from lc2fer.processor import has_exact_products
 from lc2fer.targets import TARGETS
 
 DOMAIN = "lc2fer"  # of the operations in an ONNX graph
@@ -37,7 +38,7 @@ def library(engine: str, precision: str) -> Path:
     except build.Lacking as lacking:
         raise TargetUnavailable(
             f"The fused operations cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs "
-            "everywhere."
+            "without them."
         ) from None
     return path
 
@@ -54,7 +55,8 @@ def chosen(engine: str, precision: str = "int8") -> str:
 
 
 def _instead(engine: str, precision: str) -> str:
-    """The target to take where no library can be had."""
+    """The target to take where no library can be had; a float one where the engine's own 8-bit sums overflow."""
+    precision = "fp32" if precision == "int8" and not has_exact_products() else precision
     rows = (row for row in TARGETS.values() if (row.kind, row.precision) == (_KINDS[engine], precision))
     return next(row.instead for row in rows if row.instead is not None)
 

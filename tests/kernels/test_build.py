@@ -38,13 +38,13 @@ def anew() -> Iterator[None]:
         (
             "no-such-compiler",
             "The fused operations cannot run here: there is no no-such-compiler. A C++17 compiler was expected. Run: "
-            "apt-get install g++, or name one in CXX, or export openvino-int8, which runs everywhere.",
+            "apt-get install g++, or name one in CXX, or export openvino-int8, which runs without them.",
         ),
         (
             "false",
             "The fused operations cannot run here: false says exit code 1. A C++17 compiler that knows this machine "
             "was expected (GCC 11, Clang 12 or newer). Name one in CXX, or export openvino-int8, which runs "
-            "everywhere.",
+            "without them.",
         ),
     ],
 )
@@ -55,6 +55,19 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
         kernels.library("openvino", "int8")
     assert str(raised.value) == text
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("engine", "instead"), [("openvino", "openvino-fp32"), ("onnxruntime", "ort-fp32")])
+def test_a_processor_whose_own_sums_overflow_is_sent_to_floats(
+    engine: str, instead: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, anew: None
+) -> None:
+    """There the other INT8 target is refused, and would send back to this one."""
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernels, "has_exact_products", lambda: False)
+    with pytest.raises(TargetUnavailable) as raised:
+        kernels.library(engine, "int8")
+    assert str(raised.value).endswith(f"or name one in CXX, or export {instead}, which runs without them.")
 
 
 def test_it_is_compiled_once(anew: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +149,7 @@ def test_a_folder_that_may_hold_no_programs(other_cache: Path, monkeypatch: pyte
     assert str(raised.value) == (
         f"The fused operations cannot run here: {build.library('onnxruntime')} cannot be loaded (failed to map segment "
         "from shared object). A folder whose files may be executed was expected. Name one in LC2FER_CACHE, or export "
-        "ort-int8, which runs everywhere."
+        "ort-int8, which runs without them."
     )
 
 
@@ -146,7 +159,7 @@ def test_another_system(monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
         kernels.library("onnxruntime", "fp16")
     assert str(raised.value) == (
         "The fused operations cannot run here: this is darwin. Linux was expected. Use a container, or export "
-        "onnx-fp16, which runs everywhere."
+        "onnx-fp16, which runs without them."
     )
 
 
