@@ -115,6 +115,7 @@ def _summary(report: Report, row: Row) -> dict[str, Any]:
         "accuracy": found.accuracy,
         "agreement": found.agreement,
         "ran_in": ran_in(row),
+        "kernels": row.launches[0].kernels,
         "p50_ms": found.p50_ms.value,
         "p50_low_ms": found.p50_ms.low,
         "p50_high_ms": found.p50_ms.high,

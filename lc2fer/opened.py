@@ -25,6 +25,8 @@ class Opened:
     that run. In a fork of its process a session is refused, unless it `forks`: an engine's threads stay behind.
     """
 
+    kernels: str | None = None  # the variant of our operations that runs here: "avx2"; None: the model has none of them
+
     def __init__(self, artifact: Artifact, engine: str, *, alone: bool = False, forks: bool = False) -> None:
         self.artifact = artifact
         self._gate = Gate(artifact)

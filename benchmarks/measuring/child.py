@@ -63,8 +63,8 @@ def main(link: Link, job: Message) -> None:
     float32 [count, classes], .npy]).
 
     Messages: `phase` at the end of each phase, answered by a line before the next begins; `alive` now and then while
-    scoring; `done` with all durations in ns and, where the session can tell, what it executed. In turns: `ready`, then
-    a `turn` for each line with `runs` and `seconds`, until the parent ends the process.
+    scoring; `done` with all durations in ns and, where the session can tell, what it executed, and by which kernels of
+    ours. In turns: `ready`, then a `turn` for each line with `runs` and `seconds`, until the parent ends the process.
     """
     if job["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job["cores"])
@@ -111,6 +111,7 @@ def main(link: Link, job: Message) -> None:
         compile_ns=compiled(),
         first_ns=first_ns,
         executed=executed,
+        kernels=getattr(session, "kernels", None),
         **times,
     )
 

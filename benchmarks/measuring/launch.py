@@ -178,6 +178,7 @@ def _launch(seen: _Watch, settings: Settings, inputs: int, idle: float | None) -
         cores=settings.cores,
         inputs=inputs,
         executed=done["executed"],
+        kernels=done["kernels"],
         before=seen.before,
         after=seen.after,
         others_cores=seen.others_cores,

@@ -23,7 +23,8 @@ from .machine import Conditions, Machine, Memory
 
 # 1: one launch a row, no conditions around it. 2: several launches, three clock scopes, conditions, operators.
 # 3: turns; what a board takes when idle, its power mode, GPU clock and temperature. 4: logits of disturbed images.
-VERSION = 4
+# 5: the kernels' variant.
+VERSION = 5
 _OLDEST = 2  # that is read
 PARENT = "torch"  # the target that the others of its configuration are compared with
 
@@ -57,6 +58,7 @@ class Launch:
     others_cores: float | None  # mean number of cores that other work kept busy meanwhile; None: not readable
     energy_mj: float | None  # of the whole package or board, an inference, while `throughput` was measured
     idle_watts: float | None = None  # what the same took just before the process was started
+    kernels: str | None = None  # the variant of lc2fer/kernels that ran: "avx2"; None: the model has none of them
 
     def to_json(self) -> dict[str, Any]:
         """The report's form."""

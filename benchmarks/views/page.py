@@ -14,7 +14,7 @@ from ..report.document import PARENT, Parent, Report, Row
 from ..report.graph import quantizers
 from . import robustness
 from .charts import distributions, pareto
-from .table import cells_of, heading, notes, stock_cells, stock_headings
+from .table import by_kernels, cells_of, heading, notes, stock_cells, stock_headings
 from .thumbnails import MOST_A_ROW, disagreements
 
 _DASH = "-"
@@ -147,7 +147,7 @@ def _facts(report: Report, row: Row, found: Figures) -> list[tuple[str, str]]:
     names = report.data.label_names
     recalls = zip(names, metrics.recalls(report.data.labels, row.outputs.predictions, len(names)))
     facts = [
-        ("asked for, ran in", f"{row.precision}; {_counts(executed)}"),
+        ("asked for, ran in", f"{row.precision}; {_counts(executed)}{by_kernels(row)}"),
         ("p50, p90, p95, p99, ms", ", ".join(_percentile(found, name) for name in ("p50", "p90", "p95", "p99"))),
         ("compute, frame, ms", f"{_number(found.compute_ms)}, {_number(found.frame_ms)}"),
         ("import, load, compile, first inference, s", ", ".join(f"{value:.3f}" for value in mean.values())),

@@ -78,10 +78,16 @@ def notes(report: Report) -> list[str]:
 
 
 def ran_in(row: Row) -> str:
-    """The precisions that most layers ran in, as the engine tells: "bf16 41, u8 12"."""
+    """The precisions that most layers ran in, as the engine tells, and our kernels' variant: "int8 6, float 3: amx"."""
     executed = next((launch.executed for launch in row.launches if launch.executed), {})
     common = sorted(executed.items(), key=lambda item: -item[1])[:2]
-    return ", ".join(f"{precision} {layers}" for precision, layers in common) or "-"
+    return (", ".join(f"{precision} {layers}" for precision, layers in common) or "-") + by_kernels(row)
+
+
+def by_kernels(row: Row) -> str:
+    """The variants of lc2fer/kernels that the row's launches ran, behind a colon; nothing where it has none."""
+    found = dict.fromkeys(launch.kernels for launch in row.launches if launch.kernels is not None)
+    return f": {', '.join(found)}" if found else ""
 
 
 def _cells(report: Report, row: Row) -> list[str]:

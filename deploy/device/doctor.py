@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer import kernels
+from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.kernels import build
 from lc2fer.nvidia import TENSORRT, Unusable, device
 from lc2fer.session import refuse_telemetry
 
@@ -49,6 +52,7 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> list[Finding]:
         lambda: _tensorrt(board),
         lambda: _gpu(board),
         _onnxruntime,
+        _kernels,
         _opencv,
         lambda: _cameras(root),
         lambda: _power(board),
@@ -126,6 +130,34 @@ def _onnxruntime() -> Finding:
     except ImportError as error:
         return Finding("ONNX Runtime", "note", _first_line(error), f"{_PIP} install onnxruntime")
     return Finding("ONNX Runtime", "ok", f"{module.__version__}, {', '.join(module.get_available_providers())}")
+
+
+def _kernels() -> Finding:
+    """Our own operations, for ONNX Runtime: nothing is compiled to look at them."""
+    what = "kernels"
+    try:
+        if build.present("onnxruntime") is None:
+            build.check("onnxruntime")
+            return Finding(
+                what,
+                "note",
+                "not compiled yet; the first -fused model does it, in some 30 s",
+                f"""{sys.executable} -c "from lc2fer import kernels; kernels.library('onnxruntime', 'int8')\"""",
+            )
+        chosen = {precision: kernels.chosen("onnxruntime", precision) for precision in kernels.PRODUCTS}
+        able = ", ".join(kernels.here("onnxruntime"))
+    except build.Lacking as lacking:
+        return Finding(what, "note", f"no -fused models: {str(lacking).split('. ')[0]}", _mend(lacking))
+    except (TargetUnavailable, UsageError) as error:
+        return Finding(what, "problem", str(error))
+    told = ", ".join(f"{precision} by {variant}" for precision, variant in chosen.items())
+    return Finding(what, "ok", f"{told}; this processor can run {able}")
+
+
+def _mend(lacking: build.Lacking) -> str | None:
+    """The command in its last sentence."""
+    found = re.search(r"Run: (.*?)(?:, or |$)", str(lacking))
+    return None if found is None else f"sudo {found[1]}"
 
 
 def _opencv() -> Finding:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from lc2fer.artifact import Artifact
 from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
-from lc2fer.recipe import FUSED, ROWS
+from lc2fer.recipe import FUSED
+from lc2fer.targets import adds_in_16_bits
 from lc2fer.threads import usual
 
 # Nodes that change how numbers are stored and compute nothing.
@@ -52,9 +53,9 @@ class OnnxRuntimeSession(Opened):
             options.register_custom_ops_library(str(kernels.library("onnxruntime", artifact.recipe.precision)))
             self._products = dict.fromkeys(kernels.KINDS, _FUSED[artifact.recipe.precision])
         # Products of rows become one 8-bit operation each only if their biases are not fused into them first.
-        rows = artifact.recipe is not None and (artifact.recipe.form, artifact.recipe.precision) == (ROWS, "int8")
+        rows = adds_in_16_bits(artifact.kind, artifact.recipe)
         if rows and optimize:
-            check_products(artifact.path.name, "ort-fp32")
+            check_products(artifact.path.name, artifact.kind)
         self._open = partial(
             onnxruntime.InferenceSession,
             str(artifact.path),
@@ -67,6 +68,8 @@ class OnnxRuntimeSession(Opened):
         except Exception as error:  # the bindings raise a class of their own for each status
             name = f"ONNX Runtime {onnxruntime.__version__}"
             raise refused(name, artifact.path, str(error).splitlines()[0]) from None
+        if artifact.recipe is not None and artifact.recipe.form == FUSED:
+            self.kernels = kernels.chosen("onnxruntime", artifact.recipe.precision)
         self._options = options
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lc2fer.artifact import Artifact
 from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
-from lc2fer.recipe import FUSED, PLAIN
+from lc2fer.recipe import FUSED
+from lc2fer.targets import adds_in_16_bits
 
 _FUSED = {"fp32": "f32", "fp16": "bf16", "int8": "i8"}  # what the products of our operations are in
 
@@ -37,8 +38,8 @@ class OpenVinoSession(Opened):
             config["INFERENCE_NUM_THREADS"] = threads
         self._products = _FUSED[artifact.recipe.precision]
         core = openvino.Core()
-        if artifact.recipe.precision == "int8" and artifact.recipe.form not in (FUSED, PLAIN):
-            check_products(artifact.path.name, "openvino-fp32")
+        if adds_in_16_bits(artifact.kind, artifact.recipe):
+            check_products(artifact.path.name, artifact.kind)
         if artifact.recipe.form == FUSED:
             from lc2fer import kernels  # 10 ms that no other form needs
 
@@ -49,6 +50,8 @@ class OpenVinoSession(Opened):
         except RuntimeError as error:
             name = f"OpenVINO {openvino.__version__.split('-')[0]}"
             raise refused(name, artifact.path, str(error).strip().splitlines()[-1]) from None
+        if artifact.recipe.form == FUSED:
+            self.kernels = kernels.chosen("openvino", artifact.recipe.precision)
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._bound: _Request | None = None  # to an image that lies in its place
         check_classes(self._requests[0].logits.shape[-1], artifact)

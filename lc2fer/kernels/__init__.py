@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+from lc2fer import targets
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.kernels import build
 from lc2fer.processor import has_exact_products
-from lc2fer.targets import TARGETS
 
 DOMAIN = "lc2fer"  # of the operations in an ONNX graph
 VERSION = 2  # of the operations' constants: lc2fer/kernels/operations.h
@@ -32,15 +34,28 @@ def library(engine: str, precision: str) -> Path:
     Raises TargetUnavailable where there is no OpenVINO or no compiler, or it fails; UsageError for a value of
     LC2FER_CPU that this processor cannot run.
     """
-    try:
+    with _told(engine, precision):
         path = build.library(engine)
         _check_cpu(_opened(path))
+    return path
+
+
+def check(engine: str, precision: str) -> None:
+    """Raise TargetUnavailable where library() would for want of OpenVINO or a compiler; nothing is compiled."""
+    with _told(engine, precision):
+        build.check(engine)
+
+
+@contextmanager
+def _told(engine: str, precision: str) -> Iterator[None]:
+    """Makes what is lacking an error that names the target to take instead."""
+    try:
+        yield
     except build.Lacking as lacking:
         raise TargetUnavailable(
             f"The fused operations cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs "
             "without them."
         ) from None
-    return path
 
 
 def here(engine: str) -> tuple[str, ...]:
@@ -56,8 +71,10 @@ def chosen(engine: str, precision: str = "int8") -> str:
 
 def _instead(engine: str, precision: str) -> str:
     """The target to take where no library can be had; a float one where the engine's own 8-bit sums overflow."""
-    precision = "fp32" if precision == "int8" and not has_exact_products() else precision
-    rows = (row for row in TARGETS.values() if (row.kind, row.precision) == (_KINDS[engine], precision))
+    kind = _KINDS[engine]
+    if precision == "int8" and not has_exact_products():
+        return targets.KINDS[kind].in_float
+    rows = (row for row in targets.TARGETS.values() if (row.kind, row.precision) == (kind, precision))
     return next(row.instead for row in rows if row.instead is not None)
 
 

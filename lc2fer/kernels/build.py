@@ -58,24 +58,12 @@ class Lacking(Exception):
 
 @cache
 def library(engine: str) -> Path:
-    """The library for "openvino" or "onnxruntime". Raises Lacking."""
-    if sys.platform != "linux":
-        raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
-    prebuilt = _find(prebuilt_name(engine, machine()), PREBUILT)
-    if prebuilt is not None:
-        return prebuilt
-    compiler = tuple(shlex.split(os.environ.get("CXX", "g++")))
-    link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
-    include: tuple[str, ...] = ()
-    against = ""
-    if engine == "openvino":
-        include, libraries = _openvino()
-        link, against = (*LINK, *libraries), metadata.version("openvino")
-    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
-    name = f"{engine}-{_key(told, *_engine_sources(engine))}.so"
-    kept = _find(name)
+    """The library for "openvino" or "onnxruntime", compiled if it is not there. Raises Lacking."""
+    kept = present(engine)
     if kept is not None:
         return kept
+    compiler = _compiler()
+    name, include, link = _wanted(engine, compiler)
     _check_compiler(compiler)
     ready = _find(_variants_name(compiler, machine())) is not None
     seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
@@ -85,6 +73,32 @@ def library(engine: str) -> Path:
         made = Path(work) / name
         run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
         return _keep(made)
+
+
+def present(engine: str) -> Path | None:
+    """The library that came with the package or was compiled before. Raises Lacking where there can be none."""
+    if sys.platform != "linux":
+        raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
+    prebuilt = _find(prebuilt_name(engine, machine()), PREBUILT)
+    return prebuilt if prebuilt is not None else _find(_wanted(engine, _compiler())[0])
+
+
+def check(engine: str) -> None:
+    """Raise Lacking where the library is not there and there is no compiler for it; nothing is compiled."""
+    if present(engine) is None:
+        _check_compiler(_compiler())
+
+
+def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The name of what that compiler makes, and what it has to be told to compile and to link it."""
+    link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
+    include: tuple[str, ...] = ()
+    against = ""
+    if engine == "openvino":
+        include, libraries = _openvino()
+        link, against = (*LINK, *libraries), metadata.version("openvino")
+    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
+    return f"{engine}-{_key(told, *_engine_sources(engine))}.so", include, link
 
 
 def variants(compiler: tuple[str, ...], machine: str) -> Path:
@@ -229,6 +243,10 @@ def _openvino() -> tuple[tuple[str, ...], tuple[str, ...]]:
         )
     found_at = (f"-L{libraries}", f"-l:{engine.name}", f"-l:{threads.name}", f"-Wl,-rpath,{libraries}")
     return (f"-I{root / 'include'}",), found_at
+
+
+def _compiler() -> tuple[str, ...]:
+    return tuple(shlex.split(os.environ.get("CXX", "g++")))
 
 
 def _check_compiler(compiler: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from lc2fer.benchmarks.judging.peers import pairs
 from lc2fer.benchmarks.measuring.memory import Memory
 from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Data, Failure, Outputs, Parent, Rate, Report, Turns
+from lc2fer.benchmarks.views.page import page
 from lc2fer.benchmarks.views.table import table
 
 from lc2fer.errors import ArtifactError
@@ -76,6 +77,15 @@ def test_the_table(report):
     ]
 
 
+def test_table_and_page_name_the_kernels(report, samples):
+    first, second = report.rows
+    launches = [samples.launch(1_000_000, executed={"int8": 6, "float": 3}, kernels="avx2") for _ in range(3)]
+    shown = replace(report, rows=(first, replace(second, launches=tuple(launches))))
+    assert "int8 6, float 3: avx2" in table(shown)
+    assert "int8 6, float 3: avx2" in page(shown)
+    assert Report.from_json(json.loads(json.dumps(shown.to_json()))).rows[1].launches[0].kernels == "avx2"
+
+
 def test_the_table_says_what_must_be_known(report, samples):
     first, second = report.rows
     doubtful = (
@@ -131,7 +141,7 @@ def test_older_versions_are_read_where_they_held_what_this_one_needs(report):
     document["rows"][1]["perturbed"] = {"blur": [0, 1]}
     text = (
         r"^The report has version 3 and disturbed images, which had no logits then\. This version of lc2fer reads 2 "
-        r"to 4\. Read it with the version that wrote it, or run lc2fer-bench again\.$"
+        r"to 5\. Read it with the version that wrote it, or run lc2fer-bench again\.$"
     )
     with pytest.raises(ArtifactError, match=text):
         Report.from_json(document)
@@ -183,7 +193,7 @@ def test_a_report_stores_raw_data_and_no_percentages(report, samples):
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2 to 4\."),
+        (lambda d: d.update(version=1), r"The report has version 1\. This version of lc2fer reads 2 to 5\."),
         (lambda d: d.pop("turns"), r"The report is damaged \(KeyError: 'turns'\)\."),
         (lambda d: d.update(turns=[TURNS | {"launches": [[[[1], []]]]}]), r"the turns of C6 lack samples"),
         (lambda d: d.update(turns=[TURNS | {"launches": [[]]}]), r"the turns of C6 lack samples"),
