@@ -21,10 +21,11 @@ from lc2fer.errors import ArtifactError, ParityError
 from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
+from lc2fer.processor import check_products
 from lc2fer.reading import Reading
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
-from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, check_target
+from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, adds_in_16_bits, check_target
 from lc2fer.variants import variant
 
 from . import parity
@@ -80,6 +81,7 @@ class Pipeline:
         if target in ENGINES:
             sources = [self.export(source) for source in TARGETS[target].parents]
             return engines.make(target, sources, self.out, self._prove, self.say)
+        self.check(target)  # before images are drawn and ranges taken
         wanted = self.wanted(target)
         there = _reusable(wanted)
         if there is not None:
@@ -96,11 +98,15 @@ class Pipeline:
         return made
 
     def check(self, target: str) -> None:
-        """Raise TargetUnavailable where `export` would for want of an engine's builder; nothing is made to know it."""
+        """Raise TargetUnavailable where `export` would for what this machine lacks; nothing is made to know it."""
         if target in ENGINES:
             engines.check(target, self.variant.name)
-        elif target in FILES and hasattr(maker := _maker(target), "check"):
-            maker.check(TARGETS[target].recipe)
+        elif target in FILES:
+            row, maker = TARGETS[target], _maker(target)
+            if hasattr(maker, "check"):
+                maker.check(row.recipe)
+            if adds_in_16_bits(row.kind, row.recipe):  # its proof would be refused
+                check_products(f"{self.variant.name}-{target}", row.kind)
 
     def wanted(self, target: str, kept: tuple[str, ...] = ()) -> Artifact:
         """What the manifest of that target has to say, with these layers kept in float; no files, no proof."""

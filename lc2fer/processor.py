@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from lc2fer.errors import TargetUnavailable
+from lc2fer.targets import KINDS
 
 _CPUINFO = Path("/proc/cpuinfo")
 _X86 = ("x86_64", "AMD64")
@@ -48,13 +49,13 @@ def has_exact_products() -> bool:
     return bool(flags & _VNNI) or not flags  # no flags: no Linux; the model's own test pictures tell
 
 
-def check_products(model: str, instead: str) -> None:
-    """Raise TargetUnavailable, naming the model's file and a target to take instead, where they are not exact."""
+def check_products(model: str, kind: str) -> None:
+    """Raise TargetUnavailable, naming the model's file and the target of its kind to take, where they are not exact."""
     if not has_exact_products():
         raise TargetUnavailable(
             f"{model} cannot be trusted here: {name()} has no VNNI, and without it the engine's sums of 8-bit products "
             f"overflow (C6 falls from 36 to 15 dB). A processor with VNNI, or an ARM one, was expected. Export "
-            f"{instead}, or a target that ends in -int8-fused, whose sums are exact everywhere."
+            f"{KINDS[kind].in_float}, or a target that ends in -int8-fused, whose sums are exact everywhere."
         )
 
 

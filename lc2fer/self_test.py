@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from lc2fer import metrics, processor
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.storage import cache_folder
+from lc2fer.targets import KINDS
 
 if TYPE_CHECKING:
     from lc2fer.artifact import Artifact
@@ -117,12 +118,11 @@ def check(
     found = run(pictures)
     sqnr_db = metrics.sqnr_db(wanted, found) if np.isfinite(found).all() else 0.0
     if sqnr_db < kept["needed_db"]:
-        instead = "openvino-fp32" if artifact.kind == "openvino" else "ort-fp32"
         raise TargetUnavailable(
             f"{artifact.path.name} computes other numbers here than where it was proven: {sqnr_db:.1f} dB on its own "
             f"test pictures, {kept['needed_db']:g} were expected. {processor.name()} may lack 8-bit products that do "
-            "not overflow (on x86: VNNI). "
-            f"Export {instead}, or a target that ends in -int8-fused, whose sums are exact everywhere."
+            f"not overflow (on x86: VNNI). Export {KINDS[artifact.kind].in_float}, or a target that ends in "
+            "-int8-fused, whose sums are exact everywhere."
         )
     if passed is not None:
         _remember(passed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lc2fer.errors import UsageError
-from lc2fer.recipe import FUSED, PLAIN, Calibration, Recipe
+from lc2fer.recipe import FUSED, PLAIN, ROWS, Calibration, Recipe
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,31 @@ class Kind:
     engine: str
     package: str
     extra: str
+    in_float: str  # the target to take where the engine's own INT8 cannot be trusted
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export"),
-        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "jetson"),
-        "openvino": Kind(".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino"),
-        "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt"),
+        "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export", "torch"),
+        "onnx": Kind(
+            ".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "jetson", "ort-fp32"
+        ),
+        "openvino": Kind(
+            ".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino", "openvino-fp32"
+        ),
+        "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt", "trt-fp16"),
     }
 )
+
+
+def adds_in_16_bits(kind: str, recipe: Recipe | None) -> bool:
+    """Whether an engine's own INT8 sums would overflow on x86 without VNNI, where it is therefore refused.
+
+    ONNX Runtime's are those of rows: it runs convolutions between Q and DQ in float. Stock weights are smaller.
+    """
+    if recipe is None or recipe.precision != "int8" or recipe.form in (FUSED, PLAIN):
+        return False
+    return kind == "openvino" or (kind == "onnx" and recipe.form == ROWS)
 
 
 @dataclass(frozen=True)
@@ -87,8 +102,8 @@ class Target:
 
     @property
     def portable(self) -> bool:
-        """Whether it runs wherever its engine does."""
-        return self.instead is None
+        """Whether it runs wherever its engine does, on whatever processor."""
+        return self.instead is None and not adds_in_16_bits(self.kind, self.recipe)
 
 
 # Smoothing: of 0.6 to 0.9 on C6, 400 images of D^v (FER+ faces at 64 pixels) and fake quantisation, 0.6 had the highest
@@ -173,7 +188,8 @@ OURS = tuple(name for name, target in TARGETS.items() if not target.stock)
 STOCK = tuple(name for name, target in TARGETS.items() if target.stock)
 FILES = tuple(name for name in OURS if TARGETS[name].recipe is not None)  # made from the weights, on any machine
 ENGINES = tuple(name for name in OURS if TARGETS[name].is_engine)
-BUDGETED = tuple(name for name in FILES if TARGETS[name].precision == "int8" and TARGETS[name].portable)
+# INT8 in which single layers can be kept in float.
+BUDGETED = tuple(name for name in FILES if TARGETS[name].precision == "int8" and TARGETS[name].instead is None)
 
 
 def check_target(target: str) -> str:

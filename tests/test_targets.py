@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from lc2fer.errors import UsageError
-from lc2fer.targets import BUDGETED, ENGINES, FILES, KINDS, OURS, STOCK, TARGETS, check_target, is_stock, markdown
+from lc2fer.targets import (
+    BUDGETED,
+    ENGINES,
+    FILES,
+    KINDS,
+    OURS,
+    STOCK,
+    TARGETS,
+    adds_in_16_bits,
+    check_target,
+    is_stock,
+    markdown,
+)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -16,7 +28,7 @@ def test_a_row_names_what_is_there(name: str) -> None:
     row = TARGETS[name]
     assert row.kind in KINDS
     assert set(row.parents) <= set(OURS)
-    assert row.instead is None or TARGETS[row.instead].portable
+    assert row.instead is None or TARGETS[row.instead].instead is None
     if row.recipe is not None:
         assert row.recipe.precision == row.precision
     if name != "torch":
@@ -33,6 +45,13 @@ def test_every_target_is_of_one_sort() -> None:
     assert sorted(("torch", *FILES, *ENGINES)) == sorted(OURS)
     assert set(BUDGETED) == {"onnx-int8", "onnx-int8-fp16", "ort-int8", "openvino-int8"}
     assert [is_stock(name) for name in ("stock-torch", "torch", "matrix-rate")] == [True, False, False]
+
+
+def test_without_vnni_engines_own_int8_is_not_portable() -> None:
+    refused = {name for name in FILES if TARGETS[name].instead is None and not TARGETS[name].portable}
+    assert refused == {"ort-int8", "openvino-int8"}
+    for kind in KINDS.values():
+        assert not adds_in_16_bits(kind.engine, TARGETS[kind.in_float].recipe)
 
 
 def test_an_unknown_target_is_answered_with_the_nearest() -> None:

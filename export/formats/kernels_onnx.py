@@ -23,7 +23,7 @@ __all__ = ["TOOLS", "check", "make"]
 
 def check(recipe: Recipe) -> None:
     """Raise TargetUnavailable where the operations cannot be had."""
-    kernels.library("onnxruntime", recipe.precision)
+    kernels.check("onnxruntime", recipe.precision)
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
 
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.
     """
-    check(recipe)
+    kernels.library("onnxruntime", recipe.precision)
     made = network(parent, recipe, calibration, path)
     nodes, constants, images = [], [], []
 

@@ -23,7 +23,7 @@ TOOLS = (*OURS, "openvino")
 
 def check(recipe: Recipe) -> None:
     """Raise TargetUnavailable where the operations cannot be had."""
-    kernels.library("openvino", recipe.precision)
+    kernels.check("openvino", recipe.precision)
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:

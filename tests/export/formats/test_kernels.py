@@ -15,10 +15,11 @@ from lc2fer.export.formats import qdq
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
-from lc2fer import kernels, open_session
+from lc2fer import kernels, open_session, processor
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.inputs import InputSpec
+from lc2fer.kernels import build
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build as build_network
 from lc2fer.variants import VARIANTS
@@ -103,6 +104,7 @@ def on_one_and_two_threads(made: Artifact, images: NDArray[np.float32], products
             found.append(np.concatenate([session.run(image[np.newaxis]) for image in images]))
             assert np.array_equal(session.run(images), found[-1])  # ONNX Runtime: an image a thread
             assert session.executed_precisions()[products] >= 6  # type: ignore[attr-defined]
+            assert session.kernels in kernels.here("onnxruntime")  # type: ignore[attr-defined]
     return found
 
 
@@ -263,3 +265,23 @@ def test_an_engine_says_no_to_it_too(exported: Callable[[str], Artifact], monkey
     monkeypatch.setenv("LC2FER_CPU", "sse9")
     with pytest.raises(ArtifactError, match=r"refuses .*expected LC2FER_CPU to be one of .*generic, not sse9"):
         open_session(made, threads=1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_missing_is_told_before_images_are_read(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
+    build.library.cache_clear()
+    pipeline = Pipeline("C8", tmp_path, data=tmp_path / "no faces")
+    with pytest.raises(TargetUnavailable, match="there is no no-such-compiler"):
+        pipeline.export(f"{engine}-int8-fused")
+
+
+@pytest.mark.parametrize("target", ["ort-int8", "openvino-int8"])
+def test_so_is_a_processor_whose_sums_overflow(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "has_exact_products", lambda: False)
+    pipeline = Pipeline("C8", tmp_path, data=tmp_path / "no faces")
+    with pytest.raises(TargetUnavailable, match=f"^C8-{target} cannot be trusted here: .*, or a target that ends in"):
+        pipeline.export(target)

@@ -24,7 +24,7 @@ Exported = Callable[[str], Artifact]
 Model = onnx.ModelProto
 SINGLE, HALF = "onnx-int8", "onnx-int8-fp16"
 # The rules are of ONNX's own nodes.
-ONNX_TARGETS = [name for name in FILES if TARGETS[name].kind == "onnx" and TARGETS[name].portable]
+ONNX_TARGETS = [name for name in FILES if TARGETS[name].kind == "onnx" and TARGETS[name].instead is None]
 
 
 def node_of(model: Model, name: str) -> onnx.NodeProto:
