@@ -45,8 +45,9 @@ ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
     "sessions.tensorrt": {"tensorrt"},
     "sessions.cuda": {"pycuda", "cuda"},
     "camera.capture": {"cv2"},
-    "camera.faces": {"cv2"},
-    "camera.live": {"cv2"},
+    "camera.feed": {"cv2"},
+    "camera.readers": {"cv2"},
+    "camera.record": {"cv2"},
     "camera.publish": {"paho"},
     "camera.web": {"starlette", "uvicorn"},
 }

@@ -1,15 +1,13 @@
-"""The pipeline: pictures from the camera's thread, faces, crops, the model, and what it says, steadied over time."""
+"""The pipeline: pictures of all sources, faces, crops, the model, and what it says, steadied over time."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,17 +19,14 @@ from lc2fer.session import Session
 from ..device import jetson
 from .capture import Capture, Frame
 from .faces import Detector
+from .feed import Feed
 from .scene import Box, Face, Scene, Status
 from .tracks import Tracker, prepare
 
 MOST_FACES = 8  # of one picture that are judged, the largest; each costs one run of the model
 _POLL_S = 0.2  # how soon an end is noticed while no pictures come
-_LATELY = 9000  # pictures that the summary's percentiles are of: five minutes at 30 a second
-_RATE_S = 2.0  # over which the frame rate is counted
-_VIEW_SIDE = 640  # pixels of the longer side of the pictures that the page gets
-_JPEG_QUALITY = 80
 _POWER_S = 1.0  # between two readings of the rails
-STAGES = ("wait", "detect", "crop", "infer")
+_WORST_FIRST = ("lost", "stalled", "starting", "live", "ended")
 
 
 @dataclass(frozen=True)
@@ -43,34 +38,29 @@ class Manner:
 
 
 class Live:
-    """A session and a detector at work; also what the page looks at (scene.Viewable)."""
+    """A session and a detector that all sources share; also what the page looks at (scene.Viewable)."""
 
     def __init__(
         self,
         session: Session,
         detector: Callable[[], Detector],
-        capture: Capture | None,
+        captures: Sequence[Capture],
         manner: Manner,
         facts: Mapping[str, Any],
+        *,
+        arrived: threading.Event | None = None,
     ) -> None:
+        """`arrived` is the captures' event; without it a picture may wait for 0.2 s."""
+        self.feeds = {capture.source.name: Feed(capture) for capture in captures}
         self._session = session
         self._detector = detector()
         self._judge_detector = detector()  # for the page's threads; a detector serves one thread at a time
-        self._capture = capture
         self._manner = manner
         self._facts = {**facts, "detector": self._detector.name}
-        self._tracker = Tracker()
+        self._arrived = arrived or threading.Event()
         self._busy = threading.Lock()  # a session runs one batch at a time
         self._judging = threading.Lock()
-        self._encoding = threading.Lock()
-        self._changed = threading.Condition()
-        self._newest: tuple[Scene, NDArray[np.uint8]] | None = None
-        self._jpeg: tuple[int, bytes] = (0, b"")
-        self._ends: deque[float] = deque()
         self._watts: tuple[float, float | None] = (-_POWER_S, None)
-        self.ages_ms: deque[float] = deque(maxlen=_LATELY)
-        self.stages_ms: dict[str, deque[float]] = {stage: deque(maxlen=_LATELY) for stage in STAGES}
-        self.scenes = 0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,64 +72,49 @@ class Live:
         for _ in range(3):
             self._session.run(np.zeros((1, *self._session.artifact.input_spec.shape), np.float32))
 
-    def run(self, stop: threading.Event, on_scene: Callable[[Scene], None], on_idle: Callable[[], None]) -> None:
-        """Look at pictures until `stop` is set or the source has ended; `on_idle` is called now and then besides."""
-        if self._capture is None:
-            while not stop.wait(_POLL_S):
-                on_idle()
-            return
+    def run(
+        self,
+        stop: threading.Event,
+        on_scene: Callable[[Scene, NDArray[np.uint8]], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        """Look at pictures until `stop` is set or every source has ended; `on_idle` is called now and then besides.
+
+        The sources take turns, a picture each, so that a fast one does not keep the others waiting.
+        """
         while not stop.is_set():
-            ended = self._capture.status().state == "ended"  # asked first: its last picture may still wait
-            frame = self._capture.mailbox.take(_POLL_S)
-            if frame is not None:
-                on_scene(self._look(frame))
-            elif ended:
+            # Asked first: the last picture of a source that has ended may still wait.
+            ended = self.feeds and all(feed.status().state == "ended" for feed in self.feeds.values())
+            self._arrived.clear()
+            looked = False
+            for feed in self.feeds.values():
+                frame = feed.capture.mailbox.take(0.0)
+                if frame is not None:
+                    looked = True
+                    on_scene(self._look(feed, frame), frame.picture)
+                    on_idle()
+            if looked:
+                continue
+            if ended:
                 return
+            self._arrived.wait(_POLL_S)
             on_idle()
 
-    def _look(self, frame: Frame) -> Scene:
+    def _look(self, feed: Feed, frame: Frame) -> Scene:
         clock = [time.monotonic()]
-        picture = frame.picture
-        boxes = self._detector.find(picture)[:MOST_FACES]
+        boxes = self._detector.find(frame.picture)[:MOST_FACES]
         clock.append(time.monotonic())
         alone = frame.name is not None  # pictures of a folder have nothing to do with each other
-        tracks = (Tracker() if alone else self._tracker).update(boxes, frame.taken)
+        tracks = (Tracker() if alone else feed.tracker).update(boxes, frame.taken)
         spec = self._session.artifact.input_spec
-        batch = [prepare(picture, track, spec, bgr=True) for track in tracks]
+        batch = [prepare(frame.picture, track, spec, bgr=True) for track in tracks]
         clock.append(time.monotonic())
         if batch:
             for track, shares in zip(tracks, self._probabilities(np.stack(batch))):
                 track.judge(shares, frame.taken, self._manner.smoothing_s)
         clock.append(time.monotonic())
-        self._ends.append(clock[-1])
-        while self._ends[0] < clock[-1] - _RATE_S:
-            self._ends.popleft()
-        held = tracks if alone else self._tracker.tracks
-        faces = [track.face(self.labels, self._manner.min_confidence) for track in held if track.judged is not None]
-        assert self._capture is not None
-        scene = Scene(
-            number=frame.number,
-            captured_at=frame.captured_at,
-            width=picture.shape[1],
-            height=picture.shape[0],
-            faces=tuple(sorted(faces, key=lambda face: -face.box.width * face.box.height)),
-            age_ms=(clock[-1] - frame.taken) * 1e3,
-            stages_ms={stage: (end - start) * 1e3 for stage, start, end in zip(STAGES, [frame.taken, *clock], clock)},
-            fps=(len(self._ends) - 1) / max(clock[-1] - self._ends[0], 1e-9),
-            dropped=self._capture.mailbox.dropped,
-            name=frame.name,
-        )
-        self._keep(scene, picture)
-        return scene
-
-    def _keep(self, scene: Scene, picture: NDArray[np.uint8]) -> None:
-        self.scenes += 1
-        self.ages_ms.append(scene.age_ms)
-        for stage, value in scene.stages_ms.items():
-            self.stages_ms[stage].append(value)
-        with self._changed:
-            self._newest = (scene, picture)
-            self._changed.notify_all()
+        held = tracks if alone else feed.tracker.tracks
+        return feed.scene(frame, held, clock, (self.labels, self._manner.min_confidence))
 
     def _probabilities(self, batch: NDArray[np.float32]) -> NDArray[np.float64]:
         with self._busy:
@@ -148,22 +123,16 @@ class Live:
 
     # -- for the page ---------------------------------------------------------------------------------------------
 
-    def picture(self, after: int, timeout_s: float) -> tuple[Scene, bytes] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._newest is not None and self._newest[0].number > after, timeout_s)
-            newest = self._newest
-        if newest is None or newest[0].number <= after:
-            return None
-        scene, picture = newest
-        with self._encoding:
-            if self._jpeg[0] != scene.number:
-                self._jpeg = scene.number, _encoded(picture)
-            return scene, self._jpeg[1]
+    def sources(self) -> Mapping[str, Status]:
+        return {name: feed.status() for name, feed in self.feeds.items()}
+
+    def picture(self, source: str, after: int, timeout_s: float) -> tuple[Scene, bytes] | None:
+        return self.feeds[source].picture(after, timeout_s)
 
     def status(self) -> Status:
-        if self._capture is None:
+        if not self.feeds:
             return Status("none", "There is no camera here. Give a picture, or use the browser's own camera.")
-        return self._capture.status()
+        return min(self.sources().values(), key=lambda status: _WORST_FIRST.index(status.state))
 
     def facts(self) -> Mapping[str, Any]:
         now = time.monotonic()
@@ -187,12 +156,3 @@ class Live:
         for track, shares in zip(tracks, self._probabilities(np.stack(crops))):
             track.judge(shares, 0.0, 0.0)
         return tuple(track.face(self.labels, self._manner.min_confidence) for track in tracks)
-
-
-def _encoded(picture: NDArray[np.uint8]) -> bytes:
-    """A BGR picture as JPEG, its longer side at most 640 pixels."""
-    factor = _VIEW_SIDE / max(picture.shape[:2])
-    if factor < 1:
-        size = max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])

@@ -31,7 +31,7 @@ Message = dict[str, Any]
 
 
 class Changes:
-    """Makes messages of scenes: a face that appears, changes its expression or leaves."""
+    """Makes messages of one source's scenes: a face that appears, changes its expression or leaves."""
 
     def __init__(self) -> None:
         self._shown: dict[int, str | None] = {}
@@ -41,22 +41,20 @@ class Changes:
         if scene.name is not None:
             return [{"event": "picture", **scene.to_json()}]
         now = {face.track: face for face in scene.faces}
+        where = {"source": scene.source, "at": scene.captured_at}
         found: list[Message] = []
         for track, face in now.items():
             if track not in self._shown or self._shown[track] != face.expression:
-                message = {"event": "expression", "at": scene.captured_at, "track": track}
-                found.append(
-                    {**message, "expression": face.expression, "confidence": round(max(face.probabilities), 4)}
-                )
-        gone = [track for track in self._shown if track not in now]
-        found += [{"event": "left", "at": scene.captured_at, "track": track} for track in gone]
+                said = {"expression": face.expression, "confidence": round(max(face.probabilities), 4)}
+                found.append({"event": "expression", **where, "track": track, **said})
+        found += [{"event": "left", **where, "track": track} for track in self._shown if track not in now]
         self._shown = {track: face.expression for track, face in now.items()}
         return found
 
 
-def of_status(status: Status) -> Message:
+def of_status(source: str, status: Status) -> Message:
     """The message of a source that changed its state."""
-    return {"event": "source", **status.to_json()}
+    return {"event": "source", "source": source, **status.to_json()}
 
 
 class Sender:

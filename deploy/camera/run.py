@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
-from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
@@ -28,11 +27,16 @@ from lc2fer.targets import KINDS
 from lc2fer.text import printable
 
 from ..device import bundle, choice
-from . import publish
+from . import publish, summary
 from .deaths import Deaths
-from .publish import Changes, Message, Sender
-from .scene import Scene, Status
+from .out import Out
+from .publish import Sender
+from .scene import Scene
 from .service import Service
+from .source import PIXEL_FORMATS, hint
+
+if TYPE_CHECKING:
+    from .feed import Feed  # which imports OpenCV
 
 _TOKEN = "LC2FER_TOKEN"
 
@@ -42,7 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
     )
-    parser.add_argument("--source", metavar="SOURCE", help="csi:0, usb:0, rtsp://..., a video file or a folder")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="[NAME=]SOURCE",
+        help="csi:0, usb:0 or 0, /dev/v4l/by-id/..., rtsp://..., a video file, a picture or a folder; may be given "
+        "several times",
+    )
+    parser.add_argument("--size", metavar="WxH", help="asked of cameras, in pixels")
+    parser.add_argument("--fps", type=float, metavar="N", help="asked of cameras, pictures a second")
+    parser.add_argument("--pixel-format", choices=PIXEL_FORMATS, help="asked of USB cameras")
     parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
     parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
@@ -68,18 +82,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", help=f'of the page; "auto" makes one; default: the variable {_TOKEN}')
     parser.add_argument("--webhook", metavar="URL", help="post changes there as JSON")
     parser.add_argument("--mqtt", metavar="URL", help="publish changes to mqtt://HOST/TOPIC")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a row a face (.csv), or the pictures with boxes (.mp4); may be given several times",
+    )
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
-    """Run until the source ends, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document.
+    """Run until the sources end, `--seconds` are over, Ctrl-C or SIGTERM; returns the last line's document.
 
-    Its exit code is 3 for a camera, and 2 for a file or folder, of which no picture was judged. Raises what ended a
+    Its exit code is 3 where of a camera, and 2 where of a file or folder, no picture was judged. Raises what ended a
     thread of the program.
     """
     started = time.monotonic()
     _check(given)
-    from . import capture as camera  # OpenCV
-    from . import faces
+    from . import faces, readers, record  # OpenCV
+    from . import source as camera
+    from .capture import Capture
     from .live import Live, Manner
 
     console = Console(stderr=True)
@@ -88,31 +111,42 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     service = Service()
-    out = _Out(given.json, say, service.status)
-    source = None if given.source is None else camera.parse(given.source)
-    if source is not None:
-        camera.check(source)
+    sources = camera.parse_all(given.source)
+    wish = camera.parse_wish(given.size, given.fps, given.pixel_format, sources)
+    for source in sources:
+        readers.check(source)
+    out = Out(sources, given.json, say, service.status)
     artifact = _model(given.model)
     with ExitStack() as stack:
         stop = stack.enter_context(_stopped_by_signals())
         deaths = stack.enter_context(Deaths(stop))
-        out.senders = [stack.enter_context(_closing(sender)) for sender in _senders(given, say)]
+        out.senders = [stack.enter_context(closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
-        capture = None
-        if source is not None:
-            capture = camera.Capture(source, every=given.every_frame, say=out.status)
+        arrived = threading.Event()
+        captures = [
+            Capture(source, every=given.every_frame, wish=wish, arrived=arrived, say=partial(out.status, source.name))
+            for source in sources
+        ]
+        labels = artifact.input_spec.labels
+        recordings = record.open_all(given.record, captures, labels, given.every_frame, say)
+        for recording in recordings:
+            stack.callback(recording.close)
+            say(f"Recorded: {recording.path}")
+        for capture in captures:
             stack.callback(capture.close)
         live = Live(
             session,
             lambda: faces.open_detector(given.face_model),
-            capture,
+            captures,
             Manner(given.min_confidence, given.smoothing),
             {
                 "model": artifact.name,
                 "engine": KINDS[artifact.kind].engine,
-                "source": None if source is None else str(source),
+                "source": ", ".join(map(str, sources)) or None,
                 "threshold": given.min_confidence,
+                "recorded": [recording.path.name for recording in recordings],
             },
+            arrived=arrived,
         )
         live.warm_up()
         server = None
@@ -122,57 +156,67 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             server = web.serve(live, web.parse_address(given.web), _token(given.token))
             stack.callback(server.close)
             say(f"The page: {server.link}")
-        service.ready(f"{artifact.name}, {source or 'no camera'}")
+        service.ready(f"{artifact.name}, {', '.join(live.feeds) or 'no camera'}")
         stack.callback(service.stopping)
-        if capture is not None:
+        for capture in captures:
             capture.start()  # last: the first picture finds everything warm
         first: list[float] = []
         begin = time.monotonic()
 
-        def on_scene(scene: Scene) -> None:
+        def on_scene(scene: Scene, picture: NDArray[np.uint8]) -> None:
             if not first:
                 first.append(time.monotonic() - started)
             out.scene(scene)
+            for recording in recordings:
+                recording.add(scene, picture)
 
         def on_idle() -> None:
             service.alive()
             if server is not None:
                 server.check()
-            out.status(live.status())
+            for name, status in live.sources().items():
+                out.status(name, status)
             if given.seconds is not None and time.monotonic() - begin >= given.seconds:
                 stop.set()
 
         live.run(stop, on_scene, on_idle)
         deaths.tell()
-        seconds = time.monotonic() - begin
-        document = {
-            "model": str(artifact.path),
-            "source": None if source is None else str(source),
-            "seconds": round(seconds, 2),
-            "captured": 0 if capture is None else capture.frames,
-            "judged": live.scenes,
-            "dropped": 0 if capture is None else capture.mailbox.dropped,
-            "fps": round(live.scenes / seconds, 2) if seconds else None,
-            "first_picture_s": round(first[0], 3) if first else None,
-            "age_ms": _percentiles(live.ages_ms),
-            "stages_ms": {stage: _percentiles(values) for stage, values in live.stages_ms.items()},
+        document = {"model": str(artifact.path), **summary.of(list(live.feeds.values()), time.monotonic() - begin)}
+        document |= {
             "state": live.status().state,
+            "first_picture_s": round(first[0], 3) if first else None,
             "messages_dropped": sum(sender.dropped for sender in out.senders),
         }
+    document["recorded"] = [recording.to_json() for recording in recordings]  # closed by now
     if not given.json:
-        print(_table(document))
-    if source is None or live.scenes:
-        return {**document, "exit_code": 0}
-    if source.live and not document["captured"]:
-        say(f"{source} gave no picture in {seconds:.0f} s. A camera that is on was expected. {camera.hint(source)}")
-    return {**document, "exit_code": TargetUnavailable.exit_code if source.live else UsageError.exit_code}
+        print(summary.table(document))
+    return {**document, "exit_code": _exit_code(list(live.feeds.values()), document["seconds"], say)}
+
+
+def _exit_code(feeds: list[Feed], seconds: float, say: Callable[[str], None]) -> int:
+    """0 where of every source a picture was judged; a camera that gave none is named."""
+    codes = {0}
+    for feed in feeds:
+        source = feed.capture.source
+        if feed.scenes:
+            continue
+        codes.add(TargetUnavailable.exit_code if source.live else UsageError.exit_code)
+        if source.live and not feed.capture.frames:
+            what = source.name if source.name == str(source) else f"{source.name} ({source})"
+            say(f"{what} gave no picture in {seconds:.0f} s. A camera that is on was expected. {hint(source)}")
+    return max(codes)
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.source is None and given.web is None:
+    if not given.source and given.web is None:
         raise UsageError(
             "Neither --source nor --web was given. One of them was expected: there is nothing to look at. "
             "Pass --source usb:0, or --web for pictures from the browser."
+        )
+    if given.record and not given.source:
+        raise UsageError(
+            "--record was given without a source. A --source was expected: pictures from the browser are never stored. "
+            "Pass --source, or leave --record out."
         )
     if not 0 <= given.min_confidence <= 1:
         raise UsageError(
@@ -211,14 +255,6 @@ def _senders(given: argparse.Namespace, say: Callable[[str], None]) -> list[Send
 
 
 @contextmanager
-def _closing(sender: Sender) -> Iterator[Sender]:
-    try:
-        yield sender
-    finally:
-        sender.close()
-
-
-@contextmanager
 def _stopped_by_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
     stop = threading.Event()
@@ -237,74 +273,3 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Out:
-    """What is printed and sent: from the loop's thread scenes, from the camera's its states, which systemd gets too."""
-
-    def __init__(self, lines: bool, say: Callable[[str], None], tell: Callable[[str], None]) -> None:
-        self.senders: list[Sender] = []
-        self._lines = lines
-        self._say = say
-        self._tell = tell
-        self._changes = Changes()
-        self._state = ""
-        self._lock = threading.Lock()
-
-    def scene(self, scene: Scene) -> None:
-        if self._lines:
-            self._print({"event": "scene", **scene.to_json()})
-        for message in self._changes.of(scene):
-            self._send(message)
-            if not self._lines:
-                self._say(_said(message))
-
-    def status(self, status: Status) -> None:
-        with self._lock:
-            if status.state == self._state:
-                return
-            self._state = status.state
-        self._tell(status.text)
-        message = publish.of_status(status)
-        self._send(message)
-        if self._lines:
-            self._print(message)
-        else:
-            self._say(status.text)
-
-    def _send(self, message: Message) -> None:
-        for sender in self.senders:
-            sender.send(message)
-
-    def _print(self, message: Message) -> None:
-        with self._lock:
-            sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
-            sys.stdout.flush()
-
-
-def _said(message: Message) -> str:
-    """A message as a line for people."""
-    if message["event"] == "left":
-        return f"face {message['track']} left"
-    if message["event"] == "picture":
-        shown = [f"{face['expression'] or 'unsure'} {max(face['probabilities']):.0%}" for face in message["faces"]]
-        return f"{message['name']}: {', '.join(shown) or 'no face'}"
-    return f"face {message['track']}: {message['expression'] or 'unsure'} {message['confidence']:.0%}"
-
-
-def _percentiles(values: Any) -> dict[str, float] | None:
-    if not values:
-        return None
-    p50, p95 = np.percentile(np.fromiter(values, float), [50, 95])
-    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
-
-
-def _table(document: dict[str, Any]) -> str:
-    rows: list[list[Any]] = [
-        ["pictures", f"{document['captured']} captured, {document['judged']} judged, {document['dropped']} dropped"],
-        ["pictures a second", document["fps"]],
-        ["first picture after", f"{document['first_picture_s']} s"],
-    ]
-    timed = {"age": document["age_ms"], **document["stages_ms"]}
-    rows += [[name, f"p50 {found['p50']} ms, p95 {found['p95']} ms"] for name, found in timed.items() if found]
-    return tabulate(rows, disable_numparse=True, tablefmt="plain")

@@ -46,6 +46,7 @@ class Face:
 class Scene:
     """The faces of one picture and how long it took to find and judge them."""
 
+    source: str  # its name
     number: int  # of the picture since the start, from 1; gaps are pictures that were dropped
     captured_at: float  # seconds since 1970
     width: int  # pixels
@@ -61,6 +62,7 @@ class Scene:
         """The form of JSON lines and of the page."""
         named = {} if self.name is None else {"name": self.name}
         return {
+            "source": self.source,
             "number": self.number,
             **named,
             "captured_at": round(self.captured_at, 3),
@@ -91,17 +93,23 @@ class Viewable(Protocol):
     @property
     def labels(self) -> tuple[str, ...]: ...
 
-    def picture(self, after: int, timeout_s: float) -> tuple[Scene, bytes] | None:
-        """The newest scene with a number above `after` and its picture as JPEG, or None if none came in time.
+    def sources(self) -> Mapping[str, Status]:
+        """How each source is, by its name, in the order in which they were given; none where there is no camera."""
+        ...
+
+    def picture(self, source: str, after: int, timeout_s: float) -> tuple[Scene, bytes] | None:
+        """A source's newest scene with a number above `after` and its picture as JPEG, or None if none came in time.
 
         The picture is encoded once, however many ask for it.
         """
         ...
 
-    def status(self) -> Status: ...
+    def status(self) -> Status:
+        """How the one source is, or of several the one that is worst off."""
+        ...
 
     def facts(self) -> Mapping[str, Any]:
-        """What does not change from picture to picture: model, engine, detector, source, and `watts` (or None)."""
+        """What does not change from picture to picture: model, engine, detector, sources, recordings, and `watts`."""
         ...
 
     def judge(self, image: Image) -> tuple[Face, ...]:

@@ -137,12 +137,12 @@ class _Site:
 
     def __init__(self, live: Viewable) -> None:
         self.closing = False
-        self.threads = ThreadPoolExecutor(4, "page")
+        self.threads = ThreadPoolExecutor(4 + len(live.sources()), "page")  # one each may wait for a picture
         self.judges = ThreadPoolExecutor(_JUDGES, "judge")
         self._live = live
         self._judging = 0
-        self._newest = 0  # the number of the newest scene that was sent
-        self._waits: dict[int, asyncio.Future[tuple[Scene, bytes] | None]] = {}
+        self._newest: dict[str, int] = {}  # of each source the number of the newest scene that was sent
+        self._waits: dict[tuple[str, int], asyncio.Future[tuple[Scene, bytes] | None]] = {}
 
     def app(self) -> Starlette:
         files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
@@ -154,7 +154,12 @@ class _Site:
     async def _status(self, request: Request) -> Response:
         def answer() -> dict[str, Any]:
             live = self._live
-            return {"status": live.status().to_json(), "facts": dict(live.facts()), "labels": list(live.labels)}
+            return {
+                "status": live.status().to_json(),
+                "sources": [{"name": name, **status.to_json()} for name, status in live.sources().items()],
+                "facts": dict(live.facts()),
+                "labels": list(live.labels),
+            }
 
         return JSONResponse(await _in(self.threads, answer))
 
@@ -162,25 +167,31 @@ class _Site:
         given = request.query_params.get("after", "0")
         if not re.fullmatch("[0-9]{1,15}", given):
             raise HTTPException(400, f"after={given!r} is no picture's number. Expected 0 or more. Leave it out.")
+        names = list(self._live.sources())
+        source = request.query_params.get("source", names[0] if names else "")
+        if source not in names:
+            expected = f"one of {', '.join(names)}" if names else "none: there is no camera here"
+            raise HTTPException(404, f"There is no source {source!r}. Expected {expected}. Ask /api/status for them.")
         ends = time.monotonic() + _POLL_S
         while time.monotonic() < ends and not self.closing and not await request.is_disconnected():
             # A page that outlived an earlier run asks for a number that this one has not reached.
-            found = await self._newer(min(int(given), self._newest))
+            found = await self._newer(source, min(int(given), self._newest.get(source, 0)))
             if found is not None:
                 scene, picture = found
-                self._newest = max(self._newest, scene.number)
+                self._newest[source] = max(self._newest.get(source, 0), scene.number)
                 seen = json.dumps(scene.to_json(), separators=(",", ":"))
                 return Response(picture, media_type="image/jpeg", headers={"LC2FER-Scene": seen})
             await asyncio.sleep(0.05)  # where the pipeline has ended, it does not wait
         return Response(status_code=204)
 
-    async def _newer(self, number: int) -> tuple[Scene, bytes] | None:
+    async def _newer(self, source: str, number: int) -> tuple[Scene, bytes] | None:
         """All viewers of the same picture wait for the next one in one thread."""
-        wait = self._waits.get(number)
+        key = source, number
+        wait = self._waits.get(key)
         if wait is None:
             loop = asyncio.get_running_loop()
-            wait = self._waits[number] = loop.run_in_executor(self.threads, self._live.picture, number, _SLICE_S)
-            wait.add_done_callback(lambda _: self._waits.pop(number))
+            wait = self._waits[key] = loop.run_in_executor(self.threads, self._live.picture, *key, _SLICE_S)
+            wait.add_done_callback(lambda _: self._waits.pop(key))
         return await asyncio.shield(wait)
 
     async def _judge(self, request: Request) -> Response:

@@ -11,14 +11,15 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from tabulate import tabulate  # type: ignore[import-untyped]
 
+from lc2fer.predict import boxes
 from lc2fer.predict.judging import Answer
 from lc2fer.predict.sources import Item, shown
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are
-_COLOR, _QUALITY = (64, 255, 64), 90
+_QUALITY = 90
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -118,17 +119,8 @@ class Output:
     def _draw(self, line: Line, found: list[dict[str, Any]], image: NDArray[np.uint8]) -> None:
         assert self._copies is not None
         picture = Image.fromarray(image)
-        pen = ImageDraw.Draw(picture)
-        thick = max(2, max(picture.size) // 300)
-        for prediction in found:
-            left, top, width, height = prediction["box"]
-            pen.rectangle((left, top, left + width, top + height), outline=_COLOR, width=thick)
-            text = f"{prediction['expression'] or 'unsure'} {prediction['confidence']:.0%}"
-            font = ImageFont.load_default(max(10, min(width // 8, 40)))
-            wide, high = pen.textbbox((0, 0), text, font)[2:]
-            at = max(0, min(left, picture.width - wide)), max(0, top - high - thick)
-            pen.rectangle((*at, at[0] + wide, at[1] + high), fill=_COLOR)
-            pen.text(at, text, fill=(0, 0, 0), font=font)
+        said = (f"{one['expression'] or 'unsure'} {one['confidence']:.0%}" for one in found)
+        boxes.draw(picture, zip((one["box"] for one in found), said))
         name = line.item.name
         if line.time_s is not None:
             name = name.with_name(f"{name.name}-{line.time_s:08.2f}s")

@@ -20,7 +20,7 @@ class Film:
 
     labels = LABELS
 
-    def __init__(self, fps=20.0, people=2, watts=7.42):
+    def __init__(self, fps=20.0, people=2, watts=7.42, names=("film",)):
         self.fps, self.people, self.watts = fps, people, watts
         self.began = time.monotonic()
         self.state = Status("live", "Pictures come from a drawn film.")
@@ -28,13 +28,18 @@ class Film:
         self.waiting = 0
         self.most_waiting = 0
         self.judged = []
+        self.names = names
+        self.recorded = []
         self._lock = threading.Lock()
-        self._last = None
+        self._last = {}
 
     def number(self):
         return int((time.monotonic() - self.began) * self.fps) + 1 if self.state.state == "live" else 0
 
-    def picture(self, after, timeout_s):
+    def sources(self):
+        return {} if self.state.state == "none" else dict.fromkeys(self.names, self.state)
+
+    def picture(self, source, after, timeout_s):
         with self._lock:
             self.waiting += 1
             self.most_waiting = max(self.most_waiting, self.waiting)
@@ -45,26 +50,27 @@ class Film:
                     return None
                 time.sleep(0.003)
             with self._lock:
-                if self._last is None or self._last[0].number != number:
-                    self._last = self._made(number)
-                return self._last
+                if source not in self._last or self._last[source][0].number != number:
+                    self._last[source] = self._made(source, number)
+                return self._last[source]
         finally:
             with self._lock:
                 self.waiting -= 1
 
-    def _made(self, number):
+    def _made(self, source, number):
         self.encoded += 1
-        faces = tuple(self._face(person, number / self.fps) for person in range(self.people))
+        people = self.people if source == self.names[0] else 1  # one sees that it is another camera
+        faces = tuple(self._face(person, number / self.fps) for person in range(people))
         canvas = Image.new("RGB", (640, 480), "#32414f")
         draw = ImageDraw.Draw(canvas)
         for line in range(0, 480, 8):
             draw.rectangle((0, line, 640, line + 8), fill=(50 + line // 12, 65 + line // 14, 79 + line // 16))
         for person, face in enumerate(faces):
-            paint(draw, face.box, SKIN[person % 2], LABELS[max(range(7), key=face.probabilities.__getitem__)])
+            paint(draw, face.box, SKIN[person % 2], self.labels[max(range(7), key=face.probabilities.__getitem__)])
         file = io.BytesIO()
         canvas.save(file, "JPEG", quality=85)
         stages = {"wait": 6.1, "detect": 11.7 + math.sin(number), "crop": 0.42, "infer": 4.9}
-        scene = Scene(number, time.time(), 640, 480, faces, 23.4, stages, self.fps, number // 40, "fä.jpg")
+        scene = Scene(source, number, time.time(), 640, 480, faces, 23.4, stages, self.fps, number // 40, "fä.jpg")
         return scene, file.getvalue()
 
     def _face(self, person, second):
@@ -90,6 +96,7 @@ class Film:
             "detector": "YuNet",
             "source": "a drawn film",
             "threshold": 0.4,
+            "recorded": self.recorded,
             "watts": self.watts,
         }
 

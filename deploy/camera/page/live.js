@@ -8,24 +8,35 @@ import { milliseconds, seconds } from "./words.js";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export const live = new View(document.querySelector('[data-name="live"]'), false);
-const timeline = new Timeline(byId("time"));
+let timeline = new Timeline(byId("time"));
 let shownAt = 0;
-const stages = {}; // ms, smoothed so that they can be read
+let stages = {}; // ms, smoothed so that they can be read
 let figuresAt = 0;
+let after = 0; // the number of the picture shown
+
+// Another camera: nothing of the one before is shown as its own.
+export function start() {
+  timeline = new Timeline(byId("time"));
+  [stages, after, shared.newest, shownAt] = [{}, 0, null, 0];
+  for (const id of ["fps", "age", "dropped"]) figure(id, "–");
+  live.clear("Waiting for the first picture …");
+}
 
 export async function followPictures() {
-  let after = 0;
   for (;;) {
     await awake();
-    if (byId("live").hidden || shared.source === "none") {
-      await sleep(200);
+    // Without the labels nobody could say what a face shows.
+    if (byId("live").hidden || shared.source === "none" || shared.labels.length === 0) {
+      await sleep(100);
       continue;
     }
+    const name = shared.chosen;
     try {
-      const response = await call(`api/picture?after=${after}`);
-      if (response.status === 204) continue;
+      const response = await call(`api/picture?source=${encodeURIComponent(name)}&after=${after}`);
+      if (response.status === 204 || name !== shared.chosen) continue;
       const scene = JSON.parse(response.headers.get("LC2FER-Scene"));
       const bitmap = await createImageBitmap(await response.blob());
+      if (name !== shared.chosen) continue;
       after = scene.number;
       showScene(scene, bitmap);
     } catch {

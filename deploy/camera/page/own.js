@@ -1,5 +1,6 @@
 import { byId } from "./places.js";
 import { awake, call, sleep } from "./program.js";
+import { shared } from "./state.js";
 import { View } from "./view.js";
 import { milliseconds } from "./words.js";
 
@@ -13,6 +14,7 @@ let camera = null;
 
 async function judge(blob, bitmap) {
   const turn = ++asked;
+  while (shared.labels.length === 0) await sleep(100); // without them nobody could say what a face shows
   const response = await call("api/judge", { method: "POST", body: blob, headers: { "Content-Type": blob.type } });
   const answer = await response.json();
   if (turn !== asked) {

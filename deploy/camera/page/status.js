@@ -1,3 +1,4 @@
+import { offer } from "./cameras.js";
 import { live } from "./live.js";
 import { own } from "./own.js";
 import { banner, byId, figure } from "./places.js";
@@ -22,8 +23,10 @@ export async function followStatus() {
   }
 }
 
-function showStatus({ status, facts, labels: given }) {
+function showStatus({ status: whole, sources, facts, labels: given }) {
   const first = toldBefore === "";
+  offer(sources);
+  const status = sources.find(({ name }) => name === shared.chosen) ?? whole;
   shared.source = status.state;
   banner(shared.source, status.text, shared.source === "none" ? "no camera" : shared.source);
   if (shared.newest === null)
@@ -40,6 +43,11 @@ function showStatus({ status, facts, labels: given }) {
   if (shared.threshold !== null)
     byId("threshold").textContent =
       `When no label reaches ${percent(shared.threshold)}, the answer is "unsure" and not a guess.`;
+  if (facts.recorded?.length)
+    byId("stored").replaceChildren(
+      Object.assign(document.createElement("strong"), { textContent: "This is recorded" }),
+      ` to ${words(facts.recorded)}, as the program was told to. Pictures of your own are not: they are forgotten.`,
+    );
   byId("about").textContent =
     [facts.model, facts.engine ?? facts.target].filter(Boolean).map(words).join(" · ") || "What it runs is not said";
   byId("fact-list").replaceChildren(

@@ -36,7 +36,7 @@ export class Timeline {
       style.getPropertyValue(name),
     );
     pen.font = "600 13px system-ui, sans-serif";
-    const left = Math.max(...names.map((name) => pen.measureText(name).width)) + 30;
+    const left = Math.min(0.45 * width, Math.max(...names.map((name) => pen.measureText(name).width)) + 30);
     const now = performance.now();
     const across = (time) => left + (width - left) * (1 - (now - time) / (SHOWN_S * 1000));
     pen.textBaseline = "middle";
@@ -45,7 +45,7 @@ export class Timeline {
       this.block(pen, 2, middle - 6, 12, 12, lane, quiet);
       pen.fillStyle = lane === this.lane ? ink : quiet;
       pen.font = `${lane === this.lane ? 600 : 400} 13px system-ui, sans-serif`;
-      pen.fillText(name, 21, middle + 0.5);
+      pen.fillText(name, 21, middle + 0.5, left - 28);
       pen.fillStyle = band;
       pen.fillRect(left, middle - 7, width - left, 14);
     });

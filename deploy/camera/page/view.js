@@ -63,6 +63,14 @@ export class View {
     this.update();
   }
 
+  clear(text) {
+    this.bitmap?.close();
+    Object.assign(this, { bitmap: null, faces: [], chosen: null });
+    this.veil.textContent = text;
+    this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.update();
+  }
+
   update() {
     this.draw();
     const shares = this.face()?.probabilities ?? [];

@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from lc2fer.deploy.camera import capture as camera
 from lc2fer.deploy.camera import publish
+from lc2fer.deploy.camera import source as camera
 from lc2fer.deploy.camera.address import is_address, quoted, shown, without
 
 from lc2fer.errors import UsageError
@@ -92,7 +92,7 @@ def test_a_source_is_not_told_by_its_representation() -> None:
     assert (source.place, str(source), repr(source)) == (
         "rtsp://cam:KEY@h/x",
         "rtsp://...@h/x",
-        "Source(kind='stream')",
+        "Source(kind='stream', given_name=None)",
     )
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from lc2fer.deploy.camera import capture as camera
-from lc2fer.deploy.camera import publish
+from lc2fer.deploy.camera import publish, readers
 from lc2fer.deploy.camera.deaths import Deaths
 
 from lc2fer import cli
@@ -85,7 +84,7 @@ def test_each_thread_ends_a_run(
     arguments = [str(model), "--web", "127.0.0.1:0"]
     name = part
     if part == "capture":
-        monkeypatch.setattr(camera._Folder, "read", die)
+        monkeypatch.setattr(readers._Pictures, "read", die)
         arguments += ["--source", str(tmp_path)]
     elif part == "sender":
         monkeypatch.setattr(publish.Sender, "_run", die)

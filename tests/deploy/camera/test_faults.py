@@ -24,6 +24,8 @@ from lc2fer.deploy.camera.faces import open_detector
 from lc2fer.deploy.camera.live import Live, Manner
 from lc2fer.deploy.camera.publish import Changes
 from lc2fer.deploy.camera.scene import Scene, Status
+from lc2fer.deploy.camera.source import Source, parse
+from numpy.typing import NDArray
 
 from lc2fer import open_session
 from lc2fer.session import Session
@@ -44,13 +46,16 @@ def pictures() -> list[bytes]:
 class Watching:
     """A pipeline at work in a thread of its own, and what it said."""
 
-    def __init__(self, session: Session, source: camera.Source) -> None:
+    def __init__(self, session: Session, source: Source) -> None:
         self.states: list[Status] = []
         self.scenes: list[Scene] = []
         self.capture = Capture(source, say=self.states.append)
-        self.live = Live(session, open_detector, self.capture, Manner(0.0), {})
+        self.live = Live(session, open_detector, [self.capture], Manner(0.0), {})
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self.live.run, args=(self._stop, self.scenes.append, lambda: None))
+        self._thread = threading.Thread(target=self.live.run, args=(self._stop, self._keep, lambda: None))
+
+    def _keep(self, scene: Scene, picture: NDArray[np.uint8]) -> None:
+        self.scenes.append(scene)
 
     def __enter__(self) -> Watching:
         self.capture.start()
@@ -78,7 +83,7 @@ def test_a_camera_on_the_network_is_damaged_stalls_vanishes_and_returns(
     monkeypatch.setattr(camera, "STALL_S", 0.5)
     monkeypatch.setattr(camera, "_AGAIN_S", (0.1,))
     with IpCamera(pictures) as network:
-        source = camera.parse(network.url)
+        source = parse(network.url)
         with Watching(session, source) as watching:
             watching.until(lambda: watching.faces() > 10)
 
@@ -126,13 +131,14 @@ def test_nothing_is_found_for_a_minute(session: Session, monkeypatch: pytest.Mon
         return Frame(number, clock.now, 0.0, picture) if number else None
 
     ended = Status("ended", "The film is over.")
-    capture: Any = SimpleNamespace(mailbox=SimpleNamespace(take=take, dropped=0), status=lambda: ended)
-    watching = Live(session, open_detector, capture, Manner(0.0), {})
+    mailbox = SimpleNamespace(take=take, dropped=0)
+    capture: Any = SimpleNamespace(source=Source("usb", "0"), mailbox=mailbox, status=lambda: ended)
+    watching = Live(session, open_detector, [capture], Manner(0.0), {})
     scenes: list[Scene] = []
     messages: list[dict[str, Any]] = []
     changes = Changes()
 
-    def on_scene(scene: Scene) -> None:
+    def on_scene(scene: Scene, picture: NDArray[np.uint8]) -> None:
         scenes.append(scene)
         messages.extend(changes.of(scene))
 
@@ -144,18 +150,18 @@ def test_nothing_is_found_for_a_minute(session: Session, monkeypatch: pytest.Mon
     assert {face.track for scene in scenes[1810:] for face in scene.faces} == {2}
     assert [message["event"] for message in messages] == ["expression", "left", "expression"]
     assert scenes[-1].fps == pytest.approx(video.FPS, rel=0.05)
-    assert len(watching._ends) <= 2 * video.FPS + 2
+    assert len(watching.feeds["usb:0"]._ends) <= 2 * video.FPS + 2
 
 
 def test_a_picture_that_is_hardly_one_is_looked_at_like_others(session: Session, tmp_path: Path) -> None:
     for width, height in ((1, 1), (3, 2000)):
         cv2.imwrite(str(tmp_path / f"{width}.png"), np.zeros((height, width, 3), np.uint8))
-    with Watching(session, camera.parse(str(tmp_path))) as watching:
+    with Watching(session, parse(str(tmp_path))) as watching:
         watching.until(lambda: watching.live.status().state == "ended")
         watching.until(lambda: len(watching.scenes) == 2)
     assert [scene.name for scene in watching.scenes] == ["1.png", "3.png"]
     assert [scene.faces for scene in watching.scenes] == [(), ()]
-    found = watching.live.picture(0, 0.0)
+    found = watching.live.picture(watching.capture.source.name, 0, 0.0)
     assert found is not None
     assert found[1].startswith(b"\xff\xd8")
 
@@ -169,7 +175,7 @@ def test_of_many_faces_the_largest_are_judged(session: Session, tmp_path: Path) 
         picture[top : top + side, left : left + side] = face
     cv2.imwrite(str(tmp_path / "crowd.png"), picture)
     assert len(open_detector().find(picture)) > live.MOST_FACES
-    with Watching(session, camera.parse(str(tmp_path))) as watching:
+    with Watching(session, parse(str(tmp_path))) as watching:
         watching.until(lambda: watching.scenes)
     areas = [face.box.width * face.box.height for face in watching.scenes[0].faces]
     assert len(areas) == live.MOST_FACES
@@ -179,7 +185,7 @@ def test_of_many_faces_the_largest_are_judged(session: Session, tmp_path: Path) 
 def test_a_folder_that_goes_away_ends_with_its_reason(session: Session, tmp_path: Path) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
-    source = camera.parse(str(folder))
+    source = parse(str(folder))
     folder.rmdir()
     with Watching(session, source) as watching:
         watching.until(lambda: watching.live.status().state == "ended")

@@ -55,7 +55,7 @@ def served(model: Path) -> Iterator[Any]:
     from lc2fer.deploy.camera.live import Live, Manner
 
     with open_session(model) as session:
-        live = Live(session, lambda: open_detector(None), None, Manner(0.0), {"model": "mine"})
+        live = Live(session, lambda: open_detector(None), [], Manner(0.0), {"model": "mine"})
         with web.serve(live, ("127.0.0.1", 0), None) as server:
             yield server
 

@@ -1,11 +1,14 @@
 """The page of a running pipeline, as a browser shows it."""
 
+import itertools
+import math
+import re
 import time
 
 import pytest
 from browser import CHROMIUM, Browser
 from film import TOKEN, Film
-from lc2fer.deploy.camera.scene import Status
+from lc2fer.deploy.camera.scene import Box, Face, Status
 from PIL import Image
 
 from lc2fer.inputs import LABELS
@@ -118,6 +121,72 @@ def test_the_state_of_the_source_is_told(browser, film):
         page.until("!live.host.classList.contains('old') && byId('banner').hidden")
     page.until("byId('chip').innerText === 'no connection'")
     assert text_of(page, "#banner") == "The program does not answer. This page goes on asking."
+
+
+def test_several_cameras_are_shown_one_at_a_time(browser, served, film):
+    film.names = ("front door", "gate <b>")
+    page = browser(served.url, 360, 800)
+    page.until(READY)
+    names = "[...document.querySelectorAll('#sources button')].map((one) => one.textContent)"
+    page.until(f"{names}.length === 2")
+    assert page.value(names) == ["front door", "gate <b>"]
+    pressed = "document.querySelector('#sources [aria-pressed=true]').textContent"
+    assert page.value(f"shared.newest.source === {pressed}")
+    page.until("document.querySelectorAll('#live .chooser button').length === 3")
+    page.value("document.querySelectorAll('#sources button')[1].click()")
+    page.until("shared.newest?.source === 'gate <b>' && document.querySelector('#live .chooser').hidden")
+    assert page.value(pressed) == "gate <b>"
+    film.names = ("front door",)  # the other is not there in the next run
+    page.until("byId('sources').hidden && shared.newest?.source === 'front door'")
+    assert page.complaints == [] or all("404" in str(one) for one in page.complaints)
+
+
+def test_a_recording_is_told(browser, served, film):
+    film.recorded = ["faces.csv", "seen.mp4"]
+    page = browser(served.url)
+    page.until(READY)
+    assert text_of(page, "#stored").startswith("This is recorded to faces.csv, seen.mp4, as the program was told to.")
+    assert "Nothing is stored." not in text_of(page, "footer")
+
+
+def test_before_the_labels_are_known_nothing_is_said_of_a_face(browser, film, monkeypatch):
+    told = film.facts
+    monkeypatch.setattr(film, "facts", lambda: time.sleep(2) or told())
+    with web.serve(film, ("127.0.0.1", 0), None) as server:
+        page = browser(server.url)
+        seen = set()
+        ends = time.monotonic() + 15
+        while time.monotonic() < ends and page.value("shared.newest === null"):
+            seen.add(page.value("document.querySelector('#live .name').textContent"))
+        assert seen == {"\N{EN DASH}"}
+        assert page.value("shared.labels.length") == 7
+
+
+def test_each_label_has_a_colour_of_its_own(browser, served):
+    page = browser(served.url)
+    page.value("import('/drawing.js').then((module) => void Object.assign(window, module))")
+    colours = page.value("Array.from({length: 100}, (_, label) => colour(label))")
+    assert len(set(colours)) == 100
+    assert all(re.fullmatch("#[0-9a-f]{6}", one) for one in colours)
+    channels = [[int(one[at : at + 2], 16) for at in (1, 3, 5)] for one in colours[:16]]
+    nearest = min(math.dist(one, other) for one, other in itertools.combinations(channels, 2))
+    assert nearest > 30  # of 441; neighbours of Okabe and Ito's eight are 58 apart
+
+
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_whole_share_stays_on_its_line(browser, served, film, monkeypatch, width):
+    shares = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    monkeypatch.setattr(
+        film, "_face", lambda person, second: Face(person + 1, Box(99, 99, 150, 150), "happiness", shares)
+    )
+    page = browser(served.url, width, 800)
+    page.until("document.querySelector('#live .named .percent')?.textContent === '100 %'")
+    heights = page.value(
+        "[...document.querySelectorAll('#live .percent')].map((one) => one.clientHeight || one.offsetHeight)"
+    )
+    assert len(set(heights)) == 1
+    assert heights[0] < 30
+    assert page.value("document.documentElement.scrollWidth") == width
 
 
 def test_the_page_goes_on_with_the_next_run(browser, film):

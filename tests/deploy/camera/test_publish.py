@@ -20,13 +20,20 @@ from lc2fer.errors import UsageError
 
 def scene(*faces: tuple[int, str | None]) -> Scene:
     found = tuple(Face(track, Box(0, 0, 9, 9), expression, (0.25, 0.75)) for track, expression in faces)
-    return Scene(1, 10.0, 64, 48, found, 5.0, {}, 30.0, 0)
+    return Scene("door", 1, 10.0, 64, 48, found, 5.0, {}, 30.0, 0)
 
 
 def test_messages_tell_what_changed() -> None:
     changes = Changes()
     (first,) = changes.of(scene((1, "anger")))
-    assert first == {"event": "expression", "at": 10.0, "track": 1, "expression": "anger", "confidence": 0.75}
+    assert first == {
+        "event": "expression",
+        "source": "door",
+        "at": 10.0,
+        "track": 1,
+        "expression": "anger",
+        "confidence": 0.75,
+    }
     assert changes.of(scene((1, "anger"))) == []
     assert [message["event"] for message in changes.of(scene((2, None)))] == ["expression", "left"]
 

@@ -83,6 +83,13 @@ def test_a_damaged_video_ends_with_a_reason(model: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["--web", "--record", "a.csv"], "--record was given without a source. A --source was expected: pictures"),
+        (
+            ["--source", "0", "--record", "a.avi"],
+            "--record is a.avi. Expected a file that ends in .csv (a row a face) or",
+        ),
+        (["--source", "0", "--record", "none/a.csv"], "--record is none/a.csv. Its folder was expected to be there."),
+        (["--source", ".", "--record", "a.mp4"], "--record is a.mp4, and folder:. holds single pictures. A camera, a"),
         ([], "Neither --source nor --web was given."),
         (["--web", "--min-confidence", "2"], "--min-confidence is 2. Expected a probability, 0 to 1."),
         (["--web", "--smoothing", "-1"], "--smoothing is -1. Expected seconds, 0 or more."),

@@ -208,6 +208,7 @@ def test_status(served):
     assert (status, headers["Content-Type"]) == (200, "application/json")
     answer = json.loads(body)
     assert answer["status"] == {"state": "live", "text": "Pictures come from a drawn film."}
+    assert answer["sources"] == [{"name": "film", **answer["status"]}]
     assert answer["facts"]["watts"] == 7.42
     assert answer["labels"] == list(LABELS)
 
@@ -228,6 +229,23 @@ def test_a_number_of_an_earlier_run_does_not_wait(served):
     began = time.monotonic()
     assert json.loads(ask(served, "api/picture?after=100000")[1]["LC2FER-Scene"])["number"] < 1000
     assert time.monotonic() - began < 2
+
+
+def test_each_source_has_pictures_of_its_own(served, film):
+    film.names = ("front door", "gäte")
+    assert [one["name"] for one in json.loads(ask(served, "api/status")[2])["sources"]] == ["front door", "gäte"]
+    for asked, name, faces in (
+        ("", "front door", 2),
+        ("?source=front+door", "front door", 2),
+        ("?source=g%C3%A4te", "gäte", 1),
+    ):
+        scene = json.loads(ask(served, f"api/picture{asked}")[1]["LC2FER-Scene"])
+        assert (scene["source"], len(scene["faces"])) == (name, faces)
+    text = "There is no source 'roof'. Expected one of front door, gäte. Ask /api/status for them."
+    assert refusal(ask(served, "api/picture?source=roof")) == (404, text)
+    film.state = Status("none", "There is no camera here.")
+    text = "There is no source ''. Expected none: there is no camera here. Ask /api/status for them."
+    assert refusal(ask(served, "api/picture")) == (404, text)
 
 
 def test_a_number_that_is_none(served):
