@@ -9,9 +9,8 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .PHONY: demo test check bench wheel clean help
 
-demo: $(VENV)/.demo ## export C6 to six targets and compare them on procedural faces, into out/demo
-	$(VENV)/bin/lc2fer-bench --configs C6 --targets torch onnx-fp32 ort-int8 openvino-fp16 openvino-int8 \
-		ort-int8-fused openvino-int8-fused --data synthetic --out out/demo
+demo: $(VENV)/.demo ## export C6 to seven targets and compare them on procedural faces, into out/demo
+	$(VENV)/bin/lc2fer-bench --configs C6 --data synthetic --out out/demo
 
 test: $(VENV)/.installed ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
@@ -24,9 +23,7 @@ check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into out/bench
-	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),all) --targets torch onnx-fp32 onnx-fp16 onnx-int8 \
-		openvino-fp32 openvino-fp16 openvino-int8 trt-fp32 trt-fp16 trt-int8 \
-		--data $(or $(DATA),synthetic) --out out/bench
+	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),all) --targets all --data $(or $(DATA),synthetic) --out out/bench
 
 wheel: $(VENV)/.installed ## build the source archive, the wheel, and one a kind of machine with its library, into dist/
 	rm -rf build dist

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer import reading, targets, threads
+from lc2fer import kernels, reading, targets, threads
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
@@ -31,7 +31,7 @@ from .views.page import page
 from .views.table import ran_in, table
 
 TARGETS = tuple(name for name in OURS if not name.startswith("rtx-"))  # which run on no machine that builds them
-DEFAULT_TARGETS = tuple(name for name in TARGETS if targets.TARGETS[name].by_default)
+DEFAULT_TARGETS = tuple(name for name in TARGETS if targets.TARGETS[name].by_default)  # where they run
 ALL = "all"
 REPORT = "report.json"
 # First argument -> the module whose main takes the rest.
@@ -146,9 +146,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--targets",
         nargs="+",
         choices=[*TARGETS, ALL],
-        default=list(DEFAULT_TARGETS),
         metavar="TARGET",
-        help=f'of {", ".join(TARGETS)}, or "all" (default: {" ".join(DEFAULT_TARGETS)})',
+        help=f'of {", ".join(TARGETS)}, or "all" (default: {" ".join(DEFAULT_TARGETS)}; where a fused one '
+        "cannot run, what stands in for it)",
     )
     parser.add_argument(
         "--models",
@@ -211,6 +211,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     chosen = parser.parse_args(arguments)
     chosen.configs = list(VARIANTS) if ALL.upper() in chosen.configs else list(dict.fromkeys(chosen.configs))
+    if chosen.targets is None:
+        chosen.targets = [kernels.or_instead(target) for target in DEFAULT_TARGETS]
     chosen.targets = list(TARGETS) if ALL in chosen.targets else list(dict.fromkeys(chosen.targets))
     if chosen.threads is None:
         chosen.threads = threads.usable_cores()

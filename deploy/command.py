@@ -14,7 +14,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer import reading, threads
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import ArtifactError, TargetUnavailable
 from lc2fer.session import open_session
 from lc2fer.spokes import measure
 
@@ -204,9 +204,16 @@ def _verify(unpacked: bundle.Bundle, other: Path | None, threads: int | None) ->
     """Judge the models on the golden faces; the document's exit code is 1 where one fails."""
     images, reference = unpacked.golden
     verdicts = []
+    lacking: list[TargetUnavailable] = []
     for artifact, needed in _asked(unpacked, other):
-        with open_session(artifact, threads=threads) as session:
-            verdicts.append(golden.judge(artifact.path.name, reference, session.run(images), needed))
+        try:
+            with open_session(artifact, threads=threads) as session:
+                verdicts.append(golden.judge(artifact.path.name, reference, session.run(images), needed))
+        except TargetUnavailable as error:  # whatever else the bundle has may run
+            lacking.append(error)
+            print(f"{artifact.path.name} was not judged. {error}", file=sys.stderr)
+    if not verdicts:
+        raise lacking[0]
     print(_table(verdicts))
     labels = unpacked.input_spec.labels
     failed = next((verdict for verdict in verdicts if not verdict.passed), None)

@@ -51,30 +51,50 @@ def adds_in_16_bits(kind: str, recipe: Recipe | None) -> bool:
 
 @dataclass(frozen=True)
 class Family:
-    """Targets that README tells of in one line: the file that one of them is, and what they run on."""
+    """Targets that README tells of in one line: the file that one of them is, what they run on, and who needs them."""
 
     file: str
     runs_on: str
+    needed_by: str
 
 
-_TORCH = Family("`C6-torch.safetensors`", "PyTorch; the weights that all others are made from")
-_ONNX = Family("`C6-onnx-int8.onnx`", "ONNX Runtime, OpenVINO; the source of TensorRT engines")
-_ORT = Family("`C6-ort-int8.onnx`", "ONNX Runtime, CPU")
-_OPENVINO = Family("`C6-openvino-int8.xml`, `.bin`", "OpenVINO, CPU")
+_TORCH = Family("`C6-torch.safetensors`", "PyTorch", "whoever makes the others: they are all made from it")
 _ORT_FUSED = Family(
     "`C6-ort-int8-fused.onnx`",
     "ONNX Runtime on Linux, any 64-bit processor: [docs/kernels.md](docs/kernels.md)",
+    "a PC, a server, a board without GPU: the fastest there is on a CPU",
 )
-_OPENVINO_FUSED = Family("`C6-openvino-int8-fused.xml`, `.bin`", "OpenVINO on the same, with a C++ compiler")
+_OPENVINO_FUSED = Family(
+    "`C6-openvino-int8-fused.xml`, `.bin`",
+    "OpenVINO on the same, with a C++ compiler",
+    "programs that have OpenVINO in them",
+)
+_ONNX = Family(
+    "`C6-onnx-int8.onnx`",
+    "whatever reads ONNX",
+    "TensorRT, whose source they are, and every engine that is not named here",
+)
+_ORT = Family(
+    "`C6-ort-int8.onnx`",
+    "ONNX Runtime, CPU",
+    "ONNX Runtime where our operations cannot be had: Windows, macOS, musl, an installation that may load no library",
+)
+_OPENVINO = Family(
+    "`C6-openvino-int8.xml`, `.bin`",
+    "OpenVINO, CPU",
+    "OpenVINO where there is no compiler, or no Linux; single layers kept in float (`--max-drop`)",
+)
 _TRT = Family(
     "`C6-trt-int8.engine` on a machine with a GPU; elsewhere exit 3, the ONNX and the command",
     "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [docs/tensorrt.md](docs/tensorrt.md))",
+    "a Jetson, a server with a GPU",
 )
 _RTX = Family(
     "`C6-rtx-int8.engine`, compiled without a GPU",
-    "TensorRT-RTX on RTX GPUs of a PC, no Jetson (**has run nowhere yet**)",
+    "TensorRT-RTX (**has run nowhere yet**)",
+    "a PC with an RTX GPU",
 )
-_STOCK = Family("", "what a user would do otherwise, with each tool's defaults: export/formats/stock.py")
+_STOCK = Family("", "", "what a user would do otherwise, with each tool's defaults: export/formats/stock.py")
 
 
 @dataclass(frozen=True)
@@ -88,7 +108,7 @@ class Target:
     parents: tuple[str, ...] = ("torch",)  # targets; of several, the first that works
     recipe: Recipe | None = None  # None: the weights, and engines, which take their parent's
     instead: str | None = None  # what runs where this one lacks something; None: it runs wherever its engine does
-    by_default: bool = False  # whether lc2fer-bench measures it where nothing else is asked for
+    by_default: bool = False  # whether lc2fer-bench measures it where nothing else is asked for, and it runs
 
     @property
     def stock(self) -> bool:
@@ -127,21 +147,23 @@ _INT8_FUSED = replace(_INT8_FOLDED, form=FUSED)
 _STOCK_INT8 = Recipe("int8", form=PLAIN, calibration=Calibration("max"))
 
 
-def _file(family: Family, kind: str, maker: str, recipe: Recipe, *, instead: str | None = None, on: bool) -> Target:
+def _file(
+    family: Family, kind: str, maker: str, recipe: Recipe, *, instead: str | None = None, on: bool = False
+) -> Target:
     return Target(family, kind, recipe.precision, maker, recipe=recipe, instead=instead, by_default=on)
 
 
 def _stock(kind: str, recipe: Recipe) -> Target:
-    return _file(_STOCK, kind, "stock", recipe, on=False)
+    return _file(_STOCK, kind, "stock", recipe)
 
 
 def _engine(family: Family, precision: str, *parents: str) -> Target:
     return Target(family, "tensorrt", precision, "tensorrt", parents)
 
 
-def _fused(engine: str, recipe: Recipe, instead: str, *, on: bool) -> Target:
+def _fused(engine: str, recipe: Recipe, instead: str) -> Target:
     family = _ORT_FUSED if engine == "onnx" else _OPENVINO_FUSED
-    return _file(family, engine, f"kernels_{engine}", recipe, instead=instead, on=on)
+    return _file(family, engine, f"kernels_{engine}", recipe, instead=instead, on=True)
 
 
 _FLOAT, _HALF = Recipe("fp32"), Recipe("fp16")
@@ -153,21 +175,21 @@ _INT8_FORMS = ("onnx-int8-fp16", "onnx-int8")
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         "torch": Target(_TORCH, "checkpoint", "fp32", "", (), by_default=True),
+        "ort-fp32-fused": _fused("onnx", _FLOAT_FUSED, "ort-fp32"),
+        "ort-fp16-fused": _fused("onnx", _HALF_FUSED, "onnx-fp16"),
+        "ort-int8-fused": _fused("onnx", _INT8_FUSED, "ort-int8"),
+        "openvino-fp32-fused": _fused("openvino", _FLOAT_FUSED, "openvino-fp32"),
+        "openvino-fp16-fused": _fused("openvino", _HALF_FUSED, "openvino-fp16"),
+        "openvino-int8-fused": _fused("openvino", _INT8_FUSED, "openvino-int8"),
         "onnx-fp32": _file(_ONNX, "onnx", "onnx", _FLOAT, on=True),
-        "onnx-fp16": _file(_ONNX, "onnx", "onnx", _HALF, on=False),
-        "onnx-int8": _file(_ONNX, "onnx", "qdq", _INT8, on=True),
-        "onnx-int8-fp16": _file(_ONNX, "onnx", "qdq", _INT8_HALF, on=False),
-        "ort-fp32": _file(_ORT, "onnx", "onnx", Recipe("fp32", form="rows"), on=True),
-        "ort-int8": _file(_ORT, "onnx", "qdq", _INT8_ROWS, on=True),
-        "openvino-fp32": _file(_OPENVINO, "openvino", "openvino", _FLOAT_FOLDED, on=True),
-        "openvino-fp16": _file(_OPENVINO, "openvino", "openvino", _HALF_FOLDED, on=True),
-        "openvino-int8": _file(_OPENVINO, "openvino", "openvino", _INT8_FOLDED, on=True),
-        "ort-fp32-fused": _fused("onnx", _FLOAT_FUSED, "ort-fp32", on=True),
-        "ort-fp16-fused": _fused("onnx", _HALF_FUSED, "onnx-fp16", on=False),
-        "ort-int8-fused": _fused("onnx", _INT8_FUSED, "ort-int8", on=True),
-        "openvino-fp32-fused": _fused("openvino", _FLOAT_FUSED, "openvino-fp32", on=True),
-        "openvino-fp16-fused": _fused("openvino", _HALF_FUSED, "openvino-fp16", on=True),
-        "openvino-int8-fused": _fused("openvino", _INT8_FUSED, "openvino-int8", on=True),
+        "onnx-fp16": _file(_ONNX, "onnx", "onnx", _HALF),
+        "onnx-int8": _file(_ONNX, "onnx", "qdq", _INT8),
+        "onnx-int8-fp16": _file(_ONNX, "onnx", "qdq", _INT8_HALF),
+        "ort-fp32": _file(_ORT, "onnx", "onnx", Recipe("fp32", form="rows")),
+        "ort-int8": _file(_ORT, "onnx", "qdq", _INT8_ROWS),
+        "openvino-fp32": _file(_OPENVINO, "openvino", "openvino", _FLOAT_FOLDED),
+        "openvino-fp16": _file(_OPENVINO, "openvino", "openvino", _HALF_FOLDED),
+        "openvino-int8": _file(_OPENVINO, "openvino", "openvino", _INT8_FOLDED),
         "trt-fp32": _engine(_TRT, "fp32", "onnx-fp32"),
         "trt-fp16": _engine(_TRT, "fp16", "onnx-fp16"),
         "trt-int8": _engine(_TRT, "int8", *_INT8_FORMS),
@@ -220,12 +242,15 @@ def is_stock(target: str) -> bool:
 
 
 def markdown() -> str:
-    """The table of README: the families of what can be asked for, the file of one, and what they run on."""
+    """The table of README: the families of what can be asked for, the file of one, what they run on, who needs them."""
     families: dict[Family, list[str]] = {}
     for name in OURS:
         families.setdefault(TARGETS[name].family, []).append(f"`{name}`")
-    rows = [f"| {' '.join(names)} | {family.file} | {family.runs_on} |" for family, names in families.items()]
-    return "\n".join(["| `--target` | file | runs on |", "| --- | --- | --- |", *rows])
+    rows = [
+        f"| {' '.join(names)} | {family.file} | {family.runs_on} | {family.needed_by} |"
+        for family, names in families.items()
+    ]
+    return "\n".join(["| `--target` | file | runs on | for |", "| --- | --- | --- | --- |", *rows])
 
 
 if __name__ == "__main__":

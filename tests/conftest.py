@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lc2fer.kernels import build
+from lc2fer.kernels import wheel as kernels_wheel
 from lc2fer.session import refuse_telemetry
 
 if sys.version_info >= (3, 11):
@@ -63,6 +65,22 @@ def compiler() -> None:
         pytest.skip("there is no C++ compiler here")
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         pytest.skip("Python's headers are not installed here")
+
+
+@pytest.fixture(scope="session")
+def own_wheels() -> Iterator[None]:
+    """Bundles bring a wheel for this machine, with the library of its own compiler; zig would take minutes."""
+
+    def library_for(machine: str) -> Path:
+        if machine == build.machine():
+            return build.library("onnxruntime")
+        raise build.Lacking(
+            "there is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang"
+        )
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels_wheel, "library_for", library_for)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""FP16 or INT8, decided on the device: INT8 has to answer the golden faces as its parent does, and be faster."""
+"""A float or INT8, decided on the device: INT8 has to answer the golden faces as its parent does, and be faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, ParityError, TargetUnavailable
 from lc2fer.session import Session, open_session
 from lc2fer.spokes import make_engine
-from lc2fer.targets import TARGETS
+from lc2fer.targets import FILES, TARGETS
 
 from . import golden
 from .bundle import Bundle
@@ -31,11 +31,11 @@ MIN_SPEEDUP = 1.05  # that INT8 needs; less is within what a device's clocks do 
 _ROUNDS, _RUNS = 7, 40
 _WARM_UP_S = 0.5
 
-# Engine -> target -> the bundle's forms that it may be made from, the preferred one first. None: run as it is.
+# Engine -> target -> the bundle's forms that it may be made from, the preferred one first.
 ENGINES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "tensorrt": {name: TARGETS[name].parents for name in ("trt-fp16", "trt-int8")},
-        "onnxruntime": {name: (name,) for name in ("onnx-fp16", "onnx-int8", "ort-int8")},
+        "onnxruntime": {name: (name,) for name in FILES if TARGETS[name].kind == "onnx"},
     }
 )
 
@@ -78,7 +78,8 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
     refused: dict[str, str] = {}
     verdicts: dict[str, golden.Verdict] = {}
     unavailable = False
-    for target, forms in ENGINES[engine].items():
+    wanted = {target: forms for target, forms in ENGINES[engine].items() if set(forms) <= set(own)}
+    for target, forms in wanted.items():
         needed = min(own[form][1].sqnr_db for form in forms)
 
         def prove(artifact: Artifact, target: str = target, needed: float = needed) -> golden.Verdict:
@@ -105,9 +106,9 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
         except (ParityError, TargetUnavailable) as error:
             refused[target] = str(error)
             unavailable = isinstance(error, TargetUnavailable)
-            if not unavailable:
+            if not unavailable or engine != "tensorrt":
                 say(str(error))
-    if not made and unavailable:
+    if not made and unavailable and engine == "tensorrt":
         reason = refused[target].split(". ")[0]
         raise TargetUnavailable(
             f"{reason}. TensorRT 10.3 or newer and its GPU were expected. Run lc2fer-deploy doctor and mend what it "
@@ -129,7 +130,7 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
             verdict=verdicts[target].to_json() if target in verdicts else None,
             p50_ms=times.get(made[target].path.name) if target in made else None,
         )
-        for target in ENGINES[engine]
+        for target in wanted
     )
     choice = _decide(engine, threads, candidates)
     artifacts.write(unpacked.folder / CHOICE, choice.to_json())
@@ -156,17 +157,19 @@ def chosen(folder: Path) -> Choice:
 
 
 def _decide(engine: str, threads: int | None, candidates: Sequence[Candidate]) -> Choice:
-    """The fastest INT8 where it is faster than FP16 by MIN_SPEEDUP, or FP16 did not pass; else FP16."""
+    """The fastest INT8 where it beats the fastest float by MIN_SPEEDUP, or no float passed; else that float."""
     times = {each.target: each.p50_ms for each in candidates if each.p50_ms is not None}
     files = {each.target: each.file for each in candidates}
-    eight = min((target for target in times if target.endswith("int8")), key=lambda target: times[target], default=None)
-    half = next((target for target in times if target.endswith("fp16")), None)
-    if half is None or eight is None:
-        best, why = half or eight, "nothing of the other precision answers as the trained network does"
+    eights = [target for target in times if TARGETS[target].precision == "int8"]
+    eight = min(eights, key=lambda target: times[target], default=None)
+    real = min(times.keys() - eights, key=lambda target: times[target], default=None)
+    if real is None or eight is None:
+        best, why = real or eight, "nothing of the other precision answers as the trained network does"
     else:
-        speedup = times[half] / times[eight]
-        best = eight if speedup >= MIN_SPEEDUP else half
-        why = f"INT8 is {speedup:.2f} times as fast as FP16, and needs {MIN_SPEEDUP}"
+        speedup = times[real] / times[eight]
+        best = eight if speedup >= MIN_SPEEDUP else real
+        precision = TARGETS[real].precision.upper()
+        why = f"INT8 is {speedup:.2f} times as fast as {precision}, and needs {MIN_SPEEDUP}"
     assert best is not None  # something was made
     return Choice(engine, threads, files[best], why, tuple(candidates))
 

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
+from lc2fer import kernels
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ParityError
+from lc2fer.processor import has_exact_products
 from lc2fer.reading import Reading
 from lc2fer.session import open_session
 from lc2fer.spokes import exporter
@@ -20,8 +22,10 @@ from lc2fer.spokes import exporter
 from . import bundle, golden, wheel
 from .bundle import Model
 
-# What engines are built from, TensorRT's FP16 and both of its INT8 forms, and ONNX Runtime's own INT8.
-TARGETS = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16", "ort-int8")
+# What a GPU's engines are built from: TensorRT's FP16 and both of its INT8 forms.
+SOURCES = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16")
+# What ONNX Runtime runs on a CPU as fast as it can, with our operations and, where they cannot be had, without.
+ON_CPU = ("ort-fp32-fused", "ort-fp16-fused", "ort-int8-fused", "ort-fp32", "ort-int8")
 
 # What installs, tunes and serves on the device.
 _SCRIPTS = (
@@ -80,7 +84,7 @@ def make(
         say=say,
     )
     parent = exports.export("torch")
-    made = [exports.export(target) for target in TARGETS]
+    made = [exports.export(target) for target in (*SOURCES, *_on_cpu(say))]
     pixels = golden.faces(parent.input_spec)
     reference = _logits(parent, pixels)
     models, verdicts = [], []
@@ -102,7 +106,8 @@ def make(
         (staging / bundle.IMAGES).write_bytes(pixels.tobytes())
         (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
         (staging / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
-        wheel.write(staging)
+        for told in wheel.write_all(staging):
+            say(told)
         for script in _SCRIPTS:
             content = (resources.files("lc2fer.deploy") / script).read_bytes()
             (staging / Path(script).name).write_bytes(content)
@@ -118,6 +123,15 @@ def make(
             models=models,
         )
     return path, verdicts
+
+
+def _on_cpu(say: Callable[[str], None]) -> tuple[str, ...]:
+    """Those of ON_CPU that can be made and proven here."""
+    lacking = [target for target in ON_CPU if kernels.or_instead(target) != target]
+    if lacking:
+        say(f"The bundle goes without {', '.join(lacking)}, which cannot run here. lc2fer-deploy doctor says why.")
+    without_vnni = () if has_exact_products() else ("ort-int8",)
+    return tuple(target for target in ON_CPU if target not in (*lacking, *without_vnni))
 
 
 def _logits(artifact: Artifact, pixels: NDArray[np.uint8], **options: bool) -> NDArray[np.float32]:

@@ -11,11 +11,27 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lc2fer.errors import TargetUnavailable
+from lc2fer.kernels import build
+from lc2fer.kernels import wheel as kernels
 
 # An editable installation has each of these in a folder of its own, any other one all of them inside the first.
 _ROOTS = ("lc2fer", "lc2fer.export", "lc2fer.benchmarks", "lc2fer.deploy")
-_LEFT_OUT = {"__pycache__", "weights"}
+_LEFT_OUT = {"__pycache__", "weights", build.PREBUILT.name}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
+
+
+def write_all(folder: Path) -> list[str]:
+    """The wheel, and one a machine that brings our operations compiled; what kept one of these from being made."""
+    pure, notes = write(folder), []
+    for machine in build.VARIANTS:
+        try:
+            kernels.add(pure, machine)
+        except build.Lacking as lacking:
+            notes.append(
+                f"The bundle has no wheel with the kernels compiled for {machine}: {lacking}, and make it again. As it "
+                "is, such a device needs a C++ compiler for the -fused models."
+            )
+    return notes
 
 
 def write(folder: Path) -> Path:
@@ -23,7 +39,9 @@ def write(folder: Path) -> Path:
     distribution = metadata.distribution("lc2fer")
     info = f"lc2fer-{distribution.version}.dist-info"
     files = dict(_sources())
-    files[f"{info}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
+    files[f"{info}/METADATA"] = (
+        distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    ).encode()
     files[f"{info}/entry_points.txt"] = (distribution.read_text("entry_points.txt") or "").encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: lc2fer\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     record = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in sorted(files.items())]

@@ -156,13 +156,17 @@ take_out bundle.json
 if [[ -e $home/complete ]]; then
     echo "$bundle is installed in $home already."
 else
-    wheel=$(tar -tf "$bundle" | grep -Ex 'lc2fer-[0-9A-Za-z.]+-py3-none-any\.whl' || true)
-    [[ $(wc -w <<<"$wheel") -eq 1 ]] || die 2 "$bundle holds no single wheel of lc2fer. One was expected. Copy it again."
-    take_out "$wheel"
+    wheels=$(tar -tf "$bundle" | grep -Ex 'lc2fer-[0-9A-Za-z.]+-py3-none-[0-9A-Za-z_]+\.whl' || true)
+    [[ $(grep -cx '.*-any\.whl' <<<"$wheels") -eq 1 ]] || die 2 "$bundle holds no single wheel of lc2fer. One was expected. Copy it again."
+    for wheel in $wheels; do take_out "$wheel"; done
     take_out requirements.txt
     rm -rf -- "$home"
     "$PYTHON" -m venv --system-site-packages "$home/venv"
-    "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$work/requirements.txt" "$work/$wheel"
+    pip=("$home/venv/bin/python" -m pip --quiet --disable-pip-version-check)
+    # pip knows which wheel is the best here: that of this kind of machine brings the kernels compiled.
+    version=${wheels#lc2fer-}
+    env -u PIP_FIND_LINKS "${pip[@]}" download --no-deps --no-index --find-links "$work" --dest "$work/best" "lc2fer==${version%%-*}"
+    "${pip[@]}" install -r "$work/requirements.txt" "$work/best"/*.whl
     "$home/venv/bin/lc2fer-deploy" unpack "$bundle" --to "$home/model" >/dev/null
 fi
 "$home/venv/bin/lc2fer-deploy" doctor || echo "doctor found problems: see above. They are no reason to stop here."

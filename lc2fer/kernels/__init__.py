@@ -46,6 +46,19 @@ def check(engine: str, precision: str) -> None:
         build.check(engine)
 
 
+def or_instead(target: str) -> str:
+    """That target, or the one that stands in for it where it is a fused one whose library cannot be had here."""
+    row = targets.TARGETS[target]
+    engine = next((name for name, kind in _KINDS.items() if kind == row.kind), None)
+    if row.instead is None or engine is None:
+        return target
+    try:
+        build.check(engine)
+    except build.Lacking:
+        return _instead(engine, row.precision)
+    return target
+
+
 @contextmanager
 def _told(engine: str, precision: str) -> Iterator[None]:
     """Makes what is lacking an error that names the target to take instead."""

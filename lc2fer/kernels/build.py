@@ -65,22 +65,22 @@ def library(engine: str) -> Path:
     compiler = _compiler()
     name, include, link = _wanted(engine, compiler)
     _check_compiler(compiler)
-    ready = _find(_variants_name(compiler, machine())) is not None
+    ready = find(_variants_name(compiler, machine())) is not None
     seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
     print(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.", file=sys.stderr, flush=True)
     linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, machine())))
-    with tempfile.TemporaryDirectory(dir=_writable()) as work:
+    with tempfile.TemporaryDirectory(dir=writable()) as work:
         made = Path(work) / name
         run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
-        return _keep(made)
+        return keep(made)
 
 
 def present(engine: str) -> Path | None:
     """The library that came with the package or was compiled before. Raises Lacking where there can be none."""
     if sys.platform != "linux":
         raise Lacking(f"this is {sys.platform}. Linux was expected. Use a container")
-    prebuilt = _find(prebuilt_name(engine, machine()), PREBUILT)
-    return prebuilt if prebuilt is not None else _find(_wanted(engine, _compiler())[0])
+    prebuilt = find(prebuilt_name(engine, machine()), PREBUILT)
+    return prebuilt if prebuilt is not None else find(_wanted(engine, _compiler())[0])
 
 
 def check(engine: str) -> None:
@@ -104,15 +104,15 @@ def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...
 def variants(compiler: tuple[str, ...], machine: str) -> Path:
     """One object of all variants of `machine`, which both engines' libraries are linked with. Raises Lacking."""
     name = _variants_name(compiler, machine)
-    kept = _find(name)
+    kept = find(name)
     if kept is not None:
         return kept
     _check_compiler(compiler)
-    with tempfile.TemporaryDirectory(dir=_writable()) as work:
+    with tempfile.TemporaryDirectory(dir=writable()) as work:
         parts = compile_variants(compiler, VARIANTS.get(machine, _ANY), Path(work))
         made = Path(work) / name
         run((*compiler, "-r", "-nostdlib", *map(str, parts), "-o", str(made)))
-        return _keep(made)
+        return keep(made)
 
 
 def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]], folder: Path) -> list[Path]:
@@ -170,7 +170,7 @@ def _folder() -> Path:
     return cache_folder() / "kernels"
 
 
-def _find(name: str, *folders: Path) -> Path | None:
+def find(name: str, *folders: Path) -> Path | None:
     """What is kept under that name, if it is whole: a file that was cut short, or is another's, is made again."""
     if not folders:
         folders = (_temporary(),) if _temporary.cache_info().currsize else ()
@@ -185,7 +185,7 @@ def _find(name: str, *folders: Path) -> Path | None:
     return None
 
 
-def _keep(made: Path) -> Path:
+def keep(made: Path) -> Path:
     """Moves it out of its temporary folder: a process that is killed leaves no half of it under its name."""
     digest = hashlib.sha256(made.read_bytes()).hexdigest()
     kept = made.parent.parent / made.name
@@ -200,7 +200,7 @@ def sum_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _writable() -> Path:
+def writable() -> Path:
     """The cache folder; where nothing can be written there, one of this process, with a sentence on stderr."""
     try:
         folder = _folder()

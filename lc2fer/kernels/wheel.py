@@ -21,17 +21,20 @@ from lc2fer.kernels import build
 
 GLIBC = "2.28"
 PLACE = f"lc2fer/kernels/{build.PREBUILT.name}"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 
 
-def add(wheel: Path, machine: str, compiler: tuple[str, ...] = (sys.executable, "-m", "ziglang", "c++")) -> Path:
-    """Write the wheel for "x86_64" or "aarch64" beside the pure one. Raises build.Lacking where zig refuses."""
+def add(wheel: Path, machine: str) -> Path:
+    """Write the wheel for "x86_64" or "aarch64" beside the pure one: the same bytes of the same.
+
+    Raises build.Lacking where there is no zig, or it refuses.
+    """
     tag = f"manylinux_{GLIBC.replace('.', '_')}_{machine}"
     made = wheel.with_name(wheel.name.replace("-none-any.whl", f"-none-{tag}.whl"))
-    with tempfile.TemporaryDirectory() as work:
-        library = _library((*compiler, "-target", f"{machine}-linux-gnu.{GLIBC}"), machine, Path(work)).read_bytes()
+    library = library_for(machine).read_bytes()
     name = f"{PLACE}/{build.prebuilt_name('onnxruntime', machine)}"
     with zipfile.ZipFile(wheel) as pure:
-        files = {entry: pure.read(entry) for entry in pure.namelist()}
+        files = {entry: pure.read(entry) for entry in pure.namelist() if not entry.startswith(f"{PLACE}/")}
     info = next(entry.split("/")[0] for entry in files if entry.endswith(".dist-info/WHEEL"))
     files[name] = library
     files[f"{name}.sha256"] = hashlib.sha256(library).hexdigest().encode()
@@ -46,19 +49,37 @@ def add(wheel: Path, machine: str, compiler: tuple[str, ...] = (sys.executable, 
         write((entry, f"sha256={digest}", len(content)))
     write((f"{info}/RECORD", "", ""))
     files[f"{info}/RECORD"] = rows.getvalue().encode()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(made, "w") as archive:
         for entry, content in files.items():
-            archive.writestr(entry, content)
+            kept = zipfile.ZipInfo(entry, _EPOCH)
+            kept.compress_type = zipfile.ZIP_DEFLATED
+            kept.external_attr = 0o644 << 16
+            archive.writestr(kept, content)
     return made
 
 
-def _library(compiler: tuple[str, ...], machine: str, folder: Path) -> Path:
+def library_for(machine: str) -> Path:
+    """ONNX Runtime's library as this package brought it or zig makes it, some minutes once: the cache keeps it.
+
+    Raises build.Lacking where there is no zig, or it refuses.
+    """
+    name = build.prebuilt_name("onnxruntime", machine)
+    kept = build.find(name, build.PREBUILT) or build.find(f"zig-{name}")
+    if kept is not None:
+        return kept
+    if importlib.util.find_spec("ziglang") is None:
+        raise build.Lacking(
+            "there is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang"
+        )
+    compiler = (sys.executable, "-m", "ziglang", "c++", "-target", f"{machine}-linux-gnu.{GLIBC}")
     flags = {name: tuple(map(_as_zig_says, told)) for name, told in build.VARIANTS[machine].items()}
-    objects = build.compile_variants(compiler, flags, folder)
-    made = folder / "library.so"
     sources = (str(build.HERE / name) for name in ("onnxruntime.cpp", "dispatch.cpp"))
-    build.run((*compiler, *build.COMPILE, *sources, *map(str, objects), *build.LINK, "-s", "-o", str(made)))
-    return made
+    print(f"Compiling the kernels for {machine}, once, which takes some minutes.", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=build.writable()) as work:
+        objects = build.compile_variants(compiler, flags, Path(work))
+        made = Path(work) / f"zig-{name}"
+        build.run((*compiler, *build.COMPILE, *sources, *map(str, objects), *build.LINK, "-s", "-o", str(made)))
+        return build.keep(made)
 
 
 def _as_zig_says(flag: str) -> str:
@@ -72,8 +93,6 @@ def _as_zig_says(flag: str) -> str:
 
 def main(pure: Path) -> None:
     """Write a wheel for each machine and print its path; exits with a sentence where there is no compiler."""
-    if importlib.util.find_spec("ziglang") is None:
-        sys.exit("There is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang")
     try:
         for machine in build.VARIANTS:
             print(add(pure, machine))

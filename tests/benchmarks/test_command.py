@@ -16,6 +16,7 @@ from lc2fer.benchmarks.views import table
 
 from lc2fer import cli
 from lc2fer.errors import ArtifactError, DataError, TargetUnavailable, UsageError
+from lc2fer.kernels import build
 from lc2fer.targets import FILES, STOCK
 
 QUICK = ["--seconds", "0", "--runs", "60", "--threads", "1", "--launches", "1"]
@@ -210,7 +211,24 @@ def test_a_wrong_folder_is_refused_before_anything_is_made(tmp_path):
 
 def test_whatever_can_be_exported_for_this_computer_can_be_measured():
     assert set(FILES) - set(command.TARGETS) == set()
-    assert set(command.DEFAULT_TARGETS) - set(FILES) == {"torch"}
+    fused = {name for name in FILES if name.endswith("-fused")}
+    assert set(command.DEFAULT_TARGETS) == {"torch", "onnx-fp32", *fused}
+
+
+def test_where_a_fused_target_cannot_run_its_stand_in_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "PREBUILT", tmp_path)
+    assert command._parse([]).targets == [
+        "torch",
+        "ort-fp32",
+        "onnx-fp16",
+        "ort-int8",
+        "openvino-fp32",
+        "openvino-fp16",
+        "openvino-int8",
+        "onnx-fp32",
+    ]
 
 
 def test_names_may_be_small_and_come_twice():

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -37,24 +38,25 @@ def main():
 """
 
 
-def small_wheel() -> bytes:
+def small_wheel(tag: str = "any", name: str = "lc2fer-deploy") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("small_lc2fer.py", COMMAND)
+        archive.writestr("small_lc2fer.py", COMMAND.replace("lc2fer-deploy", name))
         info = "lc2fer-0.1.0.dist-info"
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: lc2fer\nVersion: 0.1.0\n")
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-{tag}\n")
         archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nlc2fer-deploy = small_lc2fer:main\n")
         archive.writestr(f"{info}/RECORD", "")
     return buffer.getvalue()
 
 
-def pack(path: Path, **changed: bytes) -> Path:
+def pack(path: Path, more: dict[str, bytes] | None = None, **changed: bytes) -> Path:
     """A bundle as far as install.sh looks into one; `changed` members differ from what bundle.json says."""
     files = {
         "lc2fer-0.1.0-py3-none-any.whl": small_wheel(),
         "requirements.txt": f"# of {path.name}\n".encode(),
         "lc2fer.service": (ROOT / "deploy" / "systemd" / "lc2fer.service").read_bytes(),
+        **(more or {}),
     }
     records = [{"name": name, "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()]
     members = {"bundle.json": json.dumps({"files": records}).encode(), **files}
@@ -241,6 +243,16 @@ def test_an_installation_is_made_once_replaced_whole_and_removed(run: Run, tmp_p
     nothing = run("install.sh", "--uninstall", "--prefix", prefix)
     assert (nothing.returncode, nothing.stdout) == (1, "")
     assert nothing.stderr.startswith(f"There is nothing of LC2FER in {prefix}.")
+
+
+def test_the_wheel_of_this_machine_is_taken(run: Run, tmp_path: Path) -> None:
+    wheels = {
+        f"lc2fer-0.1.0-py3-none-manylinux_2_5_{machine}.whl": small_wheel(f"manylinux_2_5_{machine}", machine)
+        for machine in ("x86_64", "aarch64")
+    }
+    done = run("install.sh", pack(tmp_path / "a.bundle", wheels), "--prefix", tmp_path / "prefix")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0] == f"{platform.machine()} doctor"
 
 
 @pytest.mark.parametrize(
