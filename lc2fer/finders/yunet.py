@@ -1,7 +1,8 @@
 """YuNet, for who has its file: W. Wu et al., YuNet: A Tiny Millisecond-level Face Detector, 2023 (MIT licence).
 
-OpenCV's model zoo has two that are read here: face_detection_yunet_2023mar.onnx (232,589 bytes, sha256 8f2383e4...,
-pictures of 640x640) and face_detection_yunet_2026may.onnx (229,738 bytes, ebafce4e..., of any size).
+OpenCV's model zoo has had two that are read here: face_detection_yunet_2023mar.onnx (232,589 bytes, for pictures of
+640x640) and face_detection_yunet_2026may.onnx (229,738 bytes, for any size). Another file with their outputs is taken
+too, and is not called by their names.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lc2fer.artifact import hash_file
 from lc2fer.errors import ArtifactError
 from lc2fer.faces import Face, Point
 from lc2fer.finders.boxes import check_image, largest_first, shrink, suppress
 from lc2fer.finders.engine import open_engine
+from lc2fer.header import refuse_other
 
+PUBLISHED = {  # sha256 -> what it is called
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4": "YuNet 2023mar",
+    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0": "YuNet 2026may",
+}
 _SIDE = 320  # pixels of the picture's longer side, where the file takes any
 _STRIDES = (8, 16, 32)  # pixels between two places where a face may be
 _SCORE = 0.7
@@ -26,14 +33,14 @@ _OUTPUTS = frozenset(f"{what}_{stride}" for what in ("cls", "obj", "bbox", "kps"
 class YuNet:
     """Finds boxes, eyes, nose and the corners of the mouth."""
 
-    name = "YuNet"
-
     def __init__(self, path: Path, threads: int) -> None:
         if not path.is_file():
             raise ArtifactError(
                 f"{path} is missing. Expected YuNet's file, such as face_detection_yunet_2023mar.onnx. "
                 "Get it from OpenCV's model zoo, or leave --face-model out."
             )
+        refuse_other(path, "YuNet's file")
+        self.name = PUBLISHED.get(hash_file(path), "YuNet, of a file that nobody published")
         self._engine = open_engine(path, threads)
         if not self._engine.outputs >= _OUTPUTS:
             raise ArtifactError(

@@ -135,7 +135,11 @@ def test_yunet_is_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     engine = Fake(answer)
     engine.outputs = yunet._OUTPUTS
     monkeypatch.setattr(yunet, "open_engine", lambda path, threads: engine)
-    (face,) = faces.open_finder(path).find(np.full((480, 640, 3), (10, 20, 30), np.uint8))
+    finder = faces.open_finder(path)
+    assert finder.name == "YuNet, of a file that nobody published"
+    monkeypatch.setattr(yunet, "hash_file", lambda path: list(yunet.PUBLISHED)[1])
+    assert faces.open_finder(path).name == "YuNet 2026may"
+    (face,) = finder.find(np.full((480, 640, 3), (10, 20, 30), np.uint8))
     assert engine.seen == [(1, 3, 256, 320)]
     assert face.score == pytest.approx(0.9)
     # (5.5, 3.5) * 16 is the middle, 32x48 the size, and the picture is twice as large.
@@ -154,6 +158,16 @@ def test_another_file_than_yunets_is_refused(tmp_path: Path) -> None:
         faces.open_finder(blazeface.FILE)
     page = tmp_path / "page.onnx"
     page.write_text("<!DOCTYPE html>")
+    with pytest.raises(ArtifactError) as refused:
+        faces.open_finder(page)
+    assert str(refused.value) == (
+        f"{page} is a web page. Expected YuNet's file. Download it again; its address may want a login, or copy the "
+        "file itself."
+    )
+    page.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:8f2383e4\nsize 232589\n")
+    with pytest.raises(ArtifactError, match=r"page.onnx is a Git LFS pointer to 232,589 bytes. Expected YuNet's file."):
+        faces.open_finder(page)
+    page.write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"page.onnx cannot be loaded by onnxruntime .* Expected an ONNX file of a"):
         faces.open_finder(page)
 
