@@ -1,7 +1,7 @@
 """What a file of weights says of itself, read without torch: its header, and what else a file may be instead.
 
 A safetensors file begins with the length of its header, 8 bytes, and the header, JSON: each tensor's dtype and shape,
-and under `__metadata__` what its writer had to say. Here that is variant, mean, std, labels and size.
+and under `__metadata__` what its writer had to say. Here that is variant, mean, std, labels, size and alignment.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lc2fer import artifact as artifacts
+from lc2fer.alignment import ALIGNMENTS
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
 from lc2fer.inputs import InputSpec
@@ -49,6 +50,11 @@ class Header:
             return None
         good = isinstance(found, list) and found and all(isinstance(one, str) and one for one in found)
         return tuple(found) if good and len(set(found)) == len(found) else None
+
+    @property
+    def alignment(self) -> str | None:
+        """How the faces were cut out; None where it does not say that, as weights of before there was any."""
+        return self.said.get("alignment")
 
     @property
     def size(self) -> int | None:
@@ -135,7 +141,12 @@ def input_spec(path: Path, classes: int, size: int | None = None) -> tuple[Input
 def check(path: Path, spec: InputSpec, classes: int) -> None:
     """Raise ArtifactError where a manifest's spec contradicts the header, or the head of so many classes."""
     header = read(path)
-    for what, one, other in (("labels", header.labels, spec.labels), ("size", header.size, spec.size)):
+    claims = {
+        "labels": (header.labels, spec.labels),
+        "size": (header.size, spec.size),
+        "alignment": (header.alignment, spec.alignment),
+    }
+    for what, (one, other) in claims.items():
         if one is not None and one != other:
             raise ArtifactError(
                 f"{path} has {what} {_text(other)} by its manifest, and {_text(one)} in its header. The same was "
@@ -166,7 +177,13 @@ def _claimed(path: Path, header: Header, classes: int, size: int | None) -> Inpu
             f"writes them, or in {path.with_suffix('.json').name} beside it. Copy that too"
             + (", or pass the pixels a side to lc2fer-export as --size." if labels is not None else ".")
         )
-    return InputSpec(size=side, labels=labels)
+    cut = header.alignment or "none"
+    if cut not in ALIGNMENTS:
+        raise ArtifactError(
+            f"{path} asks for alignment {cut!r} in its header. This version knows {', '.join(ALIGNMENTS)}. Use the "
+            "version that trained it."
+        )
+    return InputSpec(size=side, labels=labels, alignment=cut)
 
 
 def _bundled(path: Path) -> bool:

@@ -48,7 +48,7 @@ def refused(path: Path, classes: int = 5, **more: Any) -> str:
 def test_the_header_holds_labels_and_size(saved: Path) -> None:
     found = header.read(saved)
     assert (found.labels, found.size) == (OWN, 48)
-    assert found.said.keys() == {"variant", "mean", "std", "labels", "size"}
+    assert found.said.keys() == {"variant", "mean", "std", "labels", "size", "alignment"}
     assert set(found.dtypes.values()) == {"F32"}
 
 
@@ -72,6 +72,7 @@ def test_without_the_manifest_the_header_says_it(saved: Path) -> None:
             "tired, neutral in its header.",
         ),
         ({"size": 100}, "has size 100 by its manifest, and 48 in its header."),
+        ({"alignment": "eyes"}, "has alignment eyes by its manifest, and none in its header."),
     ],
 )
 def test_a_manifest_that_contradicts_the_header(saved: Path, change: dict[str, Any], text: str) -> None:
@@ -89,6 +90,19 @@ def test_a_head_with_more_or_fewer_classes_than_labels(saved: Path, classes: int
     assert refused(saved, classes) == (
         f"{saved} tells {classes} classes apart. The {names} expressions {', '.join(OWN)} were expected. "
         "Pass weights that were trained on them."
+    )
+
+
+def test_aligned_weights_say_so_without_their_manifest(saved: Path) -> None:
+    saved.with_suffix(".json").unlink()
+    rewritten(saved, alignment="level")
+    assert header.input_spec(saved, 5)[0] == InputSpec(size=48, labels=OWN, alignment="level")
+    rewritten(saved, alignment=None)  # of before there was any
+    assert header.input_spec(saved, 5)[0].alignment == "none"
+    rewritten(saved, alignment="ears")
+    assert refused(saved) == (
+        f"{saved} asks for alignment 'ears' in its header. This version knows none, level, eyes. Use the version that "
+        "trained it."
     )
 
 

@@ -1,7 +1,7 @@
 """Weights on disk: safetensors, with the manifest beside them.
 
-The file's own header names variant, classes and size of the images, so that weights without a manifest can be told
-apart: C2 and C4 have the same tensors and differ in a stride. Nothing is unpickled.
+The file's own header names variant, classes, and size and alignment of the images, so that weights without a manifest
+can be told apart: C2 and C4 have the same tensors and differ in a stride. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ def save(
         "std": str(STD),
         "labels": json.dumps(input_spec.labels),
         "size": str(input_spec.size),
+        "alignment": input_spec.alignment,
     }
     with staged(folder) as staging:
         path = staging / f"{stem}.safetensors"

@@ -16,6 +16,7 @@ from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import alignment, pictures
+from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import Face, open_finder
 from lc2fer.predict import sources
@@ -75,6 +76,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             if not faces and len(lonely) < _MOST_NAMED:
                 lonely.append(str(item.path))
             counts["faces"] += _write(staged, item, image, faces if given.all else faces[:1], given)
+        records.write(staged, given.alignment, given.size, finder.name)
         staged.chmod(0o755)
         staged.replace(given.out)
     finally:

@@ -12,6 +12,8 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer import reading
+from lc2fer.alignment import ALIGNMENTS
+from lc2fer.data import records
 from lc2fer.errors import ArtifactError
 from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, Settings
 from lc2fer.variants import VARIANTS
@@ -51,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
         default="aligned",
         help="of RAF-DB's official layout (default: aligned)",
     )
+    parser.add_argument(
+        "--alignment",
+        choices=ALIGNMENTS,
+        help="how the faces of --data were cut out; default: as lc2fer-faces wrote beside them, else none",
+    )
     reading.add_arguments(parser)
     for field in fields(Settings):
         if field.name not in _GIVEN:
@@ -88,6 +95,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         init=given.init,
         teachers=given.teacher,
         images=given.images,
+        alignment=records.alignment_of(given.data, given.alignment),
         restart=given.restart,
         reading=reading.Reading.of(vars(given)),
     )

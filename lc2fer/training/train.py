@@ -55,6 +55,7 @@ class Run:
         out: Path,
         init: train_data.Teacher | None,
         labels: tuple[str, ...] = LABELS,
+        alignment: str = "none",
     ):
         self.settings = settings
         self.out = out
@@ -66,8 +67,9 @@ class Run:
                 f"--batch {settings.batch} cannot be shared by {self.accelerator.num_processes} processes. Expected a "
                 f"multiple of {self.accelerator.num_processes}. Change --batch."
             )
-        self.described = asdict(settings) | {"data": data, "labels": list(labels)}
-        self.spec = InputSpec(size=settings.size, labels=labels)
+        aligned = {} if alignment == "none" else {"alignment": alignment}
+        self.described = asdict(settings) | {"data": data, "labels": list(labels)} | aligned
+        self.spec = InputSpec(size=settings.size, labels=labels, alignment=alignment)
         self.progress = Progress()
         set_seed(settings.seed)
         network = build(variant(settings.config), len(labels), settings.drop_path)
@@ -322,13 +324,15 @@ def train(
     teachers: Sequence[Path] = (),
     images: str,
     restart: bool,
+    alignment: str = "none",
     reading: Reading = Reading(),  # noqa: B008
 ) -> dict[str, Any]:
     """Train, or go on training, in the folder `out`; returns what became of it.
 
     `init` is a checkpoint to start from, of this variant or of one with fewer blocks, `teachers` are checkpoints of any
-    variants, `images` which pictures of RAF-DB's official layout. Raises UsageError where the folder holds another run,
-    DataError and ArtifactError for bad images and weights, TrainingError where the loss stops being finite.
+    variants, `images` which pictures of RAF-DB's official layout, `alignment` how the faces were cut out. Raises
+    UsageError where the folder holds another run, DataError and ArtifactError for bad images and weights, TrainingError
+    where the loss stops being finite.
     """
     start = None
     if init is not None:
@@ -340,7 +344,7 @@ def train(
     with state.alone(out):
         if restart:
             state.forget(out)
-        run = Run(settings, sources.described, out, start, sources.labels)
+        run = Run(settings, sources.described, out, start, sources.labels, alignment)
         resumed = run.resume()
         device = run.accelerator.device
         faces = sources.faces(run.spec, device)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from lc2fer import cli, faces, pictures
+from lc2fer.data import records
 
 
 def run(*arguments: object) -> int:
@@ -43,6 +44,7 @@ def test_a_folder_of_photographs_becomes_a_folder_of_aligned_faces(
     counts = {name: document[name] for name in ("pictures", "faces", "without_face", "several_faces", "unreadable")}
     assert counts == {"pictures": 4, "faces": 3, "without_face": 1, "several_faces": 1, "unreadable": 0}
     assert document["without_face_files"] == [str(folder / "field.png")]
+    assert json.loads((out / records.FILE).read_text()) == {"alignment": "eyes", "size": 100, "finder": "BlazeFace"}
     assert (document["alignment"], document["finder"], document["size"]) == ("eyes", "BlazeFace", 100)
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
     assert written == ["neutral/a.png", "neutral/a.png.png", "two/pair.png"]
@@ -57,7 +59,9 @@ def test_a_folder_of_photographs_becomes_a_folder_of_aligned_faces(
 
 def test_every_face_and_another_size(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder / "two", "--out", tmp_path / "out", "--all", "--size", 48, "--alignment", "none") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pair-1.png", "pair-2.png"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["lc2fer-faces.json", "pair-1.png", "pair-2.png"]
+    assert records.read(tmp_path / "out") == "none"
     assert pictures.read(tmp_path / "out" / "pair-1.png").image.size == (48, 48)
 
 

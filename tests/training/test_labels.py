@@ -15,6 +15,7 @@ import torch
 
 from lc2fer import artifact as artifacts
 from lc2fer import header
+from lc2fer.data import records
 from lc2fer.errors import ArtifactError, DataError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
@@ -50,6 +51,42 @@ def test_five_classes_of_ones_own(own: Path, tmp_path: Path) -> None:
     assert (header.read(made).labels, header.read(made).size) == (labels, 32)
     assert checkpoint.load(made).num_classes == 5
     assert json.loads((tmp_path / "run" / "run.json").read_text())["labels"] == list(labels)
+
+
+def test_the_alignment_of_the_data_reaches_the_weights(own: Path, tmp_path: Path) -> None:
+    records.write(own, "level", 32, "BlazeFace")
+    made = Path(train(tmp_path / "run", own)["artifact"])
+    assert artifacts.load(made).input_spec.alignment == "level"
+    made.with_suffix(".json").unlink()
+    assert header.input_spec(made, 5)[0].alignment == "level"
+
+
+def test_an_alignment_that_the_data_contradict(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    records.write(own, "level", 32, "BlazeFace")
+    records.write(tmp_path / "other", "eyes", 32, "BlazeFace")
+    assert records.alignment_of([str(own)], None) == records.alignment_of([str(own)], "level") == "level"
+    assert records.alignment_of([str(tmp_path)], None) == "none"
+    assert records.alignment_of([str(tmp_path)], "eyes") == "eyes"
+    with pytest.raises(UsageError) as refused:
+        records.alignment_of([str(own)], "eyes")
+    assert str(refused.value) == (
+        f"The faces of {own} were cut out with --alignment level. --alignment eyes was expected. Make them with "
+        "lc2fer-faces --alignment eyes, or pass --alignment level."
+    )
+    with pytest.raises(UsageError, match=rf"--alignment eyes\. level, as {own} was expected\. Make them with"):
+        records.alignment_of([str(own), str(tmp_path / "other")], None)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"alignment": "ears"}', '{"size": 3}', "\xff", "[" * 99999])
+def test_a_record_that_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / records.FILE).write_text(text, encoding="latin-1")
+    with pytest.raises(DataError) as refused:
+        records.read(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path / records.FILE} does not say how the faces were cut out. Expected lc2fer-faces's record, with an "
+        "alignment of none, level, eyes. Make the folder again, or remove that file."
+    )
 
 
 def test_eight_classes_from_a_table_with_votes(tmp_path: Path) -> None:
