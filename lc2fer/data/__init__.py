@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.data import affectnet, copies, fer2013, folders, parts, rafdb
+from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, folders, parts, rafdb
 from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
@@ -65,12 +65,14 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
             return fer2013.load(table, reading.synonyms)
     if affectnet.is_here(path):
         return affectnet.load(path, reading.synonyms)
+    if affectnet_tables.is_here(path):
+        return affectnet_tables.load(path, reading.synonyms)
     place = parts.place_of(path)
     if place is None:
         raise DataError(
             f"{path} holds no data set that is known. Expected RAF-DB (EmoLabel/ and Image/), FER2013 (fer2013.csv), "
-            "AffectNet (train_set/ and val_set/), or train/<class>/ and test/<class>/ with pictures. Pass the folder "
-            "that contains them."
+            "AffectNet (train_set/ and val_set/, or training.csv), or train/<class>/ and test/<class>/ with pictures. "
+            "Pass the folder that contains them."
         )
     return folders.load(path, place, reading.labels_from, reading.synonyms)
 

@@ -58,6 +58,24 @@ def votes(root: Path, rows: Sequence[Sequence[int]]) -> None:
             writer.writerow(["Training", f"fer{number:07d}.png", *row])
 
 
+def affectnet_tables(root: Path, counts: dict[str, int]) -> Path:
+    """training.csv and validation.csv with photographs of eight expressions, and of none, uncertain and no face."""
+    for part, count in counts.items():
+        folder = root / "Manually_Annotated_Images" / part
+        folder.mkdir(parents=True, exist_ok=True)
+        with (root / f"{part}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            box = ("face_x", "face_y", "face_width", "face_height")
+            writer.writerow(["subDirectory_filePath", *box, "facial_landmarks", "expression", "valence", "arousal"])
+            for number in range(8 * count + 3):
+                photograph = Image.new("RGB", (64, 48), (90, 120, 90))
+                photograph.paste(Image.fromarray(face(number % 8, number + 1000 * len(part))), (20, 10))
+                photograph.save(folder / f"{number}.png")
+                said = number % 8 if number < 8 * count else 8 + number - 8 * count
+                writer.writerow([f"{part}/{number}.png", 20, 10, 32, 32, "1;2;3", said, 0.1, -0.1])
+    return root
+
+
 def affectnet(root: Path, counts: dict[str, int]) -> Path:
     """train_set and val_set with images and annotations of eight expressions."""
     for part, count in counts.items():
