@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lc2fer.data import affectnet, names, open_dataset
+from lc2fer.data import names, open_dataset
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import LABELS
@@ -291,80 +291,6 @@ def test_a_table_that_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "fer2013.csv").write_bytes(content)
     assert refused(tmp_path).startswith(
         (f"{tmp_path / 'fer2013.csv'} begins with ", f"{tmp_path / 'fer2013.csv'} is no ")
-    )
-
-
-# -- AffectNet ---------------------------------------------------------------------------------------------------------
-
-
-def test_affectnets_annotations(tmp_path: Path) -> None:
-    root = layouts.affectnet(tmp_path / "affectnet", {"train_set": 5, "val_set": 1})
-    found = open_dataset(root)
-    assert (found.layout, found.labels) == ("affectnet", EIGHT)
-    assert (counted(found.train), counted(found.test), counted(found.validation)) == ([4] * 8, [1] * 8, [1] * 8)
-    assert found.notes == (
-        "AffectNet has no test part. 20% of each class of train_set were split off by their files' hashes as D^e: "
-        "8 images.",
-        "val_set is D^v: 8 images.",
-    )
-    assert affectnet.load(root, ("contempt=",)).labels == LABELS
-    (root / "train_set" / "annotations" / "3_exp.npy").unlink()
-    assert refused(root) == (
-        f"{root / 'train_set' / 'annotations' / '3_exp.npy'} is missing. Expected an annotation for each picture of "
-        "images/. Unpack AffectNet again."
-    )
-    np.save(root / "train_set" / "annotations" / "3_exp.npy", np.array("8"))
-    assert refused(root).startswith(
-        f"{root / 'train_set' / 'annotations' / '3_exp.npy'}: the label is '8'. Expected 0 (neutral) to 7 (contempt), "
-    )
-
-
-def test_affectnets_tables(tmp_path: Path, cache: Path) -> None:
-    root = layouts.affectnet_tables(tmp_path / "affectnet", {"training": 5, "validation": 1})
-    found = open_dataset(root)
-    assert (found.layout, found.labels, found.place) == ("affectnet", EIGHT, root)
-    assert (counted(found.train), counted(found.test), counted(found.validation)) == ([4] * 8, [1] * 8, [1] * 8)
-    assert found.notes == (
-        "AffectNet has no test part. 20% of each class of training.csv were split off by their faces' hashes as D^e: "
-        "8 images.",
-        "validation.csv is D^v: 8 images.",
-        "Left out: 6 rows without an expression (none, uncertain, no face).",
-    )
-    for sample in (*found.train, *found.test):  # the face alone, not the photograph around it
-        number = int(sample.path.stem.split("_")[1]) - 1
-        face = layouts.face(number % 8, number + 1000 * len("training"))
-        np.testing.assert_array_equal(np.asarray(Image.open(sample.path)), face)
-    seven = open_dataset(root, reading=Reading(synonyms=("contempt=",)))
-    assert seven.labels == LABELS
-    assert seven.notes[-1] == "Left out, as --synonyms says: 6 images."
-
-
-@pytest.mark.parametrize(
-    ("row", "text"),
-    [
-        (
-            "0/0.png,8,8,32,32,,7.5,0,0",
-            "line 2: the label is '7.5'. Expected 0 (neutral) to 7 (contempt), the numbers of",
-        ),
-        (
-            "0/0.png,8,8,NULL,32,,1,0,0",
-            "line 2: the face's box is 8, 8, NULL, 32. Expected left, top, width and height",
-        ),
-        ("0/0.png,8,8,0,32,,1,0,0", "line 2: the face's box is 8, 8, 0, 32. Expected left, top, width and height"),
-        ("0/none.png,8,8,32,32,,1,0,0", "line 2: 0/none.png is missing. Expected it in "),
-        ("../training.csv,8,8,32,32,,1,0,0", "line 2: ../training.csv is missing. Expected it in "),
-    ],
-)
-def test_a_row_of_affectnets_that_is_none(tmp_path: Path, cache: Path, row: str, text: str) -> None:
-    root = layouts.affectnet_tables(tmp_path / "affectnet", {"training": 1})
-    table = root / "training.csv"
-    header = table.read_text().splitlines()[0]
-    table.write_text(f"{header}\n{row}\n")
-    assert refused(root).startswith(f"{table}, {text}")
-    table.write_text("subDirectory_filePath,expression\n")
-    assert refused(root) == (
-        f"{table} lacks columns of AffectNet's. Expected subDirectory_filePath, face_x, face_y, face_width, "
-        "face_height, expression. Copy the file again."
     )
 
 
