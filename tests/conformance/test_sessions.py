@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -66,6 +67,13 @@ def test_an_engine_tells_the_precision_that_it_runs_in(session: Session) -> None
     assert precision in {"float", "f32"}
     assert layers > 20
     assert others == []
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenVINO's own choice is known of x86 alone")
+def test_openvino_chooses_what_half_precision_runs_in(made: Callable[[str], Artifact]) -> None:
+    """float16 is slower than float32 where an Intel has instructions for it."""
+    with open_session(made("openvino-fp16").path, threads=1) as session:
+        assert set(session.executed_precisions()) <= {"bf16", "f32"}  # type: ignore[attr-defined]
 
 
 def test_strided_input(session: Session, images: np.ndarray) -> None:
