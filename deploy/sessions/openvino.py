@@ -29,8 +29,8 @@ class OpenVinoSession(Opened):
         super().__init__(artifact, "OpenVINO")
         assert artifact.recipe is not None
         config = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-        # For fp16, and what is not int8, the plugin chooses: bf16 where an x86 has it, f16 on ARM, f32 elsewhere. f16 is
-        # slower than f32 where an Intel has instructions for it: docs/int8.md.
+        # For fp16, and what is not int8, the plugin chooses: bf16 where an x86 has it, f16 on ARM, f32 elsewhere.
+        # Where an Intel has instructions for f16, that is slower than f32: docs/int8.md.
         if artifact.recipe.precision == "fp32":
             config[_HINT] = "f32"
         if threads is not None:
