@@ -9,12 +9,15 @@ from typing import Any, TextIO
 
 _KEPT = "\n\t\r"  # that tables, progress and tracebacks are made of
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in _KEPT}
-_LINE = _ESCAPED | {ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"}
 
 
-def printable(text: str) -> str:
-    """The text as one line, with control characters written out: a file may be named ESC]0;..."""
-    return text.translate(_LINE)
+def printable(text: object) -> str:
+    """The text, or a path, as one line that every terminal takes: a file may be named ESC]0;...
+
+    What cannot be seen is written out: control characters, marks that turn the direction of writing, bytes that are no
+    UTF-8.
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
 
 
 class _Plain:

@@ -34,6 +34,8 @@ sys.exit(cli.run("predict"))
         ("\x1b]0;title\x07x", "\\x1b]0;title\\x07x"),
         ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
         ("\x00\x7f\x9b", "\\x00\\x7f\\x9b"),
+        ("caf\udce9", "caf\\udce9"),
+        ("gpj.\u202eexe\u200b", "gpj.\\u202eexe\\u200b"),
     ],
 )
 def test_a_name_is_one_line_without_control_characters(text: str, shown: str) -> None:

@@ -22,8 +22,9 @@ from lc2fer.faces import open_finder
 from lc2fer.predict import judging, sources
 from lc2fer.predict.judging import Answer
 from lc2fer.predict.output import Line, Output
-from lc2fer.predict.sources import Found, Item, shown
+from lc2fer.predict.sources import Found, Item
 from lc2fer.session import open_session
+from lc2fer.text import printable
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,7 +129,7 @@ def _images(item: Item, every_s: float) -> Iterator[tuple[float | None, NDArray[
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import Face, open_finder
 from lc2fer.predict import sources
-from lc2fer.predict.sources import Item, shown
+from lc2fer.predict.sources import Item
+from lc2fer.text import printable
 
 _MOST_NAMED = 100  # files without a face that the last line names
 
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 image = np.asarray(pictures.read(item.path).image, np.uint8)
             except DataError as error:
                 counts["unreadable"] += 1
-                console.print(f"DataError: {shown(str(error))}", markup=False, highlight=False, soft_wrap=True)
+                console.print(f"DataError: {printable(error)}", markup=False, highlight=False, soft_wrap=True)
                 continue
             faces = finder.find(image)
             counts["pictures"] += 1

@@ -16,7 +16,8 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer.predict import boxes
 from lc2fer.predict.judging import Answer
-from lc2fer.predict.sources import Item, shown
+from lc2fer.predict.sources import Item
+from lc2fer.text import printable
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are
 _QUALITY = 90
@@ -100,7 +101,7 @@ class Output:
         return [*start, prediction["expression"] or "unsure", prediction["confidence"], *shares]
 
     def _show(self, line: Line, found: list[dict[str, Any]]) -> None:
-        name = shown(line.item.name) + ("" if line.time_s is None else f" {line.time_s:.1f} s")
+        name = printable(line.item.name) + ("" if line.time_s is None else f" {line.time_s:.1f} s")
         for prediction in found:
             one = name if len(found) == 1 else f"{name} {prediction['face']}"
             shares = (f"{share:.1%}" for share in prediction["probabilities"].values())

@@ -62,11 +62,6 @@ def walk(
             yield Item(path, Path(path.name))
 
 
-def shown(path: Path | str) -> str:
-    """A path as text that every terminal takes: what cannot be printed, or is no UTF-8, is written as its number."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(path))
-
-
 def new_folder(path: Path, option: str) -> None:
     """Raise UsageError unless that folder is new or empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
