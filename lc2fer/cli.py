@@ -78,9 +78,16 @@ def _run(command: str, arguments: list[str], *, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         text, code = _explain(error, command)
-        print(printable(text), file=sys.stderr, flush=True)
+        print(_lines(error, text), file=sys.stderr, flush=True)
         return code
     return int(document.get("exit_code", 0))
+
+
+def _lines(error: BaseException, text: str) -> str:
+    """What is printed: one line, but for an error that lists something."""
+    said: tuple[str, ...] = getattr(error, "lines", ())
+    lines = (f"{type(error).__name__}: {said[0]}", *said[1:]) if len(said) > 1 else (text,)
+    return "\n".join(map(printable, lines))
 
 
 def _explain(error: BaseException, command: str) -> tuple[str, int]:

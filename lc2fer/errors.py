@@ -4,9 +4,13 @@ from __future__ import annotations
 
 
 class Lc2ferError(Exception):
-    """Base of every error that is shown to a user without a traceback."""
+    """Base of every error that is shown to a user without a traceback; one with a list in it has several lines."""
 
     exit_code = 2
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 class UsageError(Lc2ferError):

@@ -141,6 +141,7 @@ def test_arguments_come_from_the_command_line(
             "The whole package was expected. Install it again.",
         ),
         (errors.DataError("a\x1bb\nc is missing. A. B."), 2, "DataError: a\\x1bb\\nc is missing. A. B."),
+        (errors.DataError("Two files:", "a\nb", "c. A. B."), 2, "DataError: Two files:\na\\nb\nc. A. B."),
         (
             ZeroDivisionError("division by zero"),
             2,

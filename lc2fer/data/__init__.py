@@ -18,6 +18,7 @@ from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
 from lc2fer.reading import Reading
 from lc2fer.storage import cache_folder
+from lc2fer.text import printable
 
 SYNTHETIC = "synthetic"
 
@@ -95,21 +96,22 @@ def _without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
             for samples in (dataset.train, dataset.validation)
         )
         return replace(dataset, train=train, validation=validation, notes=(*dataset.notes, note))
-    listed = f"{len(found):,} training images of {dataset.place} are test images too:\n" + "\n".join(
-        f"{copy.train.path.relative_to(dataset.root).as_posix()} is the same picture as the test image "
-        f"{copy.test.path.name}{f' ({copy.how})' * bool(copy.how)}"
-        for copy in found
-    )
+    listed = [f"{len(found):,} training images of {dataset.place} are test images too:"]
+    for copy in found:
+        name, twin = copy.train.path.relative_to(dataset.root).as_posix(), copy.test.path.name
+        how = f" ({copy.how})" if copy.how else ""
+        listed.append(f"{printable(name)} is the same picture as the test image {printable(twin)}{how}")
     if any(not copy.how for copy in found):
-        raise DataError(
-            f"{listed}. Calibration and policy may not see D^e. Remove the copy of each among the training images, or "
-            "pass --leave-out-copies, which does without them."
+        listed[-1] += (
+            ". Calibration and policy may not see D^e. Remove the copy of each among the training images, or pass "
+            "--leave-out-copies, which does without them."
         )
-    note = (
-        f"{listed}. Weights that are trained on them score better than they are. Pass --leave-out-copies to do without "
-        "them; calibration and proof do so anyway."
+        raise DataError(*listed)
+    listed[-1] += (
+        ". Weights that are trained on them score better than they are. Pass --leave-out-copies to do without them; "
+        "calibration and proof do so anyway."
     )
-    return replace(dataset, notes=(*dataset.notes, note), copies=frozenset(gone))
+    return replace(dataset, notes=(*dataset.notes, "\n".join(listed)), copies=frozenset(gone))
 
 
 def _small(samples: Sequence[Sample]) -> NDArray[np.uint8]:

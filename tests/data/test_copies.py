@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from lc2fer import cli
 from lc2fer.data import copies, open_dataset, synthetic
 from lc2fer.data.drawing import draw
 from lc2fer.errors import DataError
@@ -51,6 +52,20 @@ def test_all_of_them_are_listed(root: Path) -> None:
         "not see D^e. Remove the copy of each among the training images, or pass --leave-out-copies, which does "
         "without them."
     )
+
+
+@pytest.mark.parametrize("command", ["train", "export", "bench", "explain"])
+def test_each_command_lists_them_a_line_each(
+    command: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--configs" if command == "bench" else "--config", "C8"]
+    target = ["--target", "onnx-fp32"] if command == "export" else []
+    code = cli.run(command, [*chosen, *target, "--data", str(root), "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert f"DataError: 4 training images of {root} are test images too:" in said
+    assert "train/happy/b.jpg is the same picture as the test image test01.png (saved anew)" in said
+    assert said[-1].endswith("pass --leave-out-copies, which does without them.")
 
 
 def test_those_that_were_saved_anew_are_listed_and_kept(
