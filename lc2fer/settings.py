@@ -17,6 +17,7 @@ AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/training/augment.py
 DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
+TEACHING = ("once", "augmented")
 _LARGEST = 4096  # pixels a side, which a manifest may name
 _FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
 _GROWTHS = 4  # in so many leaps: --compile compiles for each size, and PyTorch gives up after eight
@@ -44,10 +45,12 @@ class Settings:
     balance: str = "none"  # of the classes, by the inverse root of their counts
     targets: str = "labels"  # or the crowd's votes
     distill: float = 0.0  # share of the teachers' answers in the targets
+    teach: str = "once"  # teachers answer before training, or every augmented image
     ema: float = 0.0  # decay a step of the averaged weights that are judged and kept; 0: off
     start_size: int = 0  # pixels a side at first, growing to `size`; 0: off
     limit: int = 0  # train on no more images of each data set; 0: on all
     patience: int = 30  # epochs without a better one before stopping
+    judge_every: int = 1  # epochs between two looks at D^v
     precision: str = "fp32"
     compile: bool = False  # by torch.compile
     seed: int = 0
@@ -56,10 +59,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         variant(self.config).feature_sizes(self.size)
-        for name in ("epochs", "batch", "patience"):
+        for name in ("epochs", "batch", "patience", "judge_every"):
             if getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
                 raise UsageError(
-                    f"--{name} is {getattr(self, name)}. Expected 1 or more. Pass a positive number as --{name}."
+                    f"{flag} is {getattr(self, name)}. Expected 1 or more. Pass a positive number as {flag}."
                 )
         if not 0 < self.lr < math.inf:
             raise UsageError(f"--lr is {self.lr}. Expected a positive learning rate, such as 0.001. Pass one as --lr.")

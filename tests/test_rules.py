@@ -22,7 +22,7 @@ BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.tom
 FOLDERS = {
     "lc2fer": set(),
     "lc2fer.network": {"torch", "safetensors"},
-    "lc2fer.training": {"torch", "safetensors", "accelerate", "kornia"},
+    "lc2fer.training": {"torch", "safetensors", "accelerate"},
     "lc2fer.explain": {"torch", "captum", "sklearn", "matplotlib", "threadpoolctl"},
     "lc2fer.export": {
         "torch",
@@ -60,7 +60,6 @@ HEAVY = {
     "tensorrt",
     "pycuda",
     "cuda",
-    "kornia",
     "accelerate",
     "scipy",
 }

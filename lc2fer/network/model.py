@@ -105,6 +105,11 @@ class _Depthwise(torch.autograd.Function):
         return x_grad, weight_grad.to(x.dtype), grad.sum(dim=(0, 2, 3))
 
 
+# How a depthwise convolution is trained on a kind of device, where its own code is not the fastest: "summed" as above,
+# when compiled, or "contiguous", in NCHW.
+DEPTHWISE = {"cpu": "summed"}
+
+
 class Depthwise(nn.Conv2d):
     """Depthwise 7x7 convolution of [N,C,H,W], stride 1, the same size out."""
 
@@ -113,7 +118,10 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         kind = x.device.type
-        if not (self.training and kind == "cpu" and torch.compiler.is_compiling()):
+        how = DEPTHWISE.get(kind) if self.training else None
+        if how == "contiguous":
+            return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        if how is None or not torch.compiler.is_compiling():
             return super().forward(x)
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
         assert self.bias is not None

@@ -6,9 +6,8 @@ borders (the image's own reflection here). All the rest is not the paper's. Rand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,28 +40,32 @@ def augmentation(name: str) -> Callable[[Tensor], Tensor]:
     ranges = AUGMENTATIONS[name]
     if ranges is None:
         return lambda images: images
-    from kornia import augmentation as kornia  # a second to import
-
-    moved: Any = kornia.AugmentationSequential(
-        kornia.RandomHorizontalFlip(p=ranges["flip"]),
-        kornia.RandomAffine(
-            degrees=ranges["degrees"],
-            translate=(ranges["translate"], ranges["translate"]),
-            scale=(1 - ranges["zoom"], 1 + ranges["zoom"]),
-            padding_mode="reflection",
-            p=1.0,
-        ),
-        data_keys=["input"],
-    )
 
     def augment(images: Tensor) -> Tensor:
-        result: Tensor = moved(images)
-        return _lit(result, ranges) if "gamma" in ranges else result
+        moved = _moved(images, ranges)
+        return _lit(moved, ranges) if "gamma" in ranges else moved
 
     return augment
 
 
-def _lit(images: Tensor, ranges: dict[str, float]) -> Tensor:
+def _moved(images: Tensor, ranges: Mapping[str, float]) -> Tensor:
+    """Mirrored, turned, zoomed and shifted, in one sampling (bilinear, square images [N,3,H,H])."""
+    count, device = len(images), images.device
+
+    def drawn(spread: float, *shape: int) -> Tensor:  # evenly in -spread..spread
+        return spread * (2 * torch.rand(count, *shape, device=device) - 1)
+
+    angle = torch.deg2rad(drawn(ranges["degrees"]))
+    zoom = 1 + drawn(ranges["zoom"])
+    shift = drawn(2 * ranges["translate"], 2, 1)  # a side is 2 long, as affine_grid counts
+    side = torch.where(torch.rand(count, device=device) < ranges["flip"], -1.0, 1.0)
+    cos, sin = angle.cos() / zoom, angle.sin() / zoom
+    turn = torch.stack([torch.stack([side * cos, side * sin], 1), torch.stack([-sin, cos], 1)], 1)  # [N,2,2]
+    grid = functional.affine_grid(torch.cat([turn, -turn @ shift], 2), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, "bilinear", "reflection", align_corners=False)
+
+
+def _lit(images: Tensor, ranges: Mapping[str, float]) -> Tensor:
     """Other light and a poorer camera: contrast, brightness, gamma; some grey, some out of focus."""
 
     def drawn(spread: float) -> Tensor:  # [N,1,1,1], evenly in -spread..spread
@@ -81,7 +84,7 @@ def _lit(images: Tensor, ranges: dict[str, float]) -> Tensor:
 
 def _blurred(images: Tensor) -> Tensor:
     """Under a binomial filter of 5x5."""
-    line = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16
+    line = torch.cat([images.new_full((1,), weight / 16) for weight in (1, 4, 6, 4, 1)])  # made on the device
     kernel = (line[:, None] * line).expand(images.shape[1], 1, 5, 5)
     padded = functional.pad(images, (2, 2, 2, 2), mode="reflect")
     return functional.conv2d(padded, kernel, groups=images.shape[1])

@@ -15,7 +15,7 @@ from lc2fer import reading
 from lc2fer.alignment import ALIGNMENTS
 from lc2fer.data import records
 from lc2fer.errors import ArtifactError
-from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, Settings
+from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, TEACHING, Settings
 from lc2fer.variants import VARIANTS
 
 _CHOICES = {
@@ -25,6 +25,7 @@ _CHOICES = {
     "decay": DECAYS,
     "balance": BALANCES,
     "targets": TARGETS,
+    "teach": TEACHING,
 }
 _GIVEN = ("config", "init", "teachers")  # not by a flag of their own name
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.inputs import LABELS
+from lc2fer.settings import Settings
 from lc2fer.training.sources import identity
 
 _STATE = "state.safetensors"
@@ -113,7 +114,8 @@ def read(
         raise _damaged(
             path, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         ) from None
-    was.setdefault("labels", list(LABELS))  # of runs before the labels were written down
+    # runs of before a setting, or the labels, were written down
+    was = {"labels": list(LABELS)} | {field.name: field.default for field in fields(Settings)} | was
     for key, now in json.loads(json.dumps(described)).items():
         if identity(was.get(key)) != identity(now) and key != "epochs":
             raise UsageError(

@@ -28,6 +28,7 @@ from lc2fer.network.model import build, normalize
 from lc2fer.settings import RECIPES, Settings
 from lc2fer.training import command as train_command
 from lc2fer.training import faces as train_data
+from lc2fer.training.learner import Learner
 from lc2fer.training.train import Run
 from lc2fer.variants import variant
 
@@ -292,16 +293,16 @@ def test_a_teacher_that_is_missing_is_told(tiny: Train, tmp_path: Path) -> None:
 def test_averaged_weights_are_kept_and_the_present_ones_go_on(tiny: Train, tmp_path: Path) -> None:
     """Seven steps: the averages by hand, from the weights after each step."""
     seen: list[torch.Tensor] = []
-    average = Run._average
+    average = Learner.average
 
-    def watched(run: Run, step: int) -> None:
+    def watched(learner: Learner, step: int) -> None:
         if not seen:
-            seen.append(run.judged.head.linear.weight.detach().clone())
-        average(run, step)
-        seen.append(run.network.head.linear.weight.detach().clone())
+            seen.append(learner.judged.head.linear.weight.detach().clone())
+        average(learner, step)
+        seen.append(learner.network.head.linear.weight.detach().clone())
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "_average", watched)
+        patch.setattr(Learner, "average", watched)
         tiny("--epochs", "1", "--ema", "0.3")
     expected = seen[0]
     for step, present in enumerate(seen[1:]):
