@@ -13,8 +13,10 @@ from rich.console import Console
 from lc2fer import reading
 from lc2fer.errors import UsageError
 from lc2fer.recipe import MIN_SPEEDUP, Budget
-from lc2fer.targets import OURS, check_budget_target, check_target
+from lc2fer.targets import ENGINES, OURS, check_budget_target, check_target
 from lc2fer.variants import VARIANTS
+
+from .formats.tensorrt_builder import MOST_IMAGES
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sensitivity-images", type=int, metavar="N", help="images of D^v to rank the layers on; default: 300"
     )
+    parser.add_argument("--max-batch", type=int, metavar="N", help="images that an engine takes at once; default: 1")
     parser.add_argument(
         "--max-drop",
         type=float,
@@ -68,6 +71,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             f"{'with' if given.sensitivity else 'without'} --sensitivity. Expected 1 or more, with it. "
             "Correct or leave out --sensitivity-images."
         )
+    max_batch = _max_batch(given)
     console = Console(stderr=True)
     from .pipeline import Pipeline  # imports torch
 
@@ -80,6 +84,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         reading=reading.Reading.of(vars(given)),
         size=given.size,
         calibration_images=given.calibration_images,
+        max_batch=max_batch,
         say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
     )
     with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours
@@ -106,6 +111,18 @@ def main(arguments: list[str]) -> dict[str, Any]:
         "proof": artifact.proof,
         "budget": artifact.budget if budget is not None else None,
     }
+
+
+def _max_batch(given: argparse.Namespace) -> int:
+    if given.max_batch is None:
+        return 1
+    if given.target not in ENGINES or not 1 <= given.max_batch <= MOST_IMAGES:
+        raise UsageError(
+            f"--max-batch {given.max_batch} was given for {given.target or '--sensitivity'}. Expected 1 to "
+            f"{MOST_IMAGES}, for one of {', '.join(ENGINES)}: other files take any batch. Correct or leave out "
+            "--max-batch."
+        )
+    return int(given.max_batch)
 
 
 def _budget(given: argparse.Namespace) -> Budget | None:

@@ -52,6 +52,7 @@ class Pipeline:
         say: Say = lambda text: None,
         reading: Reading = Reading(),  # noqa: B008
         size: int | None = None,  # pixels a side of the images, where the weights do not say it
+        max_batch: int = 1,  # images that an engine takes at once
     ) -> None:
         refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
@@ -63,6 +64,7 @@ class Pipeline:
         self.say = say
         self.reading = reading
         self.size = size
+        self.max_batch = max_batch
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
     def export(self, target: str) -> Artifact:
@@ -80,7 +82,7 @@ class Pipeline:
             return self.checkpoint
         if target in ENGINES:
             sources = [self.export(source) for source in TARGETS[target].parents]
-            return engines.make(target, sources, self.out, self._prove, self.say)
+            return engines.make(target, sources, self.out, self._prove, self.say, self.max_batch)
         self.check(target)  # before images are drawn and ranges taken
         wanted = self.wanted(target)
         there = _reusable(wanted)

@@ -31,7 +31,7 @@ PRECISIONS: Mapping[str, Precision] = MappingProxyType(
 RESTS = ("fp32", "fp16")
 # How the deploy form is written: lc2fer/network/fuse.py, and for the last one lc2fer/kernels.
 FORMS = TRANSPOSE, FOLDED, ROWS, FUSED = ("transpose", "folded", "rows", "fused")
-INPUT, OUTPUT = "pixels", "logits"  # what every graph calls them
+INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"  # what every graph calls them, and their open first axis
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
@@ -84,7 +84,7 @@ class Recipe:
     precision: str
     form: str = "transpose"
     opset: int = 18
-    batch: int = 1  # static: engines plan memory and kernels for it, and sessions run one image at a time
+    batch: int | None = None  # None: files take any; 1: no other, as those of earlier versions
     calibration: Calibration | None = None
     smoothing: float | None = None  # share of an activation's range that moves into the weights after GRN, 0..1
     rest: str = "fp32"  # precision of what an int8 graph does not quantise
@@ -139,8 +139,10 @@ class Recipe:
                 f"Opset {self.opset} was asked for with an int8 graph whose rest is fp16. Its scales are float16, "
                 f"which opset {HALF_SCALES} is the first to allow. Choose opset {HALF_SCALES} or 20."
             )
-        if self.batch != 1:
-            raise UsageError(f"A batch of {self.batch} was asked for. Sessions run a batch of 1. Correct the recipe.")
+        if self.batch not in (None, 1):
+            raise UsageError(
+                f"A batch of {self.batch} was asked for. Files take any batch, or 1 alone. Correct the recipe."
+            )
 
     def keeps(self, layer: str) -> bool:
         """Whether that convolution stays in float in an int8 graph."""

@@ -115,7 +115,7 @@ def check(
     if kept["pictures"] != _digest(pictures):  # of another version of this module
         return
     wanted = np.asarray(kept["logits"], np.float32)
-    found = run(pictures)
+    found = np.concatenate([run(picture[np.newaxis]) for picture in pictures])  # a batch may open the model once more
     sqnr_db = metrics.sqnr_db(wanted, found) if np.isfinite(found).all() else 0.0
     if sqnr_db < kept["needed_db"]:
         raise TargetUnavailable(

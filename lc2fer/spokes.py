@@ -56,15 +56,22 @@ def exporter(
 
 
 def make_engine(
-    target: str, sources: Sequence[Artifact], out: Path, prove: Callable[[Artifact], Any], say: Callable[[str], None]
+    target: str,
+    sources: Sequence[Artifact],
+    out: Path,
+    prove: Callable[[Artifact], Any],
+    say: Callable[[str], None],
+    max_batch: int = 1,
 ) -> Artifact:
     """The TensorRT engine of the first of these ONNX artifacts that builds here; neither torch nor onnx is needed.
+
+    It takes 1 to `max_batch` images at once.
 
     `prove` gets the engine before it is kept and returns what its manifest is to say (sqnr_db, agreement, to_json), or
     raises ParityError. Raises what lc2fer.export.formats.tensorrt.make does.
     """
     make: Callable[..., Artifact] = importlib.import_module("lc2fer.export.formats.tensorrt").make
-    return make(target, sources, out, prove, say)
+    return make(target, sources, out, prove, say, max_batch)
 
 
 _PACKAGES = ("scipy", "psutil")  # of the harness

@@ -45,7 +45,7 @@ from lc2fer.recipe import Calibration, Recipe
         ),
         (
             {"precision": "fp32", "batch": 0},
-            "A batch of 0 was asked for. Sessions run a batch of 1. Correct the recipe.",
+            "A batch of 0 was asked for. Files take any batch, or 1 alone. Correct the recipe.",
         ),
         (
             {"precision": "fp16", "rest": "fp16"},

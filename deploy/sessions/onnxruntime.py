@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -15,9 +14,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
+from lc2fer.crew import Crew, Following, places
 from lc2fer.opened import Opened, check_classes, refused
 from lc2fer.processor import check_products
-from lc2fer.recipe import FUSED
+from lc2fer.recipe import BATCH, FUSED
 from lc2fer.targets import adds_in_16_bits
 from lc2fer.threads import usual
 
@@ -29,9 +29,10 @@ _FUSED = {"fp32": "float", "fp16": "bfloat16", "int8": "int8"}  # what the produ
 
 
 class OnnxRuntimeSession(Opened):
-    """An ONNX file with a static batch; longer batches run piece by piece.
+    """An ONNX file, run image by image; of a batch each thread has an image of its own, and hands nothing over.
 
-    Of the form "fused", an image a thread: its operations then hand nothing over between threads.
+    That is faster than all threads on one image after another, and than batches in the engine, whose float sums also
+    depend on the batch: docs/serving.md. So an answer never depends on its neighbours.
     """
 
     def __init__(self, artifact: Artifact, threads: int | None, optimize: bool) -> None:
@@ -42,6 +43,7 @@ class OnnxRuntimeSession(Opened):
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.add_free_dimension_override_by_name(BATCH, 1)
         # Our Q/DQ graphs are s8 with s8 weights; without this they run as float convolutions between Q and DQ.
         options.add_session_config_entry("session.qdqisint8allowed", "1")
         if not optimize:
@@ -72,30 +74,35 @@ class OnnxRuntimeSession(Opened):
             self.kernels = kernels.chosen("onnxruntime", artifact.recipe.precision)
         self._options = options
         self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._making = Lock()  # of the pool
+        self._crew = Crew(threads)
+        self._single: onnxruntime.InferenceSession | None = None  # of one thread, which the crew runs
+        self._making = Lock()
         self._input = self._session.get_inputs()[0]
         check_classes(self._session.get_outputs()[0].shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        if self._products and len(batch) > 1 and self._threads > 1:
-            return self._run_images(batch)
-        pieces = [
-            self._session.run(None, {self._input.name: batch[place : place + 1]})[0] for place in range(len(batch))
-        ]
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        shared = len(batch) > 1 and self._threads > 1
+        run, name = (self._one_thread() if shared else self._session).run, self._input.name
+        logits = np.empty((len(batch), len(self.artifact.input_spec.labels)), np.float32)
 
-    def _run_images(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        def work(following: Following) -> None:
+            while (place := following()) is not None:
+                logits[place] = run(None, {name: batch[place : place + 1]})[0][0]
+
+        if shared:
+            self._crew.share(work, len(batch))
+        else:
+            work(places(len(batch)))
+        return logits
+
+    def _one_thread(self) -> onnxruntime.InferenceSession:
+        """The model once more, opened when the first batch comes."""
         with self._making:
-            if self._pool is None:
+            if self._single is None:
                 self._options.intra_op_num_threads = 1
                 self._single = self._open()
                 self._options.intra_op_num_threads = self._threads
-                self._pool = ThreadPoolExecutor(self._threads)
-        run, name = self._single.run, self._input.name  # which lets Python go on meanwhile
-        return np.concatenate(
-            list(self._pool.map(lambda place: run(None, {name: batch[place : place + 1]})[0], range(len(batch))))
-        )
+            return self._single
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
@@ -127,10 +134,8 @@ class OnnxRuntimeSession(Opened):
         return counts
 
     def _release(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-            del self._single
-        del self._session
+        self._crew.close()
+        del self._session, self._single
 
 
 def load(artifact: Artifact, *, threads: int | None = None, optimize: bool = True) -> OnnxRuntimeSession:

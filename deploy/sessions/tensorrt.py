@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class TensorRtSession(Opened):
-    """An engine with a static batch of 1, or an open one that runs 1; longer batches run piece by piece.
+    """An engine of one image, or with a profile of 1 to `most`; batches are cut into what its buffers hold.
 
-    Threads wait for each other. `replays` tells whether a run is one launch of a captured CUDA graph.
+    Threads wait for each other. `replays` tells whether a run of one image is one launch of a captured CUDA graph.
     """
 
     def __init__(self, artifact: Artifact, trt: _Module, cuda: Cuda) -> None:
@@ -54,27 +55,38 @@ class TensorRtSession(Opened):
                 "expected to fit. End what else uses the GPU and open it again."
             )
         self._context: Any = context
-        if not context.set_input_shape(inputs[0], shape):
-            raise ArtifactError(f"{artifact.path} refuses {list(shape)}. It was built for it. {_rebuild(artifact)}")
-        self._input, self._output = cuda.buffer(shape), cuda.buffer(labels)
-        for name, buffer in ((inputs[0], self._input), (outputs[0], self._output)):
-            if not context.set_tensor_address(name, buffer.address):
+        self._names = inputs[0], outputs[0]
+        open_batch = engine.get_tensor_shape(inputs[0])[0] == -1
+        self.most = engine.get_tensor_profile_shape(inputs[0], 0)[2][0] if open_batch else 1
+        self._places: dict[int, _Place] = {}
+        self.replays = self._place(1).replay is not None
+
+    def _place(self, images: int) -> _Place:
+        """Buffers for so many images and what runs them, made once."""
+        if images not in self._places:
+            shape, labels = self.artifact.input_spec.shape, self.artifact.input_spec.labels
+            place = _Place(self._cuda.buffer((images, *shape)), self._cuda.buffer((images, len(labels))))
+            self._enqueue(place)  # once before a capture: the first run may still allocate
+            self._cuda.synchronize()
+            place.replay = self._cuda.capture(lambda: self._enqueue(place))
+            self._places[images] = place
+        return self._places[images]
+
+    def _enqueue(self, place: _Place) -> None:
+        self._cuda.upload(place.input)
+        self._execute(place)
+        self._cuda.download(place.output)
+
+    def _execute(self, place: _Place) -> None:
+        if not self._context.set_input_shape(self._names[0], place.input.array.shape):
+            shape = list(place.input.array.shape)
+            raise ArtifactError(f"{self.artifact.path} refuses {shape}. It was built for it. {_rebuild(self.artifact)}")
+        for name, buffer in zip(self._names, (place.input, place.output)):
+            if not self._context.set_tensor_address(name, buffer.address):
                 raise Lc2ferError(
-                    f"{artifact.path} refuses the address of {name}. Memory of the engine's own device was expected. "
-                    "Report it, with the output of nvidia-smi or tegrastats."
+                    f"{self.artifact.path} refuses the address of {name}. Memory of the engine's own device was "
+                    "expected. Report it, with the output of nvidia-smi or tegrastats."
                 )
-        self._enqueue()  # once before a capture: the first run may still allocate
-        cuda.synchronize()
-        replay = cuda.capture(self._enqueue)
-        self.replays = replay is not None
-        self._launch = replay or self._enqueue
-
-    def _enqueue(self) -> None:
-        self._cuda.upload(self._input)
-        self._execute()
-        self._cuda.download(self._output)
-
-    def _execute(self) -> None:
         if not self._context.execute_async_v3(self._cuda.stream):
             raise Lc2ferError(
                 f"TensorRT {self._trt.__version__} did not start {self.artifact.path}. A run was expected after a "
@@ -82,22 +94,29 @@ class TensorRtSession(Opened):
             )
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits = np.empty((len(batch), self._output.array.shape[1]), np.float32)
-        for place in range(len(batch)):
-            self._input.array[0] = batch[place]
-            self._launch()
+        logits = np.empty((len(batch), len(self.artifact.input_spec.labels)), np.float32)
+        begin = 0
+        for images in cut(len(batch), self.most):
+            place, own = self._place(images), slice(begin, begin + images)
+            place.input.array[...] = batch[own]
+            if place.replay is None:
+                self._enqueue(place)
+            else:
+                place.replay()
             self._cuda.synchronize()
-            logits[place] = self._output.array[0]
+            logits[own] = place.output.array
+            begin += images
         return logits
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is on the device, the logits stay there."""
         self._check_open()
         check(batch, self.artifact)
-        self._input.array[0] = batch[0]
-        self._cuda.upload(self._input)
+        place = self._place(1)
+        place.input.array[0] = batch[0]
+        self._cuda.upload(place.input)
         self._cuda.synchronize()
-        launch = self._cuda.capture(self._execute) or self._execute
+        launch = self._cuda.capture(lambda: self._execute(place)) or (lambda: self._execute(place))
 
         def compute() -> None:
             launch()
@@ -117,13 +136,28 @@ class TensorRtSession(Opened):
 
     def _release(self) -> None:
         # TensorRT's objects go before the memory and the stream that they use.
-        self._launch = self._check_open
+        self._places.clear()
         self._context = None
         self._engine = None
         self._runtime = None
-        empty = np.zeros((1, 0), np.float32)
-        self._input = self._output = Buffer(empty, 0, True)
         self._cuda.close()
+
+
+@dataclass
+class _Place:
+    """Where a number of images and their logits lie, and the captured graph that takes them from one to the other."""
+
+    input: Buffer
+    output: Buffer
+    replay: Callable[[], None] | None = None  # where there can be one
+
+
+def cut(images: int, most: int) -> Iterator[int]:
+    """Sizes that add up to `images`: `most` as often as it goes, then powers of two, so that few buffers are needed."""
+    while images:
+        piece = most if images >= most else 1 << (images.bit_length() - 1)
+        yield piece
+        images -= piece
 
 
 def load(artifact: Artifact, *, threads: int | None = None) -> TensorRtSession:

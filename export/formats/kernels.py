@@ -37,12 +37,12 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Operation:
-    """One of lc2fer/kernels: its input is what the one before it gives, a stem's the pixels [1,3,H,W]."""
+    """One of lc2fer/kernels: its input is what the one before it gives, a stem's the pixels [batch,3,H,W]."""
 
     kind: str
     attributes: dict[str, Any]
     constants: list[NDArray[Any]]  # behind that input
-    shape: tuple[int, int, int, int]  # of what it gives, float32 [1,H,W,C]
+    shape: tuple[int, int, int]  # of what it gives of an image, float32 [H,W,C]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None
                 kind,
                 {"version": kernels.VERSION, "precision": precision, **attributes},
                 arrays,
-                (1, side, side, channels),
+                (side, side, channels),
             )
         )
 

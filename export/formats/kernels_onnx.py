@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lc2fer import kernels
 from lc2fer.artifact import Artifact
 from lc2fer.network.model import EPS
-from lc2fer.recipe import INPUT, OUTPUT, Recipe
+from lc2fer.recipe import BATCH, INPUT, OUTPUT, Recipe
 
 from ..int8.calibration import CalibrationSet
 from .kernels import TOOLS, network
@@ -27,7 +27,7 @@ def check(recipe: Recipe) -> None:
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path`: input float32 [1,3,H,W], output float32 [1,7].
+    """Write `path`: input float32 [batch,3,H,W], output float32 [batch,classes].
 
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.
     """
@@ -46,7 +46,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
         nodes.append(
             helper.make_node(operation.kind, inputs, [name], name, domain=kernels.DOMAIN, **operation.attributes)
         )
-        images.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, operation.shape))
+        images.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, (BATCH, *operation.shape)))
         x = name
     one = np.ones(made.weight.shape[1], np.float32)
     nodes += [
@@ -63,8 +63,8 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     graph = helper.make_graph(
         nodes,
         path.stem,
-        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (1, *parent.input_spec.shape))],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, (1, len(made.bias)))],
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, (BATCH, *parent.input_spec.shape))],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, (BATCH, len(made.bias)))],
         constants,
         value_info=images,
     )

@@ -27,14 +27,14 @@ def check(recipe: Recipe) -> None:
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path` (.xml) and its weights (.bin): input float32 [1,3,H,W], output float32 [1,7].
+    """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,classes].
 
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.
     """
     factory = NodeFactory()
     factory.add_extension(str(kernels.library("openvino", recipe.precision)))
     made = network(parent, recipe, calibration, path)
-    pixels = ops.parameter([1, *parent.input_spec.shape], np.float32, name=INPUT)
+    pixels = ops.parameter([-1, *parent.input_spec.shape], np.float32, name=INPUT)
     x = pixels
     for operation in made.operations:
         inputs = [x, *(ops.constant(array) for array in operation.constants)]

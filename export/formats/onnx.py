@@ -15,7 +15,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.network import checkpoint
 from lc2fer.network.fuse import Rows, deploy_form
 from lc2fer.network.model import Network, normalize
-from lc2fer.recipe import INPUT, OUTPUT, PLAIN, Recipe
+from lc2fer.recipe import BATCH, INPUT, OUTPUT, PLAIN, Recipe
 
 from ..int8 import lint, smooth
 from ..int8.calibration import CalibrationSet
@@ -47,7 +47,7 @@ def smoothing(
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
-    """Write `path`: static batch, input "pixels" float32 [N,3,H,W], output "logits" float32 [N,classes].
+    """Write `path`: any batch, input "pixels" float32 [batch,3,H,W], output "logits" float32 [batch,classes].
 
     An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.
     Convolutions, and products of rows, have the names that their layers have in the module tree of the deploy form:
@@ -61,7 +61,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     else:
         factors = smoothing(parent, trained, calibration, recipe)
         network = deploy_form(trained, recipe.form, dtype, factors)
-    pixels = torch.zeros(recipe.batch, *parent.input_spec.shape)
+    pixels = torch.zeros(2, *parent.input_spec.shape)  # a first axis of 1 would be taken for a constant
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
     with errors_only(exporter), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -69,6 +69,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
             network,
             (pixels,),
             dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim(BATCH)},),
             opset_version=recipe.opset,
             input_names=[INPUT],
             output_names=[OUTPUT],

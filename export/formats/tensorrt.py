@@ -43,8 +43,8 @@ Prove = Callable[[Artifact], Proof]
 Say = Callable[[str], None]
 
 
-def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say: Say) -> Artifact:
-    """The engine of the first of the ONNX artifacts that builds, proven, or reused.
+def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say: Say, max_batch: int = 1) -> Artifact:
+    """The engine of the first of the ONNX artifacts that builds, proven, or reused; it takes 1 to `max_batch` images.
 
     Raises TargetUnavailable where this machine cannot build it, or its TensorRT refuses every source: with the reason
     of each, and what to do. The sources stay where they are, each made and proven before.
@@ -56,7 +56,7 @@ def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say:
         raise _refusal(library, target, sources, reason) from None
     path = out / f"{sources[0].variant}-{target}.engine"
     there = _present(path)
-    if there is not None and _still_true(there, library, trt.__version__, here, sources):
+    if there is not None and _still_true(there, library, trt.__version__, here, sources, max_batch):
         say(f"{path.name}: reused, its sources, {library.name} and device are the same")
         return there
     timing = None if here is None else _timing(there, trt.__version__, here)
@@ -65,13 +65,14 @@ def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say:
         attempt = {"source": source.name, "sha256": source.sha256}
         try:
             with _shown(path.name) as progress:
-                built = tensorrt.build(trt, source.path.read_bytes(), timing=timing, progress=progress)
+                graph = source.path.read_bytes()
+                built = tensorrt.build(trt, graph, timing=timing, progress=progress, batch=max_batch)
         except tensorrt.Refused as refusal:
             attempts.append({**attempt, "outcome": "refused", "message": str(refusal)})
             say(f"{path.name}: {library.name} {trt.__version__} refuses {source.path.name}: {refusal}")
             continue
         attempts.append({**attempt, "outcome": "built", "message": ""})
-        return _published(path, target, library, trt, here, source, built, attempts, prove, say)
+        return _published(path, target, library, trt, here, source, built, attempts, max_batch, prove, say)
     told = "; ".join(f"{attempt['source']}: {attempt['message']}" for attempt in attempts)
     raise TargetUnavailable(
         f"{library.name} {trt.__version__} refuses {'every form' if len(attempts) > 1 else 'the graph'} of "
@@ -147,6 +148,7 @@ def _published(
     source: Artifact,
     built: tensorrt.Built,
     attempts: Sequence[Mapping[str, str]],
+    max_batch: int,
     prove: Prove,
     say: Say,
 ) -> Artifact:
@@ -156,6 +158,7 @@ def _published(
         "version": trt.__version__,
         **(dict.fromkeys(Device.__dataclass_fields__) if here is None else here.to_json()),
         "attempts": list(attempts),
+        "max_batch": max_batch,
         "executed_precisions": None,
         "layers": None,
         "checked": COMPILED if here is None else RAN,
@@ -191,7 +194,12 @@ def _published(
 
 
 def _still_true(
-    there: Artifact, library: Library, version: str, here: Device | None, sources: Sequence[Artifact]
+    there: Artifact,
+    library: Library,
+    version: str,
+    here: Device | None,
+    sources: Sequence[Artifact],
+    max_batch: int,
 ) -> bool:
     """Whether the engine was made of these sources, after the same refusals, by this library on this device."""
     known = there.device or {}
@@ -203,6 +211,7 @@ def _still_true(
         same_device
         and tried == [source.sha256 for source in sources[: len(tried)]]
         and there.tools == artifacts.tool_versions()
+        and known.get("max_batch", 1) == max_batch
         and (here is None or not nvidia.disagreements(known, here, version))
     )
 

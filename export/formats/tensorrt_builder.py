@@ -14,10 +14,10 @@ from lc2fer import nvidia
 from lc2fer.nvidia import Unusable
 
 if TYPE_CHECKING:
-    from tensorrt import IBuilderConfig, INetworkDefinition, OnnxParser, _Module
+    from tensorrt import IBuilderConfig, INetworkDefinition, ITensor, OnnxParser, _Module
 
 WORKSPACE_BYTES = 512 << 20  # a layer's scratch memory; the largest tensor, of C7 at 100x100, has 4.9 MB
-BATCHES = (1, 1, 8)  # smallest, tuned for, largest: only for graphs with a dynamic batch
+MOST_IMAGES = 256  # of a batch; the largest tensor, of C7, then has 1.3 GB
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 
@@ -35,9 +35,10 @@ class Built:
     log: tuple[str, ...]
 
 
-def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progress) -> Built:
+def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progress, batch: int = 1) -> Built:
     """Build an ONNX graph; raises Refused with TensorRT's message where it cannot.
 
+    An open batch is fixed to 1, or gets a profile of 1 to `batch` images, which is tuned for `batch`.
     `timing` is an earlier cache of the same device and version, empty for none. With None no cache is touched:
     TensorRT-RTX would look for a GPU. Ctrl-C ends the build at its next step.
     """
@@ -51,9 +52,12 @@ def build(trt: _Module, model: bytes, *, timing: bytes | None, progress: Progres
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector tells precisions
         config.clear_flag(trt.BuilderFlag.TF32)  # fp32 is fp32
-        for shape in _dynamic_inputs(network):
+        for tensor, rest in _dynamic_inputs(network):
+            if batch == 1:
+                tensor.shape = (1, *rest)
+                continue
             profile = builder.create_optimization_profile()
-            profile.set_shape(shape.name, *((batch, *shape.rest) for batch in BATCHES))
+            profile.set_shape(tensor.name, *((images, *rest) for images in (1, batch, batch)))
             config.add_optimization_profile(profile)
         if timing is not None:
             _set_timing_cache(config, timing)
@@ -83,14 +87,8 @@ def _parser_errors(parser: OnnxParser) -> str:
     return "; ".join(dict.fromkeys(told)) or "the parser gave no reason"
 
 
-@dataclass(frozen=True)
-class _DynamicInput:
-    name: str
-    rest: tuple[int, ...]  # its shape without the batch
-
-
-def _dynamic_inputs(network: INetworkDefinition) -> list[_DynamicInput]:
-    """Inputs whose batch is open; a static graph needs no profile and TensorRT takes only an equal one."""
+def _dynamic_inputs(network: INetworkDefinition) -> list[tuple[ITensor, tuple[int, ...]]]:
+    """Inputs whose batch is open, with their other sides; a static graph takes no profile but an equal one."""
     found = []
     for place in range(network.num_inputs):
         tensor = network.get_input(place)
@@ -98,7 +96,7 @@ def _dynamic_inputs(network: INetworkDefinition) -> list[_DynamicInput]:
         if -1 in shape[1:]:
             raise Refused(f"input {tensor.name} has the shape {shape}; only its batch may be open")
         if shape[0] == -1:
-            found.append(_DynamicInput(tensor.name, tuple(shape[1:])))
+            found.append((tensor, tuple(shape[1:])))
     return found
 
 

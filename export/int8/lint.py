@@ -19,7 +19,7 @@ from onnx import TensorProto, numpy_helper
 
 from lc2fer.errors import LintError
 from lc2fer.network.fuse import CENTRE
-from lc2fer.recipe import HALF_SCALES, INPUT, NEWEST_OPSET, Recipe, means
+from lc2fer.recipe import BATCH, HALF_SCALES, INPUT, NEWEST_OPSET, Recipe, means
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # Sums and what is made of them: in float16 they overflow or cancel. GRN's norm, LayerNorm in both forms, the pool.
@@ -60,6 +60,18 @@ class _Graph:
         known = [*graph.value_info, *graph.input, *graph.output]
         found = {value.name: value.type.tensor_type.elem_type for value in known}
         return found | {tensor.name: tensor.data_type for tensor in graph.initializer}
+
+    @cached_property
+    def first_axes(self) -> dict[str, str]:
+        """Input or output -> the name of its first axis, by ONNX's own shape inference for outputs; "" for a number."""
+        bare = onnx.ModelProto()
+        bare.CopyFrom(self.model)
+        for output in bare.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        graph = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+        values = [*graph.input, *graph.output]
+        axes = {value.name: value.type.tensor_type.shape.dim for value in values}
+        return {name: axis[0].dim_param if axis else "" for name, axis in axes.items()}
 
     @cached_property
     def opset(self) -> int:
@@ -119,6 +131,12 @@ def _io(graph: _Graph) -> Iterator[tuple[str, str]]:
             found = value.type.tensor_type.elem_type
             if found != TensorProto.FLOAT:
                 yield value.name, f"the {kind} is {TensorProto.DataType.Name(found)}, expected FLOAT"
+
+
+def _batch(graph: _Graph) -> Iterator[tuple[str, str]]:
+    for name, axis in graph.first_axes.items():
+        if graph.recipe.batch is None and axis != BATCH:
+            yield name, f"its first axis is {axis or 'fixed'!r}, expected {BATCH!r}, any number of images"
 
 
 def _islands(graph: _Graph) -> Iterator[tuple[str, str]]:
@@ -253,7 +271,8 @@ def _pixels(graph: _Graph) -> Iterator[tuple[str, str]]:
             yield node.name, f"the pixels' scale is {scale.flat[0]:g}, expected {step:g}, which loses nothing"
 
 
-FLOAT_RULES: tuple[Callable[[_Graph], Iterator[tuple[str, str]]], ...] = (_opset, _io, _islands, _kept)  # node, text
+# node, text
+FLOAT_RULES: tuple[Callable[[_Graph], Iterator[tuple[str, str]]], ...] = (_opset, _io, _batch, _islands, _kept)
 RULES = (
     *FLOAT_RULES,
     _quantised,
@@ -267,4 +286,4 @@ RULES = (
     _pixels,
 )
 # Of graphs for ONNX Runtime alone, u8 with zero-point 128 on products of rows.
-ROWS_RULES = (_opset, _io, _islands, _per_tensor, _pair, _scales)
+ROWS_RULES = (_opset, _io, _batch, _islands, _per_tensor, _pair, _scales)

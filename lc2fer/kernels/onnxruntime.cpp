@@ -1,6 +1,7 @@
 // The kernels as operations of ONNX Runtime.
 #include "operations.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace lc2fer {
@@ -104,7 +105,7 @@ inline Shape shape_of(const Api* api, Any tensor_info) {
     check(api->GetDimensionsCount(tensor_info, &rank));
     std::vector<int64_t> dimensions(rank);
     check(api->GetDimensions(tensor_info, dimensions.data(), rank));
-    return Shape(dimensions.begin(), dimensions.end());  // an open dimension, -1, becomes one that is too large
+    return Shape(dimensions.begin(), dimensions.end());  // an open side, -1, becomes one that is too large
 }
 
 // ONNX Runtime's own threads: it shares the parts among as many as the session was given.
@@ -156,6 +157,7 @@ public:
         api->ReleaseTypeInfo(type);
         const Shape output = checked<Kind>(m_its, m_image, shapes);
         m_output.assign(output.begin(), output.end());
+        m_made = floats_of_one(output);
         m_kind.prepare(m_its, m_image, m_constants);
     }
 
@@ -165,13 +167,17 @@ public:
         check(m_api->GetTensorTypeAndShape(image, &its));
         const Shape shape = shape_of(m_api, its);
         m_api->ReleaseTensorTypeAndShapeInfo(its);
-        demand(shape == m_image, "an image of the graph's shape");
-        check(m_api->KernelContext_GetOutput(context, 0, m_output.data(), m_output.size(), &output));
+        demand(shape.size() == 4 && std::equal(shape.begin() + 1, shape.end(), m_image.begin() + 1),
+               "images of the graph's shape");
+        std::array<int64_t, 4> made{int64_t(shape[0]), m_output[1], m_output[2], m_output[3]};
+        check(m_api->KernelContext_GetOutput(context, 0, made.data(), made.size(), &output));
         void *x = nullptr, *out = nullptr;
         check(m_api->GetTensorMutableData(image, &x));
         check(m_api->GetTensorMutableData(output, &out));
         Threads threads{m_api, context};
-        m_kind.run(threads.pool(), static_cast<const float*>(x), static_cast<float*>(out));
+        // How many threads there are, ONNX Runtime does not tell: of several images each has one.
+        run_images(m_kind, threads.pool(), shape[0] > 1, shape[0], static_cast<const float*>(x), floats_of_one(shape),
+                   static_cast<float*>(out), m_made);
     }
 
     const Api* api() const { return m_api; }
@@ -193,8 +199,9 @@ private:
     const Api* m_api;
     Attributes m_its;
     Kind m_kind;
-    Shape m_image;
+    Shape m_image;  // its first axis counts for nothing
     std::vector<int64_t> m_output;
+    size_t m_made;  // floats an image
     std::array<const void*, Kind::BYTES.size()> m_constants;
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <tbb/parallel_for.h>
+#include <tbb/task_arena.h>
 #include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
 #include <openvino/op/op.hpp>
@@ -30,7 +31,11 @@ public:
     void validate_and_infer_types() override {
         constexpr size_t count = Kind::BYTES.size();
         NODE_VALIDATION_CHECK(this, get_input_size() == count + 1, count, " constants were expected");
-        NODE_VALIDATION_CHECK(this, get_input_partial_shape(0).is_static(), "an image of a fixed shape was expected");
+        ov::PartialShape images = get_input_partial_shape(0);
+        NODE_VALIDATION_CHECK(this, images.rank().is_static() && images.size() == 4, "four axes were expected");
+        const ov::Dimension batch = images[0];
+        images[0] = 1;
+        NODE_VALIDATION_CHECK(this, images.is_static(), "images of a fixed shape were expected");
         std::vector<Shape> shapes;
         for (size_t i = 0; i < count; ++i) {
             const auto type = Kind::BYTES[i] ? ov::element::u8 : ov::element::f32;
@@ -38,7 +43,9 @@ public:
             shapes.push_back(get_input_shape(i + 1));
         }
         try {
-            set_output_type(0, ov::element::f32, ov::Shape(checked<Kind>(m_its, get_input_shape(0), shapes)));
+            ov::PartialShape made(ov::Shape(checked<Kind>(m_its, images.to_shape(), shapes)));
+            made[0] = batch;
+            set_output_type(0, ov::element::f32, made);
         } catch (const std::invalid_argument& error) {
             NODE_VALIDATION_CHECK(this, false, error.what());
         }
@@ -59,8 +66,12 @@ public:
     bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
         Constants constants;
         for (size_t i = 0; i < constants.size(); ++i) constants[i] = inputs[i + 1].data();
-        const auto ready = prepared(inputs[0].get_shape(), constants);
-        ready->kind.run(Pool{nullptr, run_in_arena}, inputs[0].data<const float>(), outputs[0].data<float>());
+        const Shape& images = inputs[0].get_shape();
+        const auto ready = prepared(images, constants);
+        const size_t made = floats_of_one(Kind::output(m_its, images));
+        const bool apart = images[0] >= size_t(tbb::this_task_arena::max_concurrency());
+        run_images(ready->kind, Pool{nullptr, run_in_arena}, apart && images[0] > 1, images[0],
+                   inputs[0].data<const float>(), floats_of_one(images), outputs[0].data<float>(), made);
         return true;
     }
 

@@ -1,5 +1,5 @@
-// The three operations as an engine meets them: names, inputs, shapes, and how they run. Each has one float32 image and
-// constants as inputs.
+// The three operations as an engine meets them: names, inputs, shapes, and how they run. Each has float32 images and
+// constants as inputs; what it computes of an image does not depend on those beside it.
 #pragma once
 
 #include "dispatch.h"
@@ -192,7 +192,7 @@ public:
     }
 
     static Shape output(const Attributes& its, const Shape& image) {
-        return {1, image[1] / its.kernel, image[2] / its.kernel, size_t(its.outputs)};
+        return {image[0], image[1] / its.kernel, image[2] / its.kernel, size_t(its.outputs)};
     }
 
     void prepare(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants) {
@@ -221,7 +221,7 @@ public:
 
     static Shape output(const Attributes& its, const Shape& image) {
         const auto side = [&](size_t size) { return (size - STEM_KERNEL) / size_t(its.stride) + 1; };
-        return {1, side(image[2]), side(image[3]), size_t(its.outputs)};
+        return {image[0], side(image[2]), side(image[3]), size_t(its.outputs)};
     }
 
     void prepare(const Attributes& its, const Shape& image, const std::array<const void*, 2>& constants) {
@@ -231,13 +231,40 @@ public:
     void run(const Pool& pool, const float* x, float* out) const { m_kernels->stem(m_numbers, pool, x, out); }
 };
 
-// The output's shape; throws std::invalid_argument for an image, or constants, that the operation cannot take.
+// What shares nothing: the thread that calls it does all parts, one after another.
+inline Pool alone() {
+    return {nullptr, [](void*, void (*part)(void*, int), void* argument, int count) {
+                for (int number = 0; number < count; ++number) part(argument, number);
+            }};
+}
+
+// Runs an operation on images that lie behind each other, `size` and `made` being the floats of one before and after.
+// `apart`: an image a thread, which hands nothing over inside of it; else the threads share each image's pixels.
+template <class Kind>
+void run_images(const Kind& kind, const Pool& pool, bool apart, size_t images, const float* x, size_t size, float* out,
+                size_t made) {
+    const auto one = [&](const Pool& its, size_t image) { kind.run(its, x + image * size, out + image * made); };
+    if (!apart) {
+        for (size_t image = 0; image < images; ++image) one(pool, image);
+        return;
+    }
+    using One = decltype(one);
+    const auto part = [](void* argument, int image) { (*static_cast<const One*>(argument))(alone(), size_t(image)); };
+    pool.run(pool.its, part, const_cast<void*>(static_cast<const void*>(&one)), int(images));
+}
+
+inline size_t floats_of_one(const Shape& shape) {
+    return shape[1] * shape[2] * shape[3];
+}
+
+// The output's shape, its first axis that of `image`; throws std::invalid_argument for an image, or constants, that the
+// operation cannot take.
 template <class Kind>
 Shape checked(const Attributes& its, const Shape& image, const std::vector<Shape>& constants) {
     demand(its.version == VERSION, "operations of version 2, not those of an earlier lc2fer; export it again");
-    demand(image.size() == 4 && image[0] == 1, "an image [1,.,.,.]");
-    for (const size_t size : image)
-        demand(size >= 1 && size <= MOST_PIXELS_A_SIDE, "an image of 1 to 4096 pixels a side");
+    demand(image.size() == 4, "images [N,.,.,.]");
+    for (size_t axis = 1; axis < image.size(); ++axis)
+        demand(image[axis] >= 1 && image[axis] <= MOST_PIXELS_A_SIDE, "an image of 1 to 4096 pixels a side");
     demand(constants == Kind::constants(its, image), "constants of the image's and the attributes' shapes");
     chosen(precision_of(its));
     return Kind::output(its, image);

@@ -8,23 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lc2fer import alignment, pictures
+from lc2fer import alignment
 from lc2fer import artifact as artifacts
 from lc2fer.errors import DataError, UsageError
-from lc2fer.faces import open_finder
-from lc2fer.predict import judging, sources
-from lc2fer.predict.judging import Answer
-from lc2fer.predict.output import Line, Output
-from lc2fer.predict.sources import Found, Item
+from lc2fer.faces import Finder, open_finder
+from lc2fer.predict import batches, judging, sources
+from lc2fer.predict.output import Output
+from lc2fer.predict.sources import Found
 from lc2fer.session import open_session
 from lc2fer.text import printable
+from lc2fer.threads import usual
+
+MOST_PICTURES = 1024  # of a batch; their faces have 120 KB each
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="an exported model; default: the bundled C6")
     parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="pictures that are read and judged together (default: 1)"
+    )
     parser.add_argument(
         "--faces",
         choices=judging.WAYS,
@@ -77,25 +81,32 @@ def main(arguments: list[str]) -> dict[str, Any]:
     unreadable: list[str] = []
     console = Console(stderr=True)
     with ExitStack() as stack:
-        finder = None
+        workers = min(given.batch, given.threads or usual())
+        finders: SimpleQueue[Finder] | None = None
         if given.faces != "crop":
-            finder = open_finder(given.face_model, threads=given.threads or 1, thorough=True)
+            finders = SimpleQueue()
+            for _ in range(workers):
+                threads = given.threads or 1 if workers == 1 else 1
+                finders.put(open_finder(given.face_model, threads=threads, thorough=True))
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         out = stack.enter_context(Output(labels, given.min_confidence, given.json, given.csv, given.draw))
         advance = stack.enter_context(_bar(console, given))
-        for item in sources.walk(given.pictures, sys.stdin.buffer, found, leave=given.draw):
-            try:
-                if isinstance(item, DataError):
-                    raise item
-                for time_s, image, animated in _images(item, given.every):
-                    if animated:
-                        _say(console, f"{item.path} has several pictures. Its first one is judged.")
-                    answers: tuple[Answer, ...] = judging.judge(image, session, finder, given.faces)
-                    out.add(Line(item, time_s, image.shape[1], image.shape[0], answers), image)
-            except DataError as error:
-                unreadable.append(str(item) if isinstance(item, DataError) else str(item.path))
-                _say(console, f"DataError: {error}")
-            advance()
+        items = sources.walk(given.pictures, sys.stdin.buffer, found, leave=given.draw)
+        keep = given.draw is not None
+        options = {"batch": given.batch, "workers": workers, "keep": keep}
+        last: object = None
+        for told in batches.judged(batches.units(items, given.every), session, finders, given.faces, **options):
+            name = str(told.item) if isinstance(told.item, DataError) else str(told.item.path)
+            if told.animated:
+                _say(console, f"{name} has several pictures. Its first one is judged.")
+            if told.line is not None:
+                out.add(told.line, told.image)
+            else:
+                unreadable.append(name)
+                _say(console, f"DataError: {told.error}")
+            if told.item is not last:
+                advance()
+            last = told.item
     document = {"artifact": str(artifact.path), **out.document()}
     document |= {"unreadable": len(unreadable), "unreadable_files": unreadable[:100], "left_out": found.left_out}
     return {**document, "exit_code": 2 if unreadable else 0}
@@ -113,19 +124,12 @@ def _check(given: argparse.Namespace) -> None:
         raise UsageError(
             f"--min-confidence is {given.min_confidence:g}. Expected a probability, 0 to 1. Pass, say, 0.5."
         )
+    if not 1 <= given.batch <= MOST_PICTURES:
+        raise UsageError(f"--batch is {given.batch}. Expected 1 to {MOST_PICTURES} pictures. Pass, say, 32.")
     if not 0 < given.every < float("inf"):
         raise UsageError(f"--every is {given.every:g}. Expected seconds, more than 0. Pass, say, 1.")
     if given.draw is not None:
         sources.new_folder(given.draw, "--draw")
-
-
-def _images(item: Item, every_s: float) -> Iterator[tuple[float | None, NDArray[np.uint8], bool]]:
-    """Time in seconds (of films), pixels, and whether it is the first of several."""
-    if item.is_film:
-        yield from ((time_s, image, False) for time_s, image in judging.frames(item.path, every_s))
-        return
-    picture = pictures.read(item.path)
-    yield None, np.asarray(picture.image, np.uint8), picture.animated
 
 
 def _say(console: Console, text: str) -> None:

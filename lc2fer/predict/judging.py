@@ -1,4 +1,4 @@
-"""Pictures in, answers out, one picture at a time: its faces are found, or it is a face; each is judged."""
+"""A picture's faces are found, or it is a face; what a model takes of each, and what an answer is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from lc2fer.errors import DataError, TargetUnavailable
 from lc2fer.faces import Face, Finder
-from lc2fer.metrics import softmax
-from lc2fer.session import Session
+from lc2fer.inputs import InputSpec
 
 MIN_CONFIDENCE = 0.5  # below it no expression is said
 WAYS = ("auto", "crop", "find")
@@ -38,20 +37,18 @@ class Answer:
         return labels[place], float(self.probabilities[place])
 
 
-def judge(image: NDArray[np.uint8], session: Session, finder: Finder | None, way: str = "auto") -> tuple[Answer, ...]:
-    """The answers for an RGB picture uint8 [H,W,3], the largest face first; none where no face is in it.
+def prepare(
+    image: NDArray[np.uint8], spec: InputSpec, finder: Finder | None, way: str = "auto"
+) -> tuple[tuple[Face, ...] | None, tuple[NDArray[np.float32], ...]]:
+    """The faces of an RGB picture uint8 [H,W,3], the largest first, and what a model takes of each, float32 [3,h,w].
 
-    `way`: "crop" takes the picture as one face, "find" only what the finder finds (it has to be given), "auto" decides.
+    None for the faces where the picture is one. `way`: "crop" takes it as one, "find" only what the finder finds, which
+    has to be given, "auto" decides.
     """
-    spec = session.artifact.input_spec
     faces = None if finder is None or way == "crop" else faces_of(image, finder, way)
     if faces is None:
-        batch = spec.apply(image)[np.newaxis]
-        return (Answer(None, softmax(session.run(batch))[0]),)
-    if not faces:
-        return ()
-    shares = softmax(session.run(np.stack([spec.apply_face(image, face) for face in faces])))
-    return tuple(Answer(face, row) for face, row in zip(faces, shares))
+        return None, (spec.apply(image),)
+    return faces, tuple(spec.apply_face(image, face) for face in faces)
 
 
 def faces_of(image: NDArray[np.uint8], finder: Finder, way: str = "auto") -> tuple[Face, ...] | None:

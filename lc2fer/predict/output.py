@@ -57,8 +57,8 @@ class Output:
                 ["picture", "time_s", "face", "left", "top", "width", "height", "expression", "confidence", *labels]
             )
 
-    def add(self, line: Line, image: NDArray[np.uint8]) -> None:
-        """Take in one picture's answers; `image` is the picture, RGB uint8 [H,W,3]."""
+    def add(self, line: Line, image: NDArray[np.uint8] | None) -> None:
+        """Take in one picture's answers; `image` is the picture, RGB uint8 [H,W,3], which only copies need."""
         self._counts["pictures"] += 1
         self._counts["without_face"] += not line.answers
         found = [self._prediction(line, number, answer) for number, answer in enumerate(line.answers, 1)]
@@ -73,7 +73,7 @@ class Output:
                 self._writer.writerow(self._row(prediction))
         if not self._lines:
             self._show(line, found)
-        if self._copies is not None:
+        if self._copies is not None and image is not None:
             self._draw(line, found, image)
 
     def document(self) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def test_an_engine_exits_3_and_keeps_its_source(
     ("arguments", "text"),
     [
         (
+            ["--config", "C8", "--target", "onnx-fp32", "--max-batch", "8"],
+            "--max-batch 8 was given for onnx-fp32. Expected 1 to 256, for one of trt-fp32, trt-fp16, trt-int8, "
+            "rtx-fp16, rtx-int8: other files take any batch. Correct or leave out --max-batch.",
+        ),
+        (
             ["--config", "C9", "--target", "onnx-fp32"],
             "UsageError: There is no configuration 'C9'. Expected one of C1, ",
         ),

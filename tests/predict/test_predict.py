@@ -323,3 +323,33 @@ def test_without_opencv_pictures_are_judged_and_films_are_not(
         f"TargetUnavailable: {tmp_path}/film.mp4 is a film, and the package cv2 is not installed. It comes with the "
         "extra [camera]. Run: pip install 'lc2fer[camera]'.\n",
     )
+
+
+# -- many at once ------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_gives_the_same_answers_in_the_same_order(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], photograph: Callable[[str], Path]
+) -> None:
+    random = np.random.default_rng(0)
+    for place in range(11):
+        Image.fromarray(random.integers(0, 256, (60, 60), np.uint8)).save(tmp_path / f"{place:02}.png")
+    (tmp_path / "05.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a picture")
+    given = ["--model", model, "--json", tmp_path, photograph("astronaut")]
+    said = []
+    for batch in (1, 4):
+        assert predict(*given, "--batch", batch) == 2
+        captured = capsys.readouterr()
+        said.append((captured.out.splitlines(), captured.err))
+    (one, errors), (four, errors_of_four) = said
+    assert errors == errors_of_four
+    assert errors.count("DataError: ") == 1
+    assert len(one) == len(four) == 13
+    for first, second in zip(map(json.loads, one[:-1]), map(json.loads, four[:-1])):
+        assert [first[name] for name in ("picture", "box", "found")] == [
+            second[name] for name in ("picture", "box", "found")
+        ]
+        assert first["probabilities"] == pytest.approx(second["probabilities"], abs=1e-4)
+    assert json.loads(one[-1]) == json.loads(four[-1])
+    assert predict(*given, "--batch", 0) == 2
+    assert capsys.readouterr().err == "UsageError: --batch is 0. Expected 1 to 1024 pictures. Pass, say, 32.\n"

@@ -245,8 +245,11 @@ def convolution(*shape: int | str) -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
 
 
-def test_l3_an_open_batch_gets_a_profile_and_an_open_side_none() -> None:
-    assert tensorrt.build(rtx, convolution("N", 3, 32, 32), timing=None, progress=silent).engine
+def test_l3_an_open_batch_is_fixed_or_gets_a_profile_and_an_open_side_neither() -> None:
+    fixed = tensorrt.build(rtx, convolution(1, 3, 32, 32), timing=None, progress=silent).engine
+    assert len(tensorrt.build(rtx, convolution("N", 3, 32, 32), timing=None, progress=silent).engine) == len(fixed)
+    profiled = tensorrt.build(rtx, convolution("N", 3, 32, 32), timing=None, progress=silent, batch=8).engine
+    assert len(profiled) > len(fixed)
     with pytest.raises(tensorrt.Refused, match=r"input pixels has the shape \[1, 3, 32, -1\]; only its batch may be"):
         tensorrt.build(rtx, convolution(1, 3, 32, "W"), timing=None, progress=silent)
 

@@ -58,9 +58,9 @@ def test_bound_images_stay_on_the_device(
 ) -> None:
     compute = session.bind(images[2:])
     compute()
-    session._cuda.download(session._output)
+    session._cuda.download(session._place(1).output)
     session._cuda.synchronize()
-    assert np.abs(session._output.array - logits[2]).max() < 1e-3
+    assert np.abs(session._place(1).output.array - logits[2]).max() < 1e-3
 
 
 def test_a_jetson_shares_its_memory(
@@ -68,8 +68,8 @@ def test_a_jetson_shares_its_memory(
 ) -> None:
     monkeypatch.setenv("FAKE_GPU_INTEGRATED", "1")
     with deploy.load(artifact) as session:
-        assert session._input.shared
-        assert session._output.shared
+        assert session._place(1).input.shared
+        assert session._place(1).output.shared
         assert np.abs(session.run(images) - logits).max() < 1e-3
 
 
@@ -90,11 +90,12 @@ def test_executed_precisions_are_read_back(session: deploy.TensorRtSession) -> N
 
 def test_a_closed_session_says_so(artifact: Artifact, images: np.ndarray, gpu: ModuleType) -> None:
     session = deploy.load(artifact)
+    session.run(np.concatenate([images, images]))
     session.close()
     assert gpu.left() == []
     session.close()
     with pytest.raises(Lc2ferError, match=r"C8-trt-fp32.engine was closed. An open session was expected. Open it"):
-        session._launch()
+        session.run(images)
 
 
 @pytest.mark.parametrize(
@@ -237,3 +238,32 @@ def test_both_schemas_of_the_inspector_are_read() -> None:
     for damaged in ("", "[]", '{"Layers": 3}', "not JSON"):
         with pytest.raises(ValueError, match=r"no layers|Expecting value"):
             nvidia.layers(damaged)
+
+
+def test_a_profile_takes_batches(gpu: ModuleType, export: Export, images: np.ndarray) -> None:
+    export.__self__.max_batch = 4  # type: ignore[attr-defined]
+    artifact = export("trt-fp32")
+    assert artifact.device is not None
+    assert artifact.device["max_batch"] == 4
+    batch = np.concatenate([images, images, images[:1]])
+    with open_session(artifact.path.with_name("C8-onnx-fp32.onnx")) as reference:
+        wanted = reference.run(batch)
+    with deploy.load(artifact) as session:
+        assert session.most == 4
+        assert np.abs(session.run(batch) - wanted).max() < 1e-3
+        assert set(session._places) == {1, 2, 4}
+        assert np.abs(session.run(batch[2:]) - wanted[2:]).max() < 1e-3, (
+            "a captured graph runs what it was captured for"
+        )
+    export.__self__.max_batch = 1  # type: ignore[attr-defined]
+    again = export("trt-fp32")
+    assert again.sha256 != artifact.sha256, "an engine for another batch was reused"
+    with deploy.load(again) as session:
+        assert session.most == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "pieces"), [(7, 4, [4, 2, 1]), (1, 1, [1]), (9, 3, [3, 3, 3]), (5, 6, [4, 1])]
+)
+def test_batches_are_cut_into_few_sizes(images: int, most: int, pieces: list[int]) -> None:
+    assert list(deploy.cut(images, most)) == pieces

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from graphs import constant, node_of, of_type, put
 from lc2fer.export.formats import qdq
 from lc2fer.export.int8 import lint
 from lc2fer.export.pipeline import Pipeline
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from lc2fer.artifact import Artifact
 from lc2fer.errors import LintError
@@ -25,25 +25,6 @@ Model = onnx.ModelProto
 SINGLE, HALF = "onnx-int8", "onnx-int8-fp16"
 # The rules are of ONNX's own nodes.
 ONNX_TARGETS = [name for name in FILES if TARGETS[name].kind == "onnx" and TARGETS[name].instead is None]
-
-
-def node_of(model: Model, name: str) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.name == name)
-
-
-def put(model: Model, name: str, value: NDArray[Any]) -> None:
-    """Give a constant another value, or add one."""
-    others = [tensor for tensor in model.graph.initializer if tensor.name != name]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend([*others, numpy_helper.from_array(value, name)])
-
-
-def constant(model: Model, name: str) -> NDArray[Any]:
-    return numpy_helper.to_array(next(tensor for tensor in model.graph.initializer if tensor.name == name))
-
-
-def of_type(model: Model, operator: str, place: int = 0) -> onnx.NodeProto:
-    return [node for node in model.graph.node if node.op_type == operator][place]
 
 
 def set_opset(version: int) -> Callable[[Model], None]:
@@ -174,7 +155,15 @@ def other_centre(model: Model) -> None:
     put(model, centre.input[1], np.array(127.5, np.float32))
 
 
+def fix_batch(model: Model) -> None:
+    """As an exporter does that takes the example's batch for a constant."""
+    put(model, "shape", np.array([1, 7], np.int64))
+    of_type(model, "Gemm").output[0] = "raw"
+    model.graph.node.append(helper.make_node("Reshape", ["raw", "shape"], ["logits"], "reshape"))
+
+
 DAMAGES = [
+    ("onnx-fp32", fix_batch, "batch", "logits", "its first axis is 'fixed', expected 'batch', any number of images"),
     (SINGLE, set_opset(21), "opset", "graph", "its opset is 21, expected 17 to 20"),
     (HALF, set_opset(18), "opset", "graph", "its opset is 18, expected 19 to 20"),
     ("onnx-fp16", set_opset(16), "opset", "graph", "its opset is 16, expected 17 to 20"),

@@ -109,7 +109,16 @@ class IHostMemory(bytes):
 class ITensor:
     def __init__(self, value: onnx.ValueInfoProto) -> None:
         self.name = value.name
-        self.shape = Dims([side.dim_value or -1 for side in value.type.tensor_type.shape.dim])
+        self._sides = value.type.tensor_type.shape.dim
+
+    @property
+    def shape(self) -> Dims:
+        return Dims([side.dim_value or -1 for side in self._sides])
+
+    @shape.setter
+    def shape(self, sides: tuple[int, ...]) -> None:
+        for side, wanted in zip(self._sides, sides):
+            side.dim_value = wanted
 
 
 class INetworkDefinition:
@@ -211,6 +220,11 @@ class Builder:
         monitor.phase_finish("Building engine")
         if config._cache is not None:
             config._cache = ITimingCache(f"{__version__} {len(graph.node)} layers".encode())
+        if not dynamic:  # TensorRT infers the other shapes from its inputs'
+            for value in graph.output:
+                value.type.tensor_type.shape.dim[0].dim_value = 1
+        profiles = [profile._shapes for profile in config._profiles]
+        network._model.metadata_props.add(key="profiles", value=json.dumps(profiles))
         return IHostMemory(_MAGIC + __version__.encode() + b"\0" + network._model.SerializeToString())
 
 
@@ -286,6 +300,7 @@ class IExecutionContext:
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
         self._addresses: dict[str, int] = {}
+        self._shape: tuple[int, ...] = ()
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
@@ -295,7 +310,9 @@ class IExecutionContext:
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         sides = self._engine.get_tensor_shape(name)
-        return all(sides[axis] in (-1, side) for axis, side in enumerate(shape))
+        self._shape = shape
+        most = self._engine._profiles[0][name][2][0] if sides[0] == -1 else 1
+        return shape[0] <= most and all(sides[axis] in (-1, side) for axis, side in enumerate(shape))
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory
@@ -305,17 +322,18 @@ class IExecutionContext:
         stream = fake_gpu.streams[stream_handle]
         if stream.captured is not None and fake_gpu.settings("TENSORRT_CAPTURE", "1") == "0":
             return False
-        stream.put(self._run)
+        images, addresses = self._shape[0], dict(self._addresses)  # a graph keeps what it was captured with
+        stream.put(lambda: self._run(images, addresses))
         return True
 
-    def _run(self) -> None:
+    def _run(self, images: int, addresses: dict[str, int]) -> None:
         (given,), (wanted,) = self._engine._model.graph.input, self._engine._model.graph.output
         arrays = {
             value.name: np.ctypeslib.as_array(
-                (ctypes.c_float * int(np.prod(sides))).from_address(self._addresses[value.name])
+                (ctypes.c_float * int(np.prod(sides))).from_address(addresses[value.name])
             ).reshape(sides)
             for value in (given, wanted)
-            for sides in [[side.dim_value or 1 for side in value.type.tensor_type.shape.dim]]
+            for sides in [[side.dim_value or images for side in value.type.tensor_type.shape.dim]]
         }
         arrays[wanted.name][...] = self._session.run(None, {given.name: arrays[given.name]})[0]
 
@@ -324,6 +342,7 @@ class ICudaEngine:
     def __init__(self, model: onnx.ModelProto) -> None:
         self._model = model
         self._values = [*model.graph.input, *model.graph.output]
+        self._profiles = json.loads(next(each.value for each in model.metadata_props if each.key == "profiles"))
 
     @property
     def num_io_tensors(self) -> int:
@@ -342,6 +361,9 @@ class ICudaEngine:
 
     def get_tensor_shape(self, name: str) -> Dims:
         return ITensor(next(value for value in self._values if value.name == name)).shape
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
+        return [Dims(list(sides)) for sides in self._profiles[profile_index][name]]
 
     def create_execution_context(self) -> IExecutionContext | None:
         return None if fake_gpu.settings("TENSORRT_MEMORY", "") == "full" else IExecutionContext(self)
