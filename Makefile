@@ -49,5 +49,5 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV), with everything for training and development ..."
-	@$(INSTALL) '.[train,export,openvino,rtx,bench,explain,camera,web,mqtt,dev]'
+	@$(INSTALL) '.[train,export,openvino,rtx,bench,explain,camera,web,serve,mqtt,dev]'
 	@touch $(VENV)/.demo $@

@@ -21,6 +21,7 @@ from lc2fer.spokes import measure
 from .camera import run
 from .camera.address import is_address, shown
 from .device import bundle, choice, doctor, golden
+from .serving import command as serving
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--launches", type=int, metavar="N", help="processes a model (default: 3)")
     measuring.add_argument("--seconds", type=float, metavar="S", help="least time to sample, a launch (default: 1)")
     run.add_arguments(verbs.add_parser("run", help="watch a camera, a video or a folder, or pictures from the browser"))
+    serving.add_arguments(verbs.add_parser("serve", help="answer programs over HTTP, in KServe's protocol"))
     examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
     examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
     return parser
@@ -102,6 +104,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return _bench(given)
     if given.verb == "run":
         return run.main(given)
+    if given.verb == "serve":
+        return serving.main(given)
     if given.verb == "doctor":
         return _doctor(table=not given.json)
     with bundle.opened(given.bundle) as opened:

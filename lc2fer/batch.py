@@ -32,10 +32,7 @@ class Gate:
 
     def passed(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """The batch, copied where its strides are negative; raises UsageError for what no model was trained on."""
-        check(batch, self._artifact)
-        highest = np.maximum.reduce(batch.view(np.uint32), axis=None)
-        if highest > _BITS_OF_255:
-            _check_values(batch, self._artifact)
+        highest = check_pixels(batch, self._artifact)
         if highest <= _BITS_OF_1 and not self._scaled and batch.min() != batch.max():
             self._scaled = True
             self._warn("has no value above 1", "Pixels of 0..255 were expected", "Multiply them by 255")
@@ -57,6 +54,15 @@ class Gate:
     def _warn(self, what: str, expected: str, mend: str) -> None:
         text = f"What {self._artifact.name} is given {what}. {expected}. {mend}, or use artifact.input_spec.apply."
         warnings.warn(text, stacklevel=4)
+
+
+def check_pixels(batch: NDArray[np.float32], artifact: Artifact) -> int:
+    """Raise UsageError unless a session takes the batch; returns the bits of its highest value."""
+    check(batch, artifact)
+    highest = int(np.maximum.reduce(batch.view(np.uint32), axis=None))
+    if highest > _BITS_OF_255:
+        _check_values(batch, artifact)
+    return highest
 
 
 def check(batch: NDArray[np.float32], artifact: Artifact) -> None:

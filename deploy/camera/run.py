@@ -116,9 +116,9 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     for source in sources:
         readers.check(source)
     out = Out(sources, given.json, say, service.status)
-    artifact = _model(given.model)
+    artifact = model_of(given.model)
     with ExitStack() as stack:
-        stop = stack.enter_context(_stopped_by_signals())
+        stop = stack.enter_context(stopped_by_signals())
         deaths = stack.enter_context(Deaths(stop))
         out.senders = [stack.enter_context(closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
@@ -153,7 +153,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         if given.web is not None:
             from . import web
 
-            server = web.serve(live, web.parse_address(given.web), _token(given.token))
+            server = web.serve(live, web.parse_address(given.web), token_of(given.token))
             stack.callback(server.close)
             say(f"The page: {server.link}")
         service.ready(f"{artifact.name}, {', '.join(live.feeds) or 'no camera'}")
@@ -228,7 +228,7 @@ def _check(given: argparse.Namespace) -> None:
             raise UsageError(f"--{name} is {value:g}. Expected seconds, 0 or more. Correct --{name}.")
 
 
-def _model(path: Path) -> Artifact:
+def model_of(path: Path) -> Artifact:
     """A model file, or the one that was chosen when a bundle was built."""
     if not path.is_dir() and path.suffix != ".bundle":
         return artifacts.load(path)
@@ -240,7 +240,7 @@ def _model(path: Path) -> Artifact:
     return artifacts.load(folder / choice.chosen(folder).file)
 
 
-def _token(given: str | None) -> str | None:
+def token_of(given: str | None) -> str | None:
     token = os.environ.get(_TOKEN) if given is None else given
     return secrets.token_urlsafe(24) if token == "auto" else token
 
@@ -255,7 +255,7 @@ def _senders(given: argparse.Namespace, say: Callable[[str], None]) -> list[Send
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
+def stopped_by_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,0 +1,94 @@
+"""lc2fer-deploy serve: a model for programs that ask over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.session import open_session
+
+from ..camera.run import model_of, stopped_by_signals, token_of
+from ..camera.service import Service
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MOST_IMAGES, _MOST_WAITING, _MOST_S = 1024, 65536, 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
+    )
+    parser.add_argument("--name", help="what clients call it; default: its file's name")
+    parser.add_argument("--address", default="8000", metavar="[HOST:]PORT", help="default: 127.0.0.1:8000")
+    parser.add_argument("--token", help='clients have to send it; "auto" makes one; default: the variable LC2FER_TOKEN')
+    parser.add_argument("--anyone", action="store_true", help="other addresses than 127.0.0.1 without a token, too")
+    parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
+    parser.add_argument("--max-batch", type=int, default=32, metavar="N", help="images run together (default: 32)")
+    parser.add_argument(
+        "--queue", type=int, default=256, metavar="N", help="images that may wait; more are refused (default: 256)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=5.0, metavar="S", help="that a request may wait, in seconds (default: 5)"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="stop after that")
+
+
+def main(given: argparse.Namespace) -> dict[str, Any]:
+    """Serve until Ctrl-C, SIGTERM or the end of `--seconds`; returns the last line's document."""
+    _check(given)
+    try:
+        from .server import Limits, Server, parse_address
+    except ModuleNotFoundError as error:
+        raise TargetUnavailable(
+            f"Serving needs the package {error.name}, which is not installed. It comes with the extra [serve]. "
+            "Run: pip install 'lc2fer[serve]'."
+        ) from None
+
+    token = token_of(given.token)
+    address = parse_address(given.address, token=token, anyone=given.anyone)
+    artifact = model_of(given.model)
+    name = artifact.path.stem if given.name is None else given.name
+    service = Service()
+    with ExitStack() as stack:
+        stop = stack.enter_context(stopped_by_signals())
+        session = stack.enter_context(open_session(artifact, threads=given.threads))
+        limits = Limits(given.max_batch, given.queue, given.timeout)
+        server = stack.enter_context(Server(session, name, address, token, limits))
+        text = f"{server.url}/v2/models/{name} serves {artifact.path.name}."
+        if given.token == "auto":
+            text += f" Clients send Authorization: Bearer {token}"
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        service.ready(f"serving {name}")
+        left_s = float("inf") if given.seconds is None else given.seconds
+        while left_s > 0 and not stop.wait(min(left_s, 1.0)):
+            left_s -= 1.0
+            server.check()
+            service.alive()
+        service.stopping()
+    return {"model": name, "artifact": str(artifact.path), "url": server.url, **server.metrics.document()}
+
+
+def _check(given: argparse.Namespace) -> None:
+    if given.name is not None and not _NAME.fullmatch(given.name):
+        raise UsageError(
+            f"--name is {given.name!r}. Expected up to 64 letters, digits, dots, hyphens and underscores. "
+            "Choose another one."
+        )
+    for option, least, most in (
+        ("max_batch", 1, _MOST_IMAGES),
+        ("queue", 1, _MOST_WAITING),
+        ("timeout", 0.001, _MOST_S),
+    ):
+        value = getattr(given, option)
+        if not least <= value <= most:
+            text = option.replace("_", "-")
+            raise UsageError(f"--{text} is {value:g}. Expected {least:g} to {most:g}. Correct --{text}.")
+    if given.seconds is not None and not given.seconds > 0:
+        raise UsageError(f"--seconds is {given.seconds:g}. Expected more than 0. Correct or leave it out.")
