@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     measuring.add_argument("--seconds", type=float, metavar="S", help="least time to sample, a launch (default: 1)")
     run.add_arguments(verbs.add_parser("run", help="watch a camera, a video or a folder, or pictures from the browser"))
     serving.add_arguments(verbs.add_parser("serve", help="answer programs over HTTP, in KServe's protocol"))
+    serving.add_package_arguments(verbs.add_parser("package", help="write a model server's repository"))
     examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
     examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
     return parser
@@ -106,6 +107,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return run.main(given)
     if given.verb == "serve":
         return serving.main(given)
+    if given.verb == "package":
+        return serving.write_package(given)
     if given.verb == "doctor":
         return _doctor(table=not given.json)
     with bundle.opened(given.bundle) as opened:

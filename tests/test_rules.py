@@ -50,6 +50,8 @@ ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
     "camera.record": {"cv2"},
     "camera.publish": {"paho"},
     "camera.web": {"starlette", "uvicorn"},
+    "serving.metrics": {"prometheus_client"},
+    "serving.server": {"starlette", "uvicorn"},
 }
 HEAVY = {
     "torch",

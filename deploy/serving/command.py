@@ -1,4 +1,4 @@
-"""lc2fer-deploy serve: a model for programs that ask over HTTP."""
+"""lc2fer-deploy serve and package: a model for programs that ask over HTTP, here or from a server that exists."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from rich.console import Console
 
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.session import open_session
+from lc2fer.threads import usual
 
 from ..camera.run import model_of, stopped_by_signals, token_of
 from ..camera.service import Service
+from . import package
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_IMAGES, _MOST_WAITING, _MOST_S = 1024, 65536, 3600.0
@@ -38,6 +40,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=float, default=5.0, metavar="S", help="that a request may wait, in seconds (default: 5)"
     )
     parser.add_argument("--seconds", type=float, metavar="S", help="stop after that")
+
+
+def add_package_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `package`."""
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
+    )
+    parser.add_argument("--for", dest="server", required=True, choices=tuple(package.SERVERS))
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository, new or empty")
+    parser.add_argument("--name", help="what clients call it; default: its file's name")
+    parser.add_argument("--max-batch", type=int, default=32, metavar="N", help="images run together (default: 32)")
+    parser.add_argument(
+        "--instances", type=int, metavar="N", help="batches run at once; default: a core each, and one on a GPU"
+    )
+    parser.add_argument(
+        "--at", default=package.AT, metavar="PATH", help="where the server finds DIR (default: /models)"
+    )
+
+
+def write_package(given: argparse.Namespace) -> dict[str, Any]:
+    """Write the repository; returns the last line's document."""
+    _check(given)
+    artifact = model_of(given.model)
+    name = artifact.path.stem if given.name is None else given.name
+    instances = given.instances or (1 if artifact.kind == "tensorrt" else usual())
+    files = package.write(
+        artifact, given.server, name, given.out, most=given.max_batch, instances=instances, at=given.at.rstrip("/")
+    )
+    for file in files:
+        print(file)
+    return {
+        "repository": str(given.out),
+        "for": given.server,
+        "model": name,
+        "artifact": str(artifact.path),
+        "sha256": artifact.sha256,
+        "files": [str(file.relative_to(given.out)) for file in files],
+    }
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
@@ -83,12 +123,12 @@ def _check(given: argparse.Namespace) -> None:
         )
     for option, least, most in (
         ("max_batch", 1, _MOST_IMAGES),
+        ("instances", 1, _MOST_IMAGES),
         ("queue", 1, _MOST_WAITING),
         ("timeout", 0.001, _MOST_S),
+        ("seconds", 0.001, float("inf")),
     ):
-        value = getattr(given, option)
-        if not least <= value <= most:
+        value = getattr(given, option, None)
+        if value is not None and not least <= value <= most:
             text = option.replace("_", "-")
             raise UsageError(f"--{text} is {value:g}. Expected {least:g} to {most:g}. Correct --{text}.")
-    if given.seconds is not None and not given.seconds > 0:
-        raise UsageError(f"--seconds is {given.seconds:g}. Expected more than 0. Correct or leave it out.")
