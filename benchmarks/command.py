@@ -14,10 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from lc2fer import artifact as artifacts
 from lc2fer import kernels, reading, targets, threads
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
+from lc2fer.storage import alone
 from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
@@ -61,10 +63,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if chosen.report_only:
         return _publish(path, read(path))
     _check_packages(making=not chosen.models)
-    with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
+    with alone(chosen.out, "bench"), tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
-    write(path, report)
-    journal.remove()
+        write(path, report)
+        journal.remove()
     document = _publish(path, report)
     return document | {"exit_code": 1} if chosen.strict and report.failures else document
 
@@ -85,7 +87,7 @@ def _check_packages(*, making: bool) -> None:
 def _publish(path: Path, report: Report) -> dict[str, Any]:
     """Everything that people read, beside the JSON that it is computed from."""
     for suffix, text in ((".md", markdown(report)), (".html", page(report))):
-        path.with_suffix(suffix).write_text(text, encoding="utf-8")
+        artifacts.write_text(path.with_suffix(suffix), text)
     print(table(report))
     return summary(path, report)
 

@@ -111,7 +111,7 @@ def report(pipeline: Pipeline, count: int) -> tuple[str, dict[str, Any]]:
     artifacts.write(path, found)
     title = f"{pipeline.variant.name}: logit SQNR where one layer alone is INT8"
     drawing = path.with_suffix(".svg")
-    drawing.write_text(plot(damages, title), encoding="utf-8")
+    artifacts.write_text(drawing, plot(damages, title))
     return table(damages), {**found, "sensitivity": str(path), "plot": str(drawing)}
 
 

@@ -16,13 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from lc2fer.errors import ArtifactError, Lc2ferError
+from lc2fer.errors import MALFORMED, ArtifactError, Lc2ferError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
 from lc2fer.targets import KINDS
@@ -30,6 +30,7 @@ from lc2fer.targets import KINDS
 FORMAT = 1
 _MANIFEST_LIMIT = 4_000_000  # bytes; a manifest is some kilobytes
 _STAGING = ".making-"
+_READY = ".ready-"  # and the artifact's name: a folder of what is to be moved out, whole
 _YOUNG_S = 60.0
 
 
@@ -108,11 +109,23 @@ def load(path: Path) -> Artifact:
     """The artifact of that model file or manifest, every file's hash checked.
 
     Files that were renamed along with their manifest are taken where the hashes prove them, and both names are said; of
-    a link, the manifest beside the file that it leads to is taken. Raises ArtifactError where the manifest is missing
+    a link, the manifest beside the file that it leads to is taken. Where a process was killed while it published this
+    artifact, the rest of its files are moved to their places first. Raises ArtifactError where the manifest is missing
     or damaged, or a file differs from what the manifest says.
     """
     path = Path(path)
     _check_name(path)
+    try:
+        return _load(path)
+    except ArtifactError:
+        if not _ready(path).is_dir():
+            raise
+        with suppress(OSError):  # a folder that cannot be written stays as it is
+            _settle(_ready(path))
+        return _load(path)
+
+
+def _load(path: Path) -> Artifact:
     manifest = path if path.suffix == ".json" else path.with_suffix(".json")
     if path.is_symlink() and not manifest.is_file():
         path = path.resolve()
@@ -154,7 +167,7 @@ def load(path: Path) -> Artifact:
             device=fields["device"],
             tools=fields["tools"],
         )
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+    except MALFORMED as error:
         raise ArtifactError(
             f"{manifest} is not a manifest of this project ({type(error).__name__}: {error}). Expected what "
             "lc2fer-export or lc2fer-train writes. Make the model again."
@@ -305,25 +318,67 @@ def _remove_if_left(staging: Path) -> None:
 
 
 def publish(artifact: Artifact, folder: Path) -> Artifact:
-    """Move a staged artifact's files to `folder`, its manifest last, each in one step."""
+    """Move a staged artifact's files to `folder`, its manifest last, each in one step.
+
+    All of them are first put beside their places in one step, so that whoever finds them after a kill can go on.
+    """
     staging = artifact.path.parent
     write(staging / artifact.manifest_path.name, artifact.to_json())
     shared = stat.S_IMODE((staging / artifact.manifest_path.name).stat().st_mode)
+    together = staging / "together"
+    together.mkdir()
     for record in artifact.files:
         (staging / record.name).chmod(shared)  # some writers allow nobody else to read
-        os.replace(staging / record.name, folder / record.name)
-    os.replace(staging / artifact.manifest_path.name, folder / artifact.manifest_path.name)
+        os.replace(staging / record.name, together / record.name)
+    os.replace(staging / artifact.manifest_path.name, together / artifact.manifest_path.name)
+    ready = _ready(folder / artifact.path.name)
+    while True:
+        try:
+            os.rename(together, ready)
+            break
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            _settle(ready)  # of a process that was killed, or that publishes the same artifact now
+    _settle(ready)
     return replace(artifact, path=folder / artifact.path.name)
+
+
+def _ready(path: Path) -> Path:
+    return path.with_name(f"{_READY}{path.stem}")
+
+
+def _settle(ready: Path) -> None:
+    """Move an artifact's files from there to their places, its manifest last; others may do so at the same time."""
+    manifest = f"{ready.name.removeprefix(_READY)}.json"
+    names = sorted(path.name for path in ready.iterdir())
+    for name in sorted(names, key=lambda name: name == manifest):
+        with suppress(FileNotFoundError):
+            os.replace(ready / name, ready.parent / name)
+    with suppress(OSError):  # removed by another, or filled anew
+        ready.rmdir()
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as `write` writes JSON."""
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what was written there is moved to `path` at the end, if nothing went wrong."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1, allow_nan=False)
-            file.write("\n")
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

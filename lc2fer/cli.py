@@ -53,6 +53,7 @@ _BRINGS = MappingProxyType(
 
 # What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
 _MEMORY = ("std::bad_alloc", "DefaultCPUAllocator")
+_STREAM = "iostream error"  # C++'s word for a write that failed; it does not say why
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 
@@ -113,6 +114,12 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
             "Room for what was asked for was expected. End other programs, or pass fewer or smaller images.",
             2,
         )
+    if _STREAM in str(error):
+        return (
+            f"A file could not be written ({_STREAM}). A disk with room, and one that works, was expected; what was "
+            "there before is kept. Look at it with df and dmesg, and run the command again.",
+            2,
+        )
     # safetensors wraps the system's errors in one of its own
     number = error.errno if isinstance(error, OSError) else _number_in(error)
     if number == errno.ENOSPC:
@@ -121,14 +128,28 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         return f"{error.filename} is no folder. A folder, or a new name, was expected. Choose another place.", 2
     if isinstance(error, OSError):
         cache = unwritable(error.filename) if number in _READ_ONLY else None
-        told = f"{type(error).__name__}: {error.filename}: {error.strerror}. Check the path and its permissions."
-        return cache or told, 2
+        return cache or _refused_by_the_system(error), 2
     if number is not None:
         return f"{os.strerror(number)}: {str(error).rstrip('.')}. A file was to be written. Check its folder.", 2
     return (
         f"Unexpected {type(error).__name__}: {error}. This is a defect of lc2fer. Run the command again with --debug "
         "and report what it prints.",
         2,
+    )
+
+
+def _refused_by_the_system(error: OSError) -> str:
+    name = "A file" if error.filename is None else error.filename
+    if error.errno == errno.EIO:
+        return (
+            f"{name}: {error.strerror}. A disk that keeps what is written was expected; what was there before is kept. "
+            "Look at the disk (dmesg), or choose another place."
+        )
+    if error.errno == errno.EROFS:
+        return f"{name}: {error.strerror}. A place that can be written was expected. Choose another one."
+    return (
+        f"{type(error).__name__}: {name}: {error.strerror or error}. A path that can be used was expected. "
+        "Check it and its permissions."
     )
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+# What Python raises where a document of another shape than the expected one is read: of a file from outside all of
+# them are one thing.
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+
+
 class Lc2ferError(Exception):
     """Base of every error that is shown to a user without a traceback; one with a list in it has several lines."""
 

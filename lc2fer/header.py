@@ -15,7 +15,7 @@ from pathlib import Path
 from lc2fer import artifact as artifacts
 from lc2fer.alignment import ALIGNMENTS
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
 from lc2fer.variants import VARIANTS
 
@@ -46,7 +46,7 @@ class Header:
         """The classes in order; None where it does not say them, or says what are none."""
         try:
             found = json.loads(self.said["labels"])
-        except (KeyError, ValueError):
+        except MALFORMED:
             return None
         good = isinstance(found, list) and found and all(isinstance(one, str) and one for one in found)
         return tuple(found) if good and len(set(found)) == len(found) else None
@@ -93,7 +93,7 @@ def read(path: Path) -> Header:
             fields = json.loads(file.read(length)) if length <= _HEADER_LIMIT else {}
         said = {str(key): str(value) for key, value in fields.pop("__metadata__", {}).items()}
         return Header(said, {name: str(one["dtype"]) for name, one in fields.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, *MALFORMED):
         return Header({}, {})
 
 

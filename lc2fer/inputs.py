@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import alignment, pictures
-from lc2fer.errors import ArtifactError, DataError
+from lc2fer.errors import MALFORMED, ArtifactError, DataError
 from lc2fer.faces import Face
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class InputSpec:
                     "value_range": (float(fields["value_range"][0]), float(fields["value_range"][1])),
                 }
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except MALFORMED as error:
             raise ArtifactError(
                 f"The manifest's input_spec is damaged ({error}). Expected the fields of InputSpec. "
                 "Export the artifact again."

@@ -105,6 +105,13 @@ def prepare(image: Image, name: str = "The picture") -> Image:
     return plain
 
 
+def encoded(image: Image, kind: str, **options: Any) -> bytes:
+    """A picture as a file's bytes. Saved to a path, Pillow takes no note of a disk that takes only a part of them."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
 def _check(path: Path, name: str) -> None:
     try:
         if path.is_dir():

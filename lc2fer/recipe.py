@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Recipe:
                     "kept": tuple(fields.get("kept", ())),
                 }
             )
-        except (KeyError, TypeError, UsageError) as error:
+        except (*MALFORMED, UsageError) as error:
             raise ArtifactError(
                 f"The manifest's recipe is damaged ({error}). Expected the fields of Recipe. Export the artifact again."
             ) from None

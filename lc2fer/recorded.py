@@ -15,7 +15,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 from lc2fer.targets import ENGINES
 
 FORMAT = 1
@@ -75,7 +75,7 @@ class Run:
             for name in ("warm_up_ns", "samples_ns"):
                 kept[name] = tuple(int(value) for value in kept[name])
             return cls(**kept)
-        except (KeyError, TypeError, ValueError, UsageError) as error:
+        except (*MALFORMED, UsageError) as error:
             raise ArtifactError(
                 f"The recorded run is damaged ({type(error).__name__}: {error}). Expected the fields of Run in format "
                 f"{FORMAT}. Record it again."

@@ -1,8 +1,10 @@
-"""Where this project keeps what it can make again: procedural faces, compiled kernels, what was checked here."""
+"""Where this project keeps what it can make again (faces, kernels, what was checked here), and who may write where."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lc2fer.errors import UsageError
@@ -35,3 +37,34 @@ def unwritable(filename: object) -> str | None:
         f"The cache {folder} cannot be written ({path}). A folder of yours was expected. "
         f"Set {_VARIABLE} to one, as in {_VARIABLE}=/var/tmp/lc2fer."
     )
+
+
+@contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Keep others of `what` ("training") out of a folder, which is made; raises UsageError where one is in it.
+
+    Of a run's several processes the first does so. The system lets go of the folder however the process ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another {what} writes into {folder} now. One at a time was expected. Wait for it, or choose "
+                "another --out."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(lock)

@@ -86,7 +86,19 @@ def test_arguments_come_from_the_command_line(
         (
             PermissionError(errno.EACCES, "Permission denied", "/out/C6.json"),
             2,
-            "PermissionError: /out/C6.json: Permission denied. Check the path and its permissions.",
+            "PermissionError: /out/C6.json: Permission denied. A path that can be used was expected. "
+            "Check it and its permissions.",
+        ),
+        (
+            OSError(errno.EIO, "Input/output error", "/out/C6.json"),
+            2,
+            "/out/C6.json: Input/output error. A disk that keeps what is written was expected; what was there before "
+            "is kept. Look at the disk (dmesg), or choose another place.",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system"),
+            2,
+            "A file: Read-only file system. A place that can be written was expected. Choose another one.",
         ),
         (
             FileExistsError(errno.EEXIST, "File exists", "afile"),
@@ -122,6 +134,12 @@ def test_arguments_come_from_the_command_line(
             2,
             "Memory ran out (DefaultCPUAllocator). Room for what was asked for was expected. "
             "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            RuntimeError("basic_ios::clear: iostream error"),
+            2,
+            "A file could not be written (iostream error). A disk with room, and one that works, was expected; what "
+            "was there before is kept. Look at it with df and dmesg, and run the command again.",
         ),
         (
             SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),

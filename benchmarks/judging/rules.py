@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lc2fer.errors import UsageError
+from lc2fer.errors import MALFORMED, UsageError
 
 from ..report.document import Row
 
@@ -97,11 +97,11 @@ def read(path: Path) -> Rules:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path} is missing. Expected rules in TOML. Write them, or leave --rules out.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except MALFORMED as error:  # TOMLDecodeError is a ValueError
         raise UsageError(f"{path} is not TOML ({error}). Expected rules like {DEFAULT.name}. Correct it.") from None
     try:
         return _rules(document)
-    except (TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise UsageError(
             f"{path} is no set of rules: {error}. Expected the tables that {DEFAULT.name} explains. Correct it."
         ) from None

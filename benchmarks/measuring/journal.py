@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lc2fer import artifact as artifacts
+from lc2fer.errors import MALFORMED
+
 from ..report import answers
 from ..report.answers import Outputs
 from ..report.document import Launch, Samples
@@ -83,7 +86,7 @@ class Journal:
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             if not lines or json.loads(lines[0]) != self._identity:
                 return False
-        except (OSError, ValueError, RecursionError):
+        except (OSError, *MALFORMED):
             return False
         whole = 0
         for line in lines[1:]:
@@ -94,12 +97,12 @@ class Journal:
                     _rounds(entry)
                 else:
                     Launch.from_json(entry["launch"])
-            except (ValueError, KeyError, TypeError):
+            except MALFORMED:
                 break
             self._found[target, sha256, number] = entry
             whole += 1
         if whole < len(lines) - 1:
-            self._path.write_text("".join(lines[: whole + 1]), encoding="utf-8")
+            artifacts.write_text(self._path, "".join(lines[: whole + 1]))
         return True
 
 

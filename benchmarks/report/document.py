@@ -14,7 +14,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 
 from . import answers, schema
 from .answers import Outputs
@@ -284,7 +284,7 @@ class Report:
                 raise ValueError(f"answers to {sorted(counts | few)} images for {images} labels")
             schema.check(report, "report")
             return report
-        except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        except (*MALFORMED, binascii.Error) as error:
             raise ArtifactError(
                 f"The report is damaged ({type(error).__name__}: {error}). Expected what lc2fer-bench writes. "
                 "Run lc2fer-bench again."

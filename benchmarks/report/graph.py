@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "FakeQuantize")
 
@@ -29,7 +29,7 @@ def operators(path: Path) -> dict[str, int] | None:
         if path.suffix == ".xml":
             layers = ElementTree.parse(path).getroot().find("layers")
             return dict(sorted(Counter(layer.attrib["type"] for layer in layers if layer.tag == "layer").items()))  # type: ignore[union-attr]
-    except (ValueError, IndexError, KeyError, TypeError, ElementTree.ParseError) as error:
+    except (*MALFORMED, ElementTree.ParseError) as error:
         raise ArtifactError(
             f"The graph in {path} cannot be read ({type(error).__name__}: {error}). Expected an ONNX file or an "
             "OpenVINO IR. Export the model again."

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 
 PHASES = ("baseline", "import", "load", "compile", "first", "timed", "steady")  # of a measured process
 _GIB = 1 << 30
@@ -60,7 +60,7 @@ class Machine:
         """The inverse of `to_json`; raises ArtifactError where a field is missing or unknown."""
         try:
             return cls(**{**fields, "isa": tuple(fields["isa"]), "engines": dict(fields["engines"])})
-        except (KeyError, TypeError) as error:
+        except MALFORMED as error:
             raise ArtifactError(
                 f"The report's machine is damaged ({error}). Expected the fields of Machine. Run lc2fer-bench again."
             ) from None

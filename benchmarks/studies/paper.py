@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from lc2fer import artifact as artifacts
 from lc2fer import metrics
 from lc2fer.settings import RECIPES
 from lc2fer.variants import VARIANTS
@@ -93,8 +94,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     lines = compare([training.read(folder) for folder in chosen.runs], [reports.read(path) for path in chosen.report])
     text = markdown(lines)
     chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "paper.md").write_text(text, encoding="utf-8")
-    (chosen.out / "paper.html").write_text(page(lines), encoding="utf-8")
+    artifacts.write_text(chosen.out / "paper.md", text)
+    artifacts.write_text(chosen.out / "paper.html", page(lines))
     print(text, end="")
     return {
         "report": str(chosen.out / "paper.md"),

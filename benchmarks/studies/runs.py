@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lc2fer.artifact import hash_file
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 from lc2fer.settings import RECIPES, Settings
 from lc2fer.variants import Variant, variant
 
@@ -74,7 +74,7 @@ def read(folder: Path) -> Training:
             float(best["accuracy"]),
             hash_file(weights) if weights.exists() else None,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *MALFORMED) as error:
         raise ArtifactError(
             f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json and log.csv "
             "were expected. Pass a folder that lc2fer-train --out wrote."

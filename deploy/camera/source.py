@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,10 +86,11 @@ def parse(text: str) -> Source:
         return Source("usb", text.removeprefix("/dev/video"))
     if text.startswith("/dev/") and _is_camera(path):
         return Source("usb", text)
-    if text and path.is_dir():
-        return Source("folder", text)
-    if path.is_file():
-        return Source("picture" if pictures.is_named(path) else "file", text)
+    with suppress(OSError, ValueError):  # a name that is too long, or has a null character
+        if text and path.is_dir():
+            return Source("folder", text)
+        if path.is_file():
+            return Source("picture" if pictures.is_named(path) else "file", text)
     raise UsageError(
         f"There is no source {quoted(text)}. Expected csi:0, usb:0 or 0, /dev/v4l/by-id/..., rtsp://..., a video "
         "file, a picture or a folder of pictures. Correct --source."

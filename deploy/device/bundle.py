@@ -6,6 +6,7 @@ shows nobody's face.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer import header
 from lc2fer.artifact import Artifact, FileRecord
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
 
 FORMAT = 1
@@ -34,6 +35,7 @@ LOGITS = "golden.logits"  # float32 [N,classes], little endian, raw
 _MANIFEST_LIMIT = 1_000_000  # bytes
 _SIZE_LIMIT = 200_000_000  # bytes of all members; the eight models of C3, the largest, stay below
 _FILES_LIMIT = 64
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def unpack(path: Path, folder: Path) -> Bundle:
         fresh = staging / "fresh"
         fresh.mkdir()
         unpacked = _unpack(path, fresh)
-        if folder.is_dir() and not any(folder.iterdir()):  # which may be where a shell stands: it stays
+        if folder.is_dir() and _nothing_else(folder, unpacked):  # which may be where a shell stands: it stays
             for name in (*(record.name for record in unpacked.files), MANIFEST):
                 os.replace(fresh / name, folder / name)
         elif folder.exists():
@@ -138,8 +140,7 @@ def unpack(path: Path, folder: Path) -> Bundle:
             there = _claimed(folder)
             if there == replace(unpacked, folder=folder) and _damaged(there) is None:
                 return there
-            os.replace(folder, staging / "old")
-            os.replace(fresh, folder)
+            _exchange(fresh, folder)
         else:
             os.replace(fresh, folder)
     return load(folder)
@@ -152,6 +153,28 @@ def load(folder: Path) -> Bundle:
     if damaged is not None:
         raise _differs(damaged, str(folder))
     return bundle
+
+
+def _nothing_else(folder: Path, wanted: Bundle) -> bool:
+    """Whether a folder is empty, or holds what a process that was killed had moved there of the same bundle."""
+    known = {record.name: record.sha256 for record in wanted.files}
+    there = list(folder.iterdir())
+    return all(path.is_file() and known.get(path.name) == artifacts.hash_file(path) for path in there)
+
+
+def _exchange(fresh: Path, folder: Path) -> None:
+    """Change two folders in one step where the system can do so, so that there is a whole one at any moment."""
+    with suppress(OSError, AttributeError):  # no glibc, or a file system that cannot
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+        if exchange(_HERE, os.fsencode(fresh), _HERE, os.fsencode(folder), _EXCHANGE) == 0:
+            return
+    old = fresh.with_name("old")
+    os.replace(folder, old)
+    try:
+        os.replace(fresh, folder)
+    except BaseException:
+        os.replace(old, folder)
+        raise
 
 
 def _claimed(folder: Path) -> Bundle:
@@ -232,7 +255,7 @@ def _parse(text: bytes, folder: Path, place: str) -> Bundle:
             files=records,
             models=tuple(Model(str(each["file"]), float(each["sqnr_db"])) for each in fields["models"]),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ArtifactError(
             f"{place} has a damaged {MANIFEST} ({type(error).__name__}: {error}). Expected what lc2fer-deploy bundle "
             "writes. Make the bundle again."

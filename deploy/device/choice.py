@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, ParityError, TargetUnavailable
+from lc2fer.errors import MALFORMED, ArtifactError, ParityError, TargetUnavailable
 from lc2fer.session import Session, open_session
 from lc2fer.spokes import make_engine
 from lc2fer.targets import FILES, TARGETS
@@ -150,7 +150,7 @@ def chosen(folder: Path) -> Choice:
         raise ArtifactError(
             f"{folder} has no {CHOICE}. Expected the verdict of a build. Run: lc2fer-deploy build {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ArtifactError(
             f"{path} is damaged ({error}). Expected what lc2fer-deploy build writes. Remove it and build again."
         ) from None

@@ -71,4 +71,4 @@ def cut(row: Row, place: Path) -> None:
     factor = SIDE / max(face.size)
     if factor < 1:
         face = face.resize([max(1, round(side * factor)) for side in face.size], Image.Resampling.BILINEAR)
-    face.save(place, "PPM")
+    place.write_bytes(pictures.encoded(face, "PPM"))

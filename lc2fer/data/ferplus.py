@@ -39,7 +39,7 @@ def read(path: Path, count: int, own: Names) -> Votes:
         columns = [word.strip().lower() for word in next(rows, [])][2:]
         try:
             votes = np.array([[int(cell) for cell in row[2:]] for row in rows], np.int64)
-        except (ValueError, csv.Error):
+        except (ValueError, OverflowError, csv.Error):
             votes = np.empty((0, 0), np.int64)
     if votes.shape != (count, len(columns)) or "neutral" not in columns or (votes < 0).any():
         raise DataError(

@@ -44,6 +44,7 @@ from lc2fer.data.face import (
 )
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
+from lc2fer.pictures import encoded
 
 __all__ = [
     "ACTIONS",
@@ -245,9 +246,6 @@ def _any_color(rng: np.random.Generator) -> Color:
     return (red, green, blue)
 
 
-# ---------------------------------------------------------------- files
-
-
 def write(
     root: Path,
     *,
@@ -381,7 +379,7 @@ def _draw_chunk(chunk: _Chunk) -> int:
     folder, seed, split, start, stop = chunk
     for index in range(start, stop):
         picture = draw(_face(seed, split, index), SIZE)
-        picture.save(folder / f"{split}_{index + 1:05d}_aligned.jpg", quality=QUALITY)
+        (folder / f"{split}_{index + 1:05d}_aligned.jpg").write_bytes(encoded(picture, "JPEG", quality=QUALITY))
     return stop - start
 
 

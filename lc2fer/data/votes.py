@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,13 @@ from lc2fer.inputs import LABELS
 FILE = "votes.csv"
 
 
+def _rows(table: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
+    try:
+        yield from ((table.line_num, row) for row in table)
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV ({error}). Expected a row of votes a picture. Copy it again.") from None
+
+
 def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) -> NDArray[np.float32] | None:
     """Shares of the votes for the samples, float32 [N,classes] in the labels' order; None where there is no such file.
 
@@ -32,15 +40,15 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
     if not path.is_file():
         return None
     found: dict[str, list[float]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = _rows(csv.reader(file), path)
+        number, header = next(rows, (1, []))
         if header != ["image", *labels]:
             raise DataError(
                 f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *LABELS])!r}. "
                 "Correct its first line."
             )
-        for row in rows:
+        for number, row in rows:
             try:
                 votes = [float(word) for word in row[1:]]
                 good = len(votes) == len(labels) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0
@@ -48,7 +56,7 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
                 good = False
             if not good:
                 raise DataError(
-                    f"{path}, line {rows.line_num}: {','.join(row)!r} is no row of votes. Expected an image and "
+                    f"{path}, line {number}: {','.join(row)!r} is no row of votes. Expected an image and "
                     f"{len(labels)} numbers, 0 or more, not all 0. Correct the line."
                 )
             found[row[0]] = votes

@@ -112,5 +112,5 @@ def _write(folder: Path, item: Item, image: NDArray[np.uint8], faces: tuple[Face
         if target.exists():  # a.jpg and a.png lie side by side
             target = folder / item.name.with_name(item.name.name + ending)
         target.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(square).save(target, "PNG")
+        target.write_bytes(pictures.encoded(Image.fromarray(square), "PNG"))
     return len(faces)

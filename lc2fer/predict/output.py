@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tabulate import tabulate  # type: ignore[import-untyped]
 
+from lc2fer import artifact as artifacts
+from lc2fer import pictures
 from lc2fer.predict import boxes
 from lc2fer.predict.judging import Answer
 from lc2fer.predict.sources import Item
@@ -36,7 +39,10 @@ class Line:
 
 
 class Output:
-    """Where answers go, as they come; a context manager, which ends the table and closes the files."""
+    """Where answers go, as they come; a context manager, which ends the table and closes the files.
+
+    The CSV file is there at the end, whole; where something goes wrong, what was there before stays.
+    """
 
     def __init__(
         self, labels: tuple[str, ...], min_confidence: float, lines: bool, table: Path | None, copies: Path | None
@@ -49,7 +55,10 @@ class Output:
         self._predictions: list[dict[str, Any]] = []
         self._counts = {"pictures": 0, "faces": 0, "without_face": 0, "unsure": 0}
         self._file: IO[str] | None = None
+        self._open = ExitStack()
         if table is not None:
+            if table.is_file() or not table.exists():  # else a pipe or a terminal
+                table = self._open.enter_context(artifacts.whole(table))
             # A name that is no UTF-8 is written as the bytes that it is.
             self._file = table.open("w", newline="", encoding="utf-8", errors="surrogateescape")
             self._writer = csv.writer(self._file)
@@ -131,7 +140,8 @@ class Output:
             number += 1
             target = plain.with_name(f"{plain.stem}-{number}{plain.suffix}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(target, "JPEG", quality=_QUALITY)
+        with artifacts.whole(target) as temporary:
+            temporary.write_bytes(pictures.encoded(picture, "JPEG", quality=_QUALITY))
 
     def __enter__(self) -> Output:
         return self
@@ -139,6 +149,11 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end_table()
-        if self._file is not None:
-            self._file.close()
+        with self._open:  # which moves the file to its place, or removes it
+            if self._file is not None:
+                with self._file:
+                    self._end_table()
+            else:
+                self._end_table()
+            if error is not None:
+                raise error

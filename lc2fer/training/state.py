@@ -1,12 +1,10 @@
-"""A run's folder: one run at a time in it, and the state that an interrupted one is resumed from."""
+"""The state in a run's folder, which an interrupted run is resumed from."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lc2fer import artifact as artifacts
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 from lc2fer.inputs import LABELS
 from lc2fer.settings import Settings
 from lc2fer.training.sources import identity
@@ -55,37 +53,6 @@ class Progress:
         return cls(**found)
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made; raises UsageError where one is in it.
-
-    Of a run's several processes the first does so. The system lets go of the folder however the process ends.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("RANK", "0") != "0":
-        yield
-        return
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"Another training writes into {folder} now. One at a time was expected. Wait for it, or choose "
-                "another --out."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(lock)
-
-
 def keep(folder: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
     """Write what `read` returns, in one step."""
     told = torch.tensor(list(json.dumps(asdict(progress)).encode()), dtype=torch.uint8)
@@ -110,7 +77,7 @@ def read(
             raise ValueError(f"{_RUN} holds no run")
         tensors = load_file(path)
         progress = Progress.of(json.loads(bytes(tensors.pop(_PROGRESS).tolist())))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, SafetensorError) as error:
+    except (OSError, *MALFORMED, SafetensorError) as error:
         raise _damaged(
             path, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         ) from None

@@ -29,6 +29,7 @@ from lc2fer.network import checkpoint
 from lc2fer.network.model import build, grow
 from lc2fer.reading import Reading
 from lc2fer.settings import Settings
+from lc2fer.storage import alone
 from lc2fer.training import faces as train_data
 from lc2fer.training import state
 from lc2fer.training.batches import Batches
@@ -276,7 +277,7 @@ def train(
     masters = [train_data.teacher(path) for path in teachers]
     sources = open_sources(data, images, reading, settings.limit)
     masters = [one.answers_to(sources.labels, path) for one, path in zip(masters, teachers)]
-    with state.alone(out):
+    with alone(out, "training"):
         if restart:
             state.forget(out)
         run = Run(settings, sources.described, out, start, sources.labels, alignment)

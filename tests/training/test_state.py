@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from lc2fer import cli
 from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.storage import alone
 from lc2fer.training import state
 from lc2fer.training.state import Progress
 
@@ -116,41 +117,41 @@ def refused(folder: Path, reason: str) -> None:
 
 def test_a_second_training_in_the_folder_is_refused(tmp_path: Path) -> None:
     with (
-        state.alone(tmp_path / "new" / "run"),
+        alone(tmp_path / "new" / "run", "training"),
         pytest.raises(UsageError) as told,
-        state.alone(tmp_path / "new" / "run"),
+        alone(tmp_path / "new" / "run", "training"),
     ):
         pass
     assert str(told.value) == (
         f"Another training writes into {tmp_path / 'new' / 'run'} now. One at a time was expected. Wait for it, or "
         "choose another --out."
     )
-    with state.alone(tmp_path / "new" / "run"):
+    with alone(tmp_path / "new" / "run", "training"):
         pass
     assert list((tmp_path / "new" / "run").iterdir()) == []
 
 
 def test_a_training_that_was_killed_leaves_no_lock(tmp_path: Path) -> None:
-    program = "import sys, time; from pathlib import Path; from lc2fer.training import state\nwith state.alone("
-    program += "Path(sys.argv[1])):\n    print(1, flush=True)\n    time.sleep(60)"
+    program = "import sys, time; from pathlib import Path; from lc2fer.storage import alone\nwith alone("
+    program += "Path(sys.argv[1]), 'training'):\n    print(1, flush=True)\n    time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "1\n"
-        with pytest.raises(UsageError), state.alone(tmp_path):
+        with pytest.raises(UsageError), alone(tmp_path, "training"):
             pass
         other.kill()
-    with state.alone(tmp_path):
+    with alone(tmp_path, "training"):
         pass
 
 
 def test_of_many_processes_of_a_run_the_first_holds_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with state.alone(tmp_path):
+    with alone(tmp_path, "training"):
         monkeypatch.setenv("RANK", "1")
-        with state.alone(tmp_path):
+        with alone(tmp_path, "training"):
             pass
 
 
 def test_the_command_refuses_too(noise_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with state.alone(tmp_path):
+    with alone(tmp_path, "training"):
         assert cli.run("train", ["--config", "C8", "--data", str(noise_faces), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"UsageError: Another training writes into {tmp_path} now.")

@@ -1,0 +1,154 @@
+"""Two commands at once in one folder, a full /dev/shm, and too little memory: whole commands, each with its exit code.
+
+`python shortage.py DATA --out FILE`; DATA as commands.py has it. Mounting over /dev/shm needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lc2fer import artifact as artifacts
+from lc2fer.errors import ArtifactError
+
+_RUN = "import sys; from lc2fer import cli; sys.exit(cli.run(sys.argv[1], sys.argv[2:]))"
+_SHM = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero > /dev/shm/full; exec "$@"'
+_MEMORY_MB = (300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 4000)
+_TIMEOUT_S = 300
+
+
+class Trials:
+    """What was tried and how it ended."""
+
+    def __init__(self, data: Path, work: Path) -> None:
+        self.data, self.work = data, work
+        self.ends: dict[str, list[str]] = {}
+        self.wrong: list[str] = []
+
+    def train(self, out: Path, seed: int = 0) -> list[str]:
+        given = ["--config", "C8", "--data", str(self.data / "faces"), "--epochs", "2", "--batch", "64", "--size", "32"]
+        return ["train", *given, "--seed", str(seed), "--out", str(out)]
+
+    def export(self, out: Path, target: str = "openvino-int8") -> list[str]:
+        given = [
+            "--config",
+            "C8",
+            "--weights",
+            str(self.data / "small.safetensors"),
+            "--data",
+            str(self.data / "faces"),
+        ]
+        return ["export", *given, "--calibration-images", "40", "--target", target, "--out", str(out)]
+
+    def bench(self, out: Path) -> list[str]:
+        given = ["--models", str(self.data / "small.safetensors"), "--data", str(self.data / "faces")]
+        return [
+            "bench",
+            *given,
+            "--launches",
+            "1",
+            "--runs",
+            "64",
+            "--seconds",
+            "1",
+            "--threads",
+            "1",
+            "--out",
+            str(out),
+        ]
+
+    def start(self, arguments: Sequence[str], before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        environment = {**os.environ, "LC2FER_CACHE": str(self.data / "cache"), "OMP_NUM_THREADS": "1"}
+        command = [*before, sys.executable, "-c", _RUN, *arguments]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def end(self, name: str, process: subprocess.Popen[str], allowed: Sequence[int]) -> int:
+        """The exit code; 2 and 3 have to come with three sentences."""
+        try:
+            errors = process.communicate(timeout=_TIMEOUT_S)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            self.wrong.append(f"{name}: still there after {_TIMEOUT_S} s")
+            return 124
+        last = errors.strip().splitlines()[-1] if errors.strip() else ""
+        code = process.returncode
+        self.ends.setdefault(name, []).append(f"exit code {code}" + (f": {last}" if code else ""))
+        if code not in allowed or "Unexpected" in errors or "Traceback" in errors:
+            self.wrong.append(f"{name}: exit code {code}: {errors[-600:]}")
+        return code
+
+    def whole(self, name: str, folder: Path) -> None:
+        """Every artifact in a folder is whole; what lies there and is none has no manifest, and no name of one."""
+        for path in folder.glob("*.json"):
+            if path.name in {"report.json", "run.json", "split.json", "first_losses.json"}:
+                json.loads(path.read_text())
+                continue
+            try:
+                artifacts.load(path)
+            except ArtifactError as error:
+                self.wrong.append(f"{name}: {error}")
+
+    def together(self) -> None:
+        """Two of each at once into one folder."""
+        for name, one, other in (
+            ("two exports", self.export, self.export),
+            ("two trainings", self.train, lambda out: self.train(out, seed=1)),
+            ("two benches", self.bench, self.bench),
+        ):
+            out = self.work / name.replace(" ", "-")
+            processes = [self.start(one(out)), self.start(other(out))]
+            codes = sorted(self.end(name, process, (0, 2)) for process in processes)
+            self.whole(name, out)
+            if codes[0] != 0:
+                self.wrong.append(f"{name}: none of both went through, {codes}")
+
+    def shared_memory(self) -> None:
+        """Nothing that this project does lies in /dev/shm, or it says so."""
+        if os.geteuid() != 0 or shutil.which("unshare") is None:
+            return
+        for name in ("train", "export", "bench"):
+            out = self.work / f"shm-{name}"
+            process = self.start(getattr(self, name)(out), ("unshare", "-m", "bash", "-c", _SHM, "-"))
+            self.end(f"{name} with a full /dev/shm", process, (0, 2))
+            self.whole(name, out)
+
+    def memory(self) -> None:
+        """Under `ulimit -v`: a sentence, or the signal by which an engine's own code ends; and never half."""
+        for name in ("train", "export"):
+            out = self.work / f"memory-{name}"
+            out.mkdir()
+            for megabytes in _MEMORY_MB:
+                before = ("bash", "-c", f'ulimit -v {megabytes * 1024}; exec "$@"', "-")
+                process = self.start(getattr(self, name)(out), before)
+                self.end(f"{name} with too little memory", process, (0, 2, 3, -6, -11, -7, 127))
+                self.whole(name, out)
+            if self.end(f"{name} afterwards", self.start(getattr(self, name)(out)), (0,)):
+                self.wrong.append(f"{name}: does not go on")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", choices=("together", "shared_memory", "memory"))
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="lc2fer-shortage-") as work:
+        trials = Trials(given.data, Path(work))
+        for name in (given.only,) if given.only else ("together", "shared_memory", "memory"):
+            getattr(trials, name)()
+    document = {"ends": trials.ends, "wrong": trials.wrong, "seconds": round(time.monotonic() - started, 1)}
+    given.out.write_text(json.dumps(document, indent=1) + "\n")
+    return 1 if trials.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
