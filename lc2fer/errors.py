@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 # What Python raises where a document of another shape than the expected one is read: of a file from outside all of
 # them are one thing.
 MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)

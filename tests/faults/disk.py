@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of more, none would come along in a fork
+
 from commands import COMMANDS, warm
 from writers import WRITERS, Writer, refusal
 
 KINDS = {"no space": 1, "I/O error": 2, "read-only": 3, "killed": 4}
-_LITTER = (".making-", ".ready-")
 
 
 def main(arguments: list[str]) -> int:

@@ -208,16 +208,16 @@ def _kernels(folder: Path, text: str) -> None:
     from lc2fer.kernels import build
 
     os.environ["LC2FER_CACHE"] = str(folder)
-    work = build._writable() / "work"
+    work = build.writable() / "work"
     work.mkdir(exist_ok=True)
     (work / "onnxruntime.so").write_bytes(_contents(text))
-    build._keep(work / "onnxruntime.so")
+    build.keep(work / "onnxruntime.so")
 
 
 def _kernels_found(folder: Path) -> str:
     from lc2fer.kernels import build
 
-    found = build._find("onnxruntime.so", folder / "kernels")  # a damaged one is made again
+    found = build.find("onnxruntime.so", folder / "kernels")  # a damaged one is made again
     return "nothing" if found is None else hashlib.sha256(found.read_bytes()).hexdigest()
 
 

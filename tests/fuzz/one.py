@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from readers import READERS, Reader, folder
+from place import Reader, folder
+from readers import READERS
 
 _WORDS = (
     b"\0",
