@@ -23,6 +23,7 @@ from lc2fer.storage import alone
 from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
+from . import throughput
 from .judging import peers
 from .judging.figures import figures
 from .measuring.child import MOST_SAMPLES
@@ -63,6 +64,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if chosen.report_only:
         return _publish(path, read(path))
     _check_packages(making=not chosen.models)
+    if chosen.mode == "throughput":
+        with alone(chosen.out, "bench"):
+            return throughput.main(chosen, arguments)
     with alone(chosen.out, "bench"), tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         report, journal = run(chosen, arguments, Path(work))
         write(path, report)
@@ -159,6 +163,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         default=[],
         metavar="FILE",
         help="measure these models and make none; a checkpoint among them is the others' parent",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("latency", "throughput"),
+        default="latency",
+        help="throughput: images a second of models that are asked by many, beside the stock ways: docs/serving.md",
     )
     parser.add_argument(
         "--peers", action="store_true", help="also rows of stock routes, their ratios, and the machine's own rate"

@@ -33,7 +33,7 @@ class OpenVinoSession(Opened):
     answer never depends on its neighbours.
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None) -> None:
+    def __init__(self, artifact: Artifact, threads: int | None, throughput_hint: bool) -> None:
         super().__init__(artifact, "OpenVINO")
         assert artifact.recipe is not None
         config = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
@@ -64,9 +64,16 @@ class OpenVinoSession(Opened):
         if artifact.recipe.form == FUSED:
             self.kernels = kernels.chosen("openvino", artifact.recipe.precision)
         streams = {**config, "NUM_STREAMS": self._threads, "INFERENCE_NUM_THREADS": self._threads}
+        size = self._threads
+        if throughput_hint:
+            streams = {**streams, "PERFORMANCE_HINT": "THROUGHPUT"}
+            del streams["NUM_STREAMS"]
         self._compile_streams: Callable[[], Any] = partial(core.compile_model, model, "CPU", streams)
-        self._crew = Crew(self._threads)
         self._many: Any = None  # the model once more, with its streams
+        if throughput_hint:
+            self._many = self._compile_streams()
+            size = int(self._many.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._crew = Crew(size)
         self._making = Lock()
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._of_many: list[_Request] = []
@@ -74,7 +81,7 @@ class OpenVinoSession(Opened):
         check_classes(self._requests[0].logits.shape[-1], artifact)
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        shared = len(batch) > 1 and self._threads > 1
+        shared = len(batch) > 1 and self._crew.size > 1
         compiled, free = (self._streams(), self._of_many) if shared else (self._compiled, self._requests)
         logits = np.empty((len(batch), len(self.artifact.input_spec.labels)), np.float32)
 
@@ -135,10 +142,11 @@ class _Request:
         self.logits = self.tensors.get_output_tensor(0).data
 
 
-def load(artifact: Artifact, *, threads: int | None = None) -> OpenVinoSession:
+def load(artifact: Artifact, *, threads: int | None = None, throughput_hint: bool = False) -> OpenVinoSession:
     """Open an IR artifact; raises ArtifactError where OpenVINO cannot load the files.
 
+    With `throughput_hint` OpenVINO itself chooses the streams of batches: the usual way, to measure.
     Raises TargetUnavailable where an artifact of the form "fused" cannot have its operations, and for other INT8 where
     the processor does not sum 8-bit products exactly.
     """
-    return OpenVinoSession(artifact, threads)
+    return OpenVinoSession(artifact, threads, throughput_hint)
