@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer import self_test
 from lc2fer.artifact import Artifact
-from lc2fer.data import SYNTHETIC, open_dataset
+from lc2fer.data import SYNTHETIC, open_dataset, records
 from lc2fer.errors import ArtifactError, ParityError
 from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
@@ -219,6 +219,7 @@ class Pipeline:
 
     @cached_property
     def validation(self) -> Validation:
+        records.agree(self.data, self.checkpoint.input_spec.alignment)
         dataset = open_dataset(self.data, self.images, self.reading)
         for note in dataset.notes:
             self.say(note)

@@ -38,6 +38,16 @@ def read(folder: Path) -> str | None:
     return str(found)
 
 
+def agree(data: str | Path, alignment: str) -> None:
+    """Raise DataError where a folder's faces were cut out otherwise than those that weights were trained on."""
+    found = read(Path(data).expanduser())
+    if found not in (None, alignment):
+        raise DataError(
+            f"The faces of {data} were cut out with --alignment {found}, and those that the weights were trained on "
+            f"with {alignment}. The same was expected. Make them with lc2fer-faces --alignment {alignment}."
+        )
+
+
 def alignment_of(data: Sequence[str], given: str | None) -> str:
     """What --alignment is for these --data: as their records say; `given`, where there are none.
 

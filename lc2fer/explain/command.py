@@ -17,7 +17,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import reading
-from lc2fer.data import SYNTHETIC, open_dataset
+from lc2fer.data import SYNTHETIC, open_dataset, records
 from lc2fer.errors import UsageError
 from lc2fer.explain.beside import beside, check
 from lc2fer.explain.data import Pictures, check_limit, drawn_faces, read
@@ -91,6 +91,7 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
     network = checkpoint.load(weights, given.config)
     spec, sha256 = input_spec(weights, network.num_classes)[0], artifacts.hash_file(weights)
     other = None if given.beside is None else check(given.beside, given.config, spec, sha256)
+    records.agree(given.data, spec.alignment)
     dataset = open_dataset(given.data, given.images, reading.Reading.of(vars(given)))
     for note in dataset.notes:
         say(note)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from lc2fer import artifact as artifacts
 from lc2fer import cli, header
-from lc2fer.data import open_dataset
+from lc2fer.data import open_dataset, records
 from lc2fer.errors import ArtifactError, DataError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
@@ -70,6 +70,32 @@ def test_the_header_alone_says_labels_and_size(own: Path, tmp_path: Path) -> Non
     assert made.input_spec == InputSpec(size=48, labels=tuple(sorted(LABELS)))
     with open_session(made) as session:
         assert session.run(np.zeros((1, 3, 48, 48), np.float32)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("command", ["export", "explain"])
+def test_data_that_were_cut_out_otherwise_are_refused(
+    command: str, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = weights(tmp_path, FIVE)
+    faces = Path(shutil.copytree(own, tmp_path / "faces"))
+    records.write(faces, "eyes", 32, "BlazeFace")
+    target = ["--target", "onnx-fp32"] if command == "export" else []
+    arguments = [
+        "--config",
+        "C8",
+        *target,
+        "--weights",
+        str(path),
+        "--data",
+        str(faces),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert cli.run(command, arguments) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"DataError: The faces of {faces} were cut out with --alignment eyes, and those that the weights were trained "
+        "on with none. The same was expected. Make them with lc2fer-faces --alignment none."
+    )
 
 
 def test_a_size_that_nothing_says(tmp_path: Path) -> None:
