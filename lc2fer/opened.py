@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.batch import Gate
-from lc2fer.errors import ArtifactError, UsageError
+from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
 
 _Self = TypeVar("_Self", bound="Opened")
 
@@ -43,10 +44,13 @@ class Opened:
         self._enter()
         try:
             batch = self._gate.passed(batch)
-            if self._turn is None:
+            with self._turn or nullcontext():
                 return self._logits(batch)
-            with self._turn:
-                return self._logits(batch)
+        except (Lc2ferError, MemoryError):
+            raise
+        except Exception as error:  # engines raise classes of their own; a foreign graph opens, and fails here
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise refused(self._engine_name, self.artifact.path, reason) from error
         finally:
             self._leave()
 
@@ -105,6 +109,15 @@ class Opened:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_one_each(inputs: int, outputs: int, artifact: Artifact) -> None:
+    """Raise ArtifactError for a model that does not take one batch of images and give one of logits."""
+    if (inputs, outputs) != (1, 1):
+        raise ArtifactError(
+            f"{artifact.path} has {inputs} inputs and {outputs} outputs. One of each, images and their logits, was "
+            "expected. Export it again."
+        )
 
 
 def check_classes(found: object, artifact: Artifact) -> None:

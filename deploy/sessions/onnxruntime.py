@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.crew import Crew, Following, places
-from lc2fer.opened import Opened, check_classes, refused
+from lc2fer.opened import Opened, check_classes, check_one_each, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import BATCH, FUSED
 from lc2fer.targets import adds_in_16_bits
@@ -79,8 +79,10 @@ class OnnxRuntimeSession(Opened):
         self._crew = Crew(threads)
         self._single: onnxruntime.InferenceSession | None = None  # of one thread, which the crew runs
         self._making = Lock()
-        self._input = self._session.get_inputs()[0]
-        check_classes(self._session.get_outputs()[0].shape[-1], artifact)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        check_one_each(len(inputs), len(outputs), artifact)
+        self._input = inputs[0]
+        check_classes(next(iter(outputs[0].shape[-1:]), 1), artifact)  # a single number has no shape
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._engine_batch is not None:

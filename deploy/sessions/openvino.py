@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.crew import Crew, Following, places
-from lc2fer.opened import Opened, check_classes, refused
+from lc2fer.opened import Opened, check_classes, check_one_each, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import FUSED
 from lc2fer.targets import adds_in_16_bits
@@ -58,7 +58,8 @@ class OpenVinoSession(Opened):
             if model.is_dynamic():  # what is compiled for one image is faster than what takes any number
                 model.reshape([1, *artifact.input_spec.shape])
             self._compiled = core.compile_model(model, "CPU", config)
-        except RuntimeError as error:
+            check_one_each(len(model.inputs), len(model.outputs), artifact)
+        except (RuntimeError, UnicodeDecodeError) as error:
             name = f"OpenVINO {openvino.__version__.split('-')[0]}"
             raise refused(name, artifact.path, str(error).strip().splitlines()[-1]) from None
         if artifact.recipe.form == FUSED:
@@ -78,7 +79,7 @@ class OpenVinoSession(Opened):
         self._requests = [_Request(self._compiled)]  # which no thread uses
         self._of_many: list[_Request] = []
         self._bound: _Request | None = None  # to an image that lies in its place
-        check_classes(self._requests[0].logits.shape[-1], artifact)
+        check_classes(next(iter(self._requests[0].logits.shape[-1:]), 1), artifact)  # a single number has no shape
 
     def _logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         shared = len(batch) > 1 and self._crew.size > 1

@@ -185,7 +185,7 @@ public:
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         const size_t kernel = its.kernel, taps = kernel * kernel;
-        demand(its.kernel >= 1 && taps <= MOST_TAPS && image[1] >= kernel && image[2] >= kernel,
+        demand(its.kernel >= 1 && its.kernel <= MOST_TAPS && taps <= MOST_TAPS && image[1] >= kernel && image[2] >= kernel,
                "a kernel of 1 to 3, and an image not smaller");
         demand(image[3] <= MOST_CHANNELS / 2 && image[3] % 8 == 0, "an image of 8, 16 .. 256 channels");
         return Convolution::constants(its, taps * image[3], 2);
@@ -214,8 +214,9 @@ public:
     }
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
-        demand(image[1] == 3 && image[2] >= STEM_KERNEL && image[3] >= STEM_KERNEL && its.stride >= 1,
+        demand(image[1] == 3 && image[2] >= STEM_KERNEL && image[3] >= STEM_KERNEL,
                "an image of three colours and at least 4 x 4 pixels");
+        demand(its.stride >= 1 && its.stride <= int64_t(MOST_PIXELS_A_SIDE), "a stride of 1 to 4096 pixels");
         return Convolution::constants(its, STEM_DEPTH, 4);
     }
 
