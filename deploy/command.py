@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )
     making.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    making.add_argument("--sign", type=Path, metavar="KEY", help="sign it: a private Ed25519 key in PEM")
     unpacking = verbs.add_parser("unpack", help="check a bundle and unpack it")
     unpacking.add_argument("bundle", type=Path, metavar="BUNDLE")
     unpacking.add_argument("--to", type=Path, metavar="DIR", help="default: a folder beside it, named after it")
@@ -66,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
     verifying.add_argument("--threads", type=int, metavar="N")
+    for verb in (unpacking, building, verifying):
+        verb.add_argument("--key", type=Path, metavar="PUB", help="refuse a bundle that the owner of PUB did not sign")
     measuring = verbs.add_parser(
         "bench", help="measure models here: latency, accuracy, memory, power, as lc2fer-bench does; its report.json"
     )
@@ -111,7 +114,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         return serving.write_package(given)
     if given.verb == "doctor":
         return _doctor(table=not given.json)
-    with bundle.opened(given.bundle) as opened:
+    with bundle.opened(given.bundle, given.key) as opened:
         return _verify(opened, given.model, given.threads)
 
 
@@ -128,6 +131,7 @@ def _bundle(given: argparse.Namespace) -> dict[str, Any]:
             images=given.images,
             reading=reading.Reading.of(vars(given)),
             calibration_images=given.calibration_images,
+            key=given.sign,
             say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
         )
     print(_table(verdicts))
@@ -141,7 +145,7 @@ def _bundle(given: argparse.Namespace) -> dict[str, Any]:
 
 def _unpack(given: argparse.Namespace) -> dict[str, Any]:
     folder = given.to or _beside(given.bundle)
-    unpacked = bundle.unpack(given.bundle, folder)
+    unpacked = bundle.unpack(given.bundle, folder, given.key)
     return {"folder": str(folder), "variant": unpacked.variant, "files": [record.name for record in unpacked.files]}
 
 
@@ -150,9 +154,9 @@ def _beside(path: Path) -> Path:
     return path.with_suffix("") if path.suffix else path.with_name(path.name + "-unpacked")
 
 
-def _unpacked(place: Path) -> bundle.Bundle:
+def _unpacked(place: Path, key: Path | None = None) -> bundle.Bundle:
     """A bundle in the folder where its engines lie: unpacked beside it, unless that was done before."""
-    return bundle.load(place) if place.is_dir() else bundle.unpack(place, _beside(place))
+    return bundle.load(place, key) if place.is_dir() else bundle.unpack(place, _beside(place), key)
 
 
 def _bench(given: argparse.Namespace) -> dict[str, Any]:
@@ -175,7 +179,7 @@ def _models(place: Path) -> list[Path]:
 
 def _build(given: argparse.Namespace) -> dict[str, Any]:
     console = Console(stderr=True)
-    unpacked = _unpacked(given.bundle)
+    unpacked = _unpacked(given.bundle, given.key)
     made = choice.choose(
         unpacked,
         given.engine,

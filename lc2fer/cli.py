@@ -48,6 +48,7 @@ _BRINGS = MappingProxyType(
         "paho": "mqtt",
         "scipy": "bench",
         "psutil": "bench",
+        "cryptography": "sign",
     }
 )
 

@@ -44,6 +44,7 @@ ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
     "sessions.openvino": {"openvino"},
     "sessions.tensorrt": {"tensorrt"},
     "sessions.cuda": {"pycuda", "cuda"},
+    "device.signing": {"cryptography"},
     "camera.capture": {"cv2"},
     "camera.feed": {"cv2"},
     "camera.readers": {"cv2"},

@@ -28,6 +28,9 @@ from lc2fer.artifact import Artifact, FileRecord
 from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
 
+from . import signing
+from .signing import SIGNATURE
+
 FORMAT = 1
 MANIFEST = "bundle.json"
 IMAGES = "golden.images"  # uint8 [N,H,W,3], raw
@@ -85,8 +88,12 @@ def write(
     input_spec: InputSpec,
     parent_sha256: str,
     models: Sequence[Model],
+    key: Path | None = None,
 ) -> None:
-    """Write the tar, whole or not at all. Equal files give equal bytes: no times, no owners, sorted names."""
+    """Write the tar, whole or not at all, signed by the private `key` if there is one.
+
+    Equal files give equal bytes: no times, no owners, sorted names.
+    """
     ordered = sorted(files, key=lambda file: file.name)
     manifest = {
         "format": FORMAT,
@@ -96,40 +103,47 @@ def write(
         "models": [vars(model) for model in models],
         "files": [vars(artifacts.record_of(file)) for file in ordered],
     }
+    text = json.dumps(manifest, indent=1).encode()
+    signature = None if key is None else signing.sign(text, key)
     with artifacts.staged(path.parent) as staging:
         with tarfile.open(staging / path.name, "w", format=tarfile.USTAR_FORMAT) as tar:
-            _add(tar, MANIFEST, json.dumps(manifest, indent=1).encode())
+            _add(tar, MANIFEST, text)
+            if signature is not None:
+                _add(tar, SIGNATURE, signature)
             for file in ordered:
                 _add(tar, file.name, file.read_bytes())
         os.replace(staging / path.name, path)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Bundle]:
+def opened(path: Path, key: Path | None = None) -> Iterator[Bundle]:
     """That bundle, unpacked for as long as it is used; a folder made by `unpack` is used as it is.
 
     Raises ArtifactError as `unpack` does.
     """
     if path.is_dir():
-        yield load(path)
+        yield load(path, key)
         return
     with tempfile.TemporaryDirectory(prefix="lc2fer-bundle-") as folder:  # where the bundle lies nothing is written
-        yield _unpack(path, Path(folder))
+        yield _unpack(path, Path(folder), key)
 
 
-def unpack(path: Path, folder: Path) -> Bundle:
+def unpack(path: Path, folder: Path, key: Path | None = None) -> Bundle:
     """Unpack to a folder, whole or not at all; another bundle there is replaced, the same one kept with its engines.
 
     Raises ArtifactError for a file that is missing, truncated, no bundle, or holds anything that its manifest does not
-    name by a plain name, its size and its sha256.
+    name by a plain name, its size and its sha256; with a public `key`, also for one that its owner did not sign.
     """
     folder = Path(os.path.abspath(folder))  # "." and ".." have no name of their own
     with artifacts.staged(folder.parent) as staging:
         fresh = staging / "fresh"
         fresh.mkdir()
-        unpacked = _unpack(path, fresh)
-        if folder.is_dir() and _nothing_else(folder, unpacked):  # which may be where a shell stands: it stays
-            for name in (*(record.name for record in unpacked.files), MANIFEST):
+        unpacked = _unpack(path, fresh, key)
+        names = [record.name for record in unpacked.files]
+        if (fresh / SIGNATURE).is_file():
+            names.append(SIGNATURE)
+        if folder.is_dir() and _nothing_else(folder, fresh, names):  # where a shell may stand: it stays
+            for name in (*names, MANIFEST):
                 os.replace(fresh / name, folder / name)
         elif folder.exists():
             if not (folder / MANIFEST).is_file():  # nothing but a bundle is replaced
@@ -139,6 +153,8 @@ def unpack(path: Path, folder: Path) -> Bundle:
                 )
             there = _claimed(folder)
             if there == replace(unpacked, folder=folder) and _damaged(there) is None:
+                if SIGNATURE in names:
+                    os.replace(fresh / SIGNATURE, folder / SIGNATURE)
                 return there
             _exchange(fresh, folder)
         else:
@@ -146,20 +162,34 @@ def unpack(path: Path, folder: Path) -> Bundle:
     return load(folder)
 
 
-def load(folder: Path) -> Bundle:
-    """The bundle unpacked in that folder, every file checked; raises ArtifactError."""
+def load(folder: Path, key: Path | None = None) -> Bundle:
+    """The bundle unpacked in that folder, every file checked, and with a public `key` its signature.
+
+    Raises ArtifactError.
+    """
     bundle = _claimed(folder)
+    if key is not None:
+        _check_signature(folder, key, str(folder))
     damaged = _damaged(bundle)
     if damaged is not None:
         raise _differs(damaged, str(folder))
     return bundle
 
 
-def _nothing_else(folder: Path, wanted: Bundle) -> bool:
+def _nothing_else(folder: Path, fresh: Path, names: Sequence[str]) -> bool:
     """Whether a folder is empty, or holds what a process that was killed had moved there of the same bundle."""
-    known = {record.name: record.sha256 for record in wanted.files}
-    there = list(folder.iterdir())
-    return all(path.is_file() and known.get(path.name) == artifacts.hash_file(path) for path in there)
+    return all(
+        path.name in names and path.is_file() and artifacts.hash_file(path) == artifacts.hash_file(fresh / path.name)
+        for path in folder.iterdir()
+    )
+
+
+def _check_signature(folder: Path, key: Path, place: str) -> None:
+    with (folder / MANIFEST).open("rb") as file:
+        content = file.read(_MANIFEST_LIMIT + 1)
+    path = folder / SIGNATURE
+    signature = path.read_bytes() if path.is_file() and path.stat().st_size == signing.SIZE else None
+    signing.check(content, signature, key, place)
 
 
 def _exchange(fresh: Path, folder: Path) -> None:
@@ -194,19 +224,26 @@ def _damaged(bundle: Bundle) -> str | None:
     return None
 
 
-def _unpack(path: Path, folder: Path) -> Bundle:
+def _unpack(path: Path, folder: Path, key: Path | None) -> Bundle:
     with _tar(path) as tar:
         text = _manifest(tar, path)
         bundle = _parse(text, folder, str(path))
         wanted = {record.name: record for record in bundle.files}
-        for member in iter(tar.next, None):
+        (folder / MANIFEST).write_bytes(text)
+        for place, member in enumerate(iter(tar.next, None)):
+            if place == 0 and member.name == SIGNATURE and member.isreg() and member.size == signing.SIZE:
+                (folder / SIGNATURE).write_bytes(_content(tar, member).read())
+                continue
+            if place == 0 and key is not None:  # it is not signed
+                break
             record = wanted.pop(member.name, None)
             if record is None or not member.isreg() or member.size != record.size_bytes:
                 raise _differs(member.name, str(path))
             _copy(_content(tar, member), folder / record.name, record, str(path))
+        if key is not None:
+            _check_signature(folder, key, str(path))
         if wanted:
             raise _differs(min(wanted), str(path))
-        (folder / MANIFEST).write_bytes(text)
         return bundle
 
 
@@ -261,11 +298,7 @@ def _parse(text: bytes, folder: Path, place: str) -> Bundle:
             "writes. Make the bundle again."
         ) from None
     names = [record.name for record in records]
-    odd = [
-        name
-        for name in names
-        if name in {"", ".", "..", MANIFEST} or "/" in name or "\\" in name or not name.isprintable() or len(name) > 99
-    ]
+    odd = [name for name in names if not _is_plain(name)]
     if odd or len(set(names)) < len(names):
         raise ArtifactError(
             f"{place} names the file {(odd or names)[0]!r}. Expected plain names, each once. Do not use this bundle."
@@ -283,6 +316,11 @@ def _parse(text: bytes, folder: Path, place: str) -> Bundle:
             "Make the bundle again."
         )
     return bundle
+
+
+def _is_plain(name: str) -> bool:
+    reserved = name in {"", ".", "..", MANIFEST, SIGNATURE}
+    return not reserved and "/" not in name and "\\" not in name and name.isprintable() and len(name) <= 99
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:

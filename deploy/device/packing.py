@@ -67,6 +67,7 @@ def make(
     images: str,
     reading: Reading = Reading(),  # noqa: B008
     calibration_images: int | None = None,
+    key: Path | None = None,
     say: Callable[[str], None],
 ) -> tuple[Path, list[golden.Verdict]]:
     """Write `<out>/<config>.bundle` and return it with what its models answer to the golden faces.
@@ -121,6 +122,7 @@ def make(
             input_spec=parent.input_spec,
             parent_sha256=parent.sha256,
             models=models,
+            key=key,
         )
     return path, verdicts
 

@@ -8,10 +8,11 @@ set -euo pipefail
 
 usage() {
     cat <<END
-Usage: install.sh BUNDLE [--sha256 HASH] [--prefix DIR] [--packages] [--service] [--dry-run]
+Usage: install.sh BUNDLE [--sha256 HASH] [--key PUB] [--prefix DIR] [--packages] [--service] [--dry-run]
        install.sh --uninstall [--prefix DIR] [--dry-run]
 
   --sha256 HASH  what lc2fer-deploy bundle printed; another file is refused
+  --key PUB      a public Ed25519 key in PEM; a bundle that its owner did not sign is refused (needs openssl)
   --prefix DIR   where to (default: /opt/lc2fer for root, else ~/.local/share/lc2fer)
   --packages     first the system's packages: venv, OpenCV where there is none; needs root
   --service      also a systemd service with a user of its own; needs root
@@ -28,12 +29,16 @@ die() { # CODE TEXT
 
 PYTHON=${PYTHON:-python3}
 SYSTEM=${LC2FER_SYSTEM:-/} # where etc/ lies
-bundle='' expected='' prefix='' service=no packages=no remove=no dry=no
+bundle='' expected='' key='' prefix='' service=no packages=no remove=no dry=no
 while (($#)); do
     case $1 in
-    --sha256 | --prefix)
+    --sha256 | --key | --prefix)
         (($# > 1)) || die 2 "$1 came without its value. See: install.sh --help"
-        if [[ $1 == --prefix ]]; then prefix=$2; else expected=$2; fi
+        case $1 in
+        --prefix) prefix=$2 ;;
+        --key) key=$2 ;;
+        *) expected=$2 ;;
+        esac
         shift
         ;;
     --packages) packages=yes ;;
@@ -92,6 +97,19 @@ take_out() { # NAME: a member of the bundle into $work, checked
         die 2 "$1 in $bundle is not what bundle.json describes. Equal hashes were expected. Copy the bundle again."
 }
 
+check_signature() { # before anything of the bundle is used; bundle.json names the rest by its sha256
+    [[ -f $key ]] || die 2 "$key is missing. A public key in PEM was expected. Check --key."
+    command -v openssl >/dev/null || die 3 "There is no openssl, which checks signatures. Run: sudo apt-get install openssl"
+    local signed
+    signed=$(mktemp -d)
+    { tar -xOf "$bundle" bundle.json >"$signed/json" && tar -xOf "$bundle" bundle.sig >"$signed/sig"; } 2>/dev/null ||
+        { rm -rf -- "$signed" && die 2 "$bundle is not signed. A signature of the owner of $key was expected. Ask who made it for one."; }
+    openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$signed/json" -sigfile "$signed/sig" >/dev/null 2>&1 ||
+        { rm -rf -- "$signed" && die 2 "$bundle was not signed by the owner of $key, or was changed since. Their signature was expected. Do not use it."; }
+    checked=$(sha256sum <"$signed/json")
+    rm -rf -- "$signed"
+}
+
 install_packages() {
     may_change_the_system
     local wanted=(python3-venv)
@@ -135,6 +153,8 @@ fi
 found=$(sha256sum <"$bundle" | cut -d' ' -f1)
 [[ -z $expected || $found == "$expected" ]] ||
     die 2 "$bundle has the sha256 $found. $expected was expected. Copy the bundle again."
+checked=''
+[[ -z $key ]] || check_signature
 [[ $service == no ]] || check_service
 if [[ $packages == yes && $dry == no ]]; then install_packages; fi
 "$PYTHON" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
@@ -153,6 +173,8 @@ rm -rf -- "$prefix"/versions/.installing-* # of one that was killed
 work=$(mktemp -d "$prefix/versions/.installing-XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 take_out bundle.json
+[[ -z $checked || $(sha256sum <"$work/bundle.json") == "$checked" ]] ||
+    die 2 "$bundle changed while it was installed. The one that was checked was expected. Start again."
 if [[ -e $home/complete ]]; then
     echo "$bundle is installed in $home already."
 else
@@ -168,6 +190,8 @@ else
     env -u PIP_FIND_LINKS "${pip[@]}" download --no-deps --no-index --find-links "$work" --dest "$work/best" "lc2fer==${version%%-*}"
     "${pip[@]}" install -r "$work/requirements.txt" "$work/best"/*.whl
     "$home/venv/bin/lc2fer-deploy" unpack "$bundle" --to "$home/model" >/dev/null
+    cmp -s "$work/bundle.json" "$home/model/bundle.json" ||
+        die 2 "$bundle changed while it was installed. The one that was checked was expected. Start again."
 fi
 "$home/venv/bin/lc2fer-deploy" doctor || echo "doctor found problems: see above. They are no reason to stop here."
 "$home/venv/bin/lc2fer-deploy" verify "$home/model" ||
