@@ -190,7 +190,7 @@ else
     env -u PIP_FIND_LINKS "${pip[@]}" download --no-deps --no-index --find-links "$work" --dest "$work/best" "lc2fer==${version%%-*}"
     "${pip[@]}" install -r "$work/requirements.txt" "$work/best"/*.whl
     "$home/venv/bin/lc2fer-deploy" unpack "$bundle" --to "$home/model" >/dev/null
-    cmp -s "$work/bundle.json" "$home/model/bundle.json" ||
+    [[ -z $key ]] || cmp -s "$work/bundle.json" "$home/model/bundle.json" ||
         die 2 "$bundle changed while it was installed. The one that was checked was expected. Start again."
 fi
 "$home/venv/bin/lc2fer-deploy" doctor || echo "doctor found problems: see above. They are no reason to stop here."
