@@ -1,9 +1,8 @@
-// Which variant runs: the best that this processor has, or what the environment variable LC2FER_CPU makes of it.
+// Which variant runs: the best that this processor has, or what the environment variable LC2FER_CPU makes of it. Needs
+// the C library alone, as the variants do.
 #pragma once
 
 #include "numbers.h"
-
-#include <string>
 
 namespace lc2fer {
 
@@ -13,14 +12,12 @@ struct Chosen {
 };
 
 // With LC2FER_CPU as a name out of here(), only that one and those behind it count: as on a processor that has no more.
-// Throws std::invalid_argument for another value.
+// Both null for another value, and for bfloat16 where it was left out (LC2FER_WITHOUT_BF16).
 Chosen chosen(Precision precision);
 
-const std::string& here();  // the names of those that this processor can run, best first, with spaces between
+struct Names {
+    char text[96];
+};
+Names here();  // of those that this processor can run, best first, with spaces between
 
 }  // namespace lc2fer
-
-// For callers without C++: chosen() of "int8", "bf16" or "fp32", and here(). Null for another precision, or for a value
-// of LC2FER_CPU that is none of here().
-extern "C" __attribute__((visibility("default"))) const char* lc2fer_chosen(const char* precision);
-extern "C" __attribute__((visibility("default"))) const char* lc2fer_here();

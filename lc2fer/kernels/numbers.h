@@ -70,10 +70,4 @@ struct Kernels {
 
 enum Precision { INT8, BF16, FP32, PRECISIONS };
 
-// What is compiled for one kind of processor; null where it has nothing that a lesser one has not.
-struct Variant {
-    const char* name;
-    const Kernels* kernels[PRECISIONS];
-};
-
 }  // namespace lc2fer

@@ -5,6 +5,7 @@
 #include "dispatch.h"
 
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -29,6 +30,14 @@ struct Attributes {
 
 inline void demand(bool holds, const char* expected) {
     if (!holds) throw std::invalid_argument(std::string("expected ") + expected);
+}
+
+inline const Kernels* kernels_of(Precision precision) {
+    const Chosen its = chosen(precision);
+    if (its.kernels == nullptr)
+        throw std::invalid_argument(std::string("expected LC2FER_CPU to be one of ") + here().text + ", not " +
+                                    std::getenv("LC2FER_CPU"));
+    return its.kernels;
 }
 
 inline Precision precision_of(const Attributes& its) {
@@ -110,7 +119,7 @@ public:
         const auto floats = [&](int i) { return static_cast<const float*>(constants[i]); };
         const Precision precision = precision_of(its);
         const int channels = int(image[3]), wide = 4 * channels;
-        m_kernels = chosen(precision).kernels;
+        m_kernels = kernels_of(precision);
         m_numbers = {int(image[1]),
                      int(image[2]),
                      channels,
@@ -151,7 +160,7 @@ protected:
         const Precision precision = precision_of(its);
         const int channels = int(size[2]), outputs = int(its.outputs);
         const float* numbers = static_cast<const float*>(constants[1]);
-        m_kernels = chosen(precision).kernels;
+        m_kernels = kernels_of(precision);
         m_numbers = {
             int(size[0]),
             int(size[1]),
@@ -267,7 +276,7 @@ Shape checked(const Attributes& its, const Shape& image, const std::vector<Shape
     for (size_t axis = 1; axis < image.size(); ++axis)
         demand(image[axis] >= 1 && image[axis] <= MOST_PIXELS_A_SIDE, "an image of 1 to 4096 pixels a side");
     demand(constants == Kind::constants(its, image), "constants of the image's and the attributes' shapes");
-    chosen(precision_of(its));
+    kernels_of(precision_of(its));
     return Kind::output(its, image);
 }
 

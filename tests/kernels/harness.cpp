@@ -178,8 +178,8 @@ uint64_t hash_of(Precision precision, int threads) {
 
 int main(int count, char** arguments) {
     constexpr const char* NAMES[PRECISIONS] = {"int8", "bf16", "fp32"};
-    if (count == 1) std::puts(here().c_str());
-    std::istringstream names(here());
+    if (count == 1) std::puts(here().text);
+    std::istringstream names(here().text);
     for (std::string name; names >> name;) {
         setenv("LC2FER_CPU", name.c_str(), 1);
         for (int precision = 0; precision < PRECISIONS; ++precision) {

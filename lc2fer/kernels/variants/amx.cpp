@@ -9,6 +9,6 @@ using Isa = Amx;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant amx;
-const Variant amx = {"amx", {&KERNELS<Isa::Bytes>, nullptr, nullptr}};
+extern const Kernels amx_int8;
+const Kernels amx_int8 = KERNELS<Isa::Bytes>;
 }  // namespace lc2fer

@@ -9,6 +9,8 @@ using Isa = Avx2;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant avx2;
-const Variant avx2 = {"avx2", {&KERNELS<Isa::Bytes>, &KERNELS<RoundedFloats>, &KERNELS<Floats>}};
+extern const Kernels avx2_int8, avx2_bf16, avx2_fp32;
+const Kernels avx2_int8 = KERNELS<Isa::Bytes>;
+const Kernels avx2_bf16 = KERNELS<RoundedFloats>;
+const Kernels avx2_fp32 = KERNELS<Floats>;
 }  // namespace lc2fer

@@ -9,6 +9,7 @@ using Isa = Avx512;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant avx512;
-const Variant avx512 = {"avx512", {nullptr, &KERNELS<RoundedFloats>, &KERNELS<Floats>}};
+extern const Kernels avx512_bf16, avx512_fp32;
+const Kernels avx512_bf16 = KERNELS<RoundedFloats>;
+const Kernels avx512_fp32 = KERNELS<Floats>;
 }  // namespace lc2fer

@@ -9,6 +9,6 @@ using Isa = Avx512;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant avx512bf16;
-const Variant avx512bf16 = {"avx512bf16", {nullptr, &KERNELS<Isa::Halves>, nullptr}};
+extern const Kernels avx512bf16_bf16;
+const Kernels avx512bf16_bf16 = KERNELS<Isa::Halves>;
 }  // namespace lc2fer

@@ -9,6 +9,6 @@ using Isa = Avx512;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant avx512vnni;
-const Variant avx512vnni = {"avx512vnni", {&KERNELS<Isa::Bytes>, nullptr, nullptr}};
+extern const Kernels avx512vnni_int8;
+const Kernels avx512vnni_int8 = KERNELS<Isa::Bytes>;
 }  // namespace lc2fer

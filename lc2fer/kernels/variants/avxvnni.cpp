@@ -9,6 +9,6 @@ using Isa = AvxVnni;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant avxvnni;
-const Variant avxvnni = {"avxvnni", {&KERNELS<Isa::Bytes>, nullptr, nullptr}};
+extern const Kernels avxvnni_int8;
+const Kernels avxvnni_int8 = KERNELS<Isa::Bytes>;
 }  // namespace lc2fer

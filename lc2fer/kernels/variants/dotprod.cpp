@@ -9,6 +9,6 @@ using Isa = Dotprod;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant dotprod;
-const Variant dotprod = {"dotprod", {&KERNELS<Isa::Bytes>, nullptr, nullptr}};
+extern const Kernels dotprod_int8;
+const Kernels dotprod_int8 = KERNELS<Isa::Bytes>;
 }  // namespace lc2fer

@@ -9,6 +9,8 @@ using Isa = Generic;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant generic;
-const Variant generic = {"generic", {&KERNELS<Isa::Bytes>, &KERNELS<RoundedFloats>, &KERNELS<Floats>}};
+extern const Kernels generic_int8, generic_bf16, generic_fp32;
+const Kernels generic_int8 = KERNELS<Isa::Bytes>;
+const Kernels generic_bf16 = KERNELS<RoundedFloats>;
+const Kernels generic_fp32 = KERNELS<Floats>;
 }  // namespace lc2fer

@@ -9,6 +9,6 @@ using Isa = I8mm;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant i8mm;
-const Variant i8mm = {"i8mm", {&KERNELS<Isa::Bytes>, nullptr, nullptr}};
+extern const Kernels i8mm_int8;
+const Kernels i8mm_int8 = KERNELS<Isa::Bytes>;
 }  // namespace lc2fer

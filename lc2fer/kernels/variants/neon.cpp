@@ -9,6 +9,8 @@ using Isa = Neon;
 #include "../variant.h"
 
 namespace lc2fer {
-extern const Variant neon;
-const Variant neon = {"neon", {&KERNELS<Isa::Bytes>, &KERNELS<RoundedFloats>, &KERNELS<Floats>}};
+extern const Kernels neon_int8, neon_bf16, neon_fp32;
+const Kernels neon_int8 = KERNELS<Isa::Bytes>;
+const Kernels neon_bf16 = KERNELS<RoundedFloats>;
+const Kernels neon_fp32 = KERNELS<Floats>;
 }  // namespace lc2fer
