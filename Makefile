@@ -17,7 +17,8 @@ test: $(VENV)/.installed ## run the tests
 
 check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp \
-		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.cpp
+		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.cpp \
+		native/memory.h native/network.h native/threads.h native/*.cpp native/examples/cpp/*.cpp tests/native/*.cpp
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy

@@ -69,11 +69,11 @@ def compiler() -> None:
 
 @pytest.fixture(scope="session")
 def own_wheels() -> Iterator[None]:
-    """Bundles bring a wheel for this machine, with the library of its own compiler; zig would take minutes."""
+    """Bundles bring a wheel for this machine, with the libraries of its own compiler; zig would take minutes."""
 
-    def library_for(machine: str) -> Path:
+    def library_for(engine: str, machine: str) -> Path:
         if machine == build.machine():
-            return build.library("onnxruntime")
+            return build.library(engine)
         raise build.Lacking(
             "there is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang"
         )

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SPOKES = ("export", "benchmarks", "deploy")
+SPOKES = ("export", "benchmarks", "deploy", "native")
 BASE = {"numpy", "PIL", "rich", "tabulate"}  # the dependencies of pyproject.toml
 # Folder -> what it may import beside these, in any of its modules or the folders inside it that are not named here.
 FOLDERS = {
@@ -37,6 +37,7 @@ FOLDERS = {
     },
     "lc2fer.benchmarks": {"scipy", "psutil"},
     "lc2fer.deploy": set(),
+    "lc2fer.native": set(),
 }
 WITH_TORCH = {"lc2fer.network", "lc2fer.training", "lc2fer.explain", "lc2fer.export"}
 ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
@@ -284,7 +285,8 @@ def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[s
 
 @pytest.mark.parametrize("folder", [".github", "lc2fer", *SPOKES, "tests"])
 def test_no_file_is_long_or_named_for_nothing(folder: str) -> None:
-    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".js", ".css", ".sh", ".h", ".cpp"}]
+    ends = {".py", ".js", ".css", ".sh", ".h", ".c", ".cpp", ".rs"}
+    files = [path for path in (ROOT / folder).rglob("*") if path.suffix in ends]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert lengths
     assert {name: length for name, length in lengths.items() if length > 400} == {}
@@ -329,18 +331,18 @@ def test_every_clone_has_the_line_ends_that_scripts_need() -> None:
     assert [line for line in listed.splitlines() if "crlf" in line and not line.endswith(".csv")] == []
 
 
-_PATH = re.compile(r"(?<![\w./-])(?:lc2fer|export|benchmarks|deploy|tests|docs|docker|stubs)/[\w./-]*\w")
+_PATH = re.compile(r"(?<![\w./-])(?:lc2fer|export|benchmarks|deploy|native|tests|docs|docker|stubs)/[\w./-]*\w")
 _MODULE = re.compile(r"(?<![\w./-])lc2fer(?:\.[a-z0-9_]+)+")
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs", "lc2fer", "export", "benchmarks", "deploy"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs", "lc2fer", *SPOKES])
 def test_paths_and_modules_that_are_named_are_there(name: str) -> None:
     """In documents and in what the sources say: a file that moved leaves no name behind."""
     place = ROOT / name
     files = (
         [place]
         if place.is_file()
-        else sorted(path for path in place.rglob("*") if path.suffix in {".md", ".py", ".h", ".cpp", ".sh"})
+        else sorted(path for path in place.rglob("*") if path.suffix in {".md", ".py", ".h", ".c", ".cpp", ".sh"})
     )
     gone = []
     for path in files:

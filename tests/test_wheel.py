@@ -30,7 +30,7 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built from a copy, so that nothing is left in the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "copy"
-    for name in ("lc2fer", "export", "benchmarks", "deploy"):
+    for name in ("lc2fer", "export", "benchmarks", "deploy", "native"):
         shutil.copytree(checkout / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(checkout / name, copy / name)
@@ -46,7 +46,7 @@ def test_one_package_with_everything_in_it(wheel: Path, checkout: Path) -> None:
     assert wheel.name == "lc2fer-0.1.0-py3-none-any.whl"
     assert {name.split("/")[0] for name in names} == {"lc2fer", "lc2fer-0.1.0.dist-info"}
     expected = {"lc2fer/py.typed"}
-    for folder in ("lc2fer", "export", "benchmarks", "deploy"):
+    for folder in ("lc2fer", "export", "benchmarks", "deploy", "native"):
         place = "lc2fer/" if folder == "lc2fer" else f"lc2fer/{folder}/"
         for path in (checkout / folder).rglob("*.py"):
             expected.add(place + path.relative_to(checkout / folder).as_posix())
@@ -56,6 +56,9 @@ def test_one_package_with_everything_in_it(wheel: Path, checkout: Path) -> None:
     sources = [path for end in ("h", "cpp", "map") for path in kernels.rglob(f"*.{end}")]
     assert len(sources) > 30
     expected |= {f"lc2fer/kernels/{path.relative_to(kernels).as_posix()}" for path in sources}
+    native = [path for path in (checkout / "native").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert len(native) > 15
+    expected |= {f"lc2fer/native/{path.relative_to(checkout / 'native').as_posix()}" for path in native}
     expected |= {f"lc2fer/weights/{path.name}" for path in (checkout / "lc2fer" / "weights").glob("*")}
     assert expected <= names
     assert {name for name in names if name.endswith(".py")} <= expected
@@ -87,7 +90,7 @@ def test_a_wheel_with_the_library_needs_no_compiler(
     """The library is the one of this machine's compiler here, not zig's."""
     if build.machine() not in build.VARIANTS:
         pytest.skip(f"there is no such wheel for {build.machine()}")
-    monkeypatch.setattr(kernels_wheel, "_library", lambda *_: build.library("onnxruntime"))
+    monkeypatch.setattr(kernels_wheel, "library_for", lambda engine, machine: build.library(engine))
     made = kernels_wheel.add(Path(shutil.copy(wheel, tmp_path)), build.machine())
     assert made.name == f"lc2fer-0.1.0-py3-none-manylinux_2_28_{build.machine()}.whl"
     site = tmp_path / "site"
@@ -95,6 +98,7 @@ def test_a_wheel_with_the_library_needs_no_compiler(
     run(sys.executable, "-m", "pip", "install", *offline, "--target", str(site), str(made), cwd=tmp_path)
     program = """
 from lc2fer import kernels
+print(kernels.library("native", "int8"))
 print(kernels.library("onnxruntime", "int8"), kernels.chosen("onnxruntime"), *kernels.here("onnxruntime"))
 """
     environment = {
@@ -103,11 +107,13 @@ print(kernels.library("onnxruntime", "int8"), kernels.chosen("onnxruntime"), *ke
         "CXX": "no-such-compiler",
         "LC2FER_CACHE": "/dev/null",
     }
-    path, chosen, *able = run(sys.executable, "-c", program, cwd=tmp_path, **environment).split()
-    assert Path(path) == site / "lc2fer" / "kernels" / "prebuilt" / build.prebuilt_name("onnxruntime", build.machine())
+    native, path, chosen, *able = run(sys.executable, "-c", program, cwd=tmp_path, **environment).split()
+    for engine, found in (("native", native), ("onnxruntime", path)):
+        name = build.prebuilt_name(engine, build.machine())
+        assert Path(found) == site / "lc2fer" / "kernels" / "prebuilt" / name
     assert chosen in able
     record = (site / "lc2fer-0.1.0.dist-info" / "RECORD").read_text()
-    assert record.count("lc2fer/kernels/prebuilt/") == 2
+    assert record.count("lc2fer/kernels/prebuilt/") == 4
     assert (
         f"Tag: py3-none-manylinux_2_28_{build.machine()}\n" in (site / "lc2fer-0.1.0.dist-info" / "WHEEL").read_text()
     )

@@ -23,11 +23,15 @@ from lc2fer.storage import cache_folder
 
 HERE = Path(__file__).parent
 PREBUILT = HERE / "prebuilt"  # in a wheel for one kind of machine: lc2fer/kernels/wheel.py
-ENGINES = MappingProxyType({"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"})
-COMPILE = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden")
+ENGINES = MappingProxyType({"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "native": "liblc2fer"})
+# A section a function: liblc2fer leaves bfloat16 out.
+COMPILE = ("-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections")
 # The same bits from every compiler: no product and sum made one rounding unless it is written so.
 EXACT = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-exceptions")
-LINK = ("-shared", "-Wl,--no-undefined", f"-Wl,--version-script={HERE / 'exports.map'}")
+LINK = ("-shared", "-Wl,--no-undefined")
+# liblc2fer: its sources, and what it goes without.
+NATIVE = ("api.cpp", "network.cpp", "threads.cpp")
+BARE = ("-fno-rtti", "-DLC2FER_WITHOUT_BF16")
 _AVX512 = ("-march=x86-64-v4", "-mprefer-vector-width=512")
 # A machine's variants, each with what its compiler has to be told. dispatch.cpp has them in order.
 VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
@@ -39,7 +43,7 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
             "avx512": _AVX512,
             "avxvnni": ("-march=x86-64-v3", "-mavxvnni"),
             "avx2": ("-march=x86-64-v3",),
-            "generic": ("-march=x86-64", "-O1"),
+            "generic": ("-march=x86-64",),
         },
         "aarch64": {
             "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
@@ -58,20 +62,20 @@ class Lacking(Exception):
 
 @cache
 def library(engine: str) -> Path:
-    """The library for "openvino" or "onnxruntime", compiled if it is not there. Raises Lacking."""
+    """The library for "openvino" or "onnxruntime", or liblc2fer ("native"), compiled if it is not there. Raises Lacking."""
     kept = present(engine)
     if kept is not None:
         return kept
     compiler = _compiler()
-    name, include, link = _wanted(engine, compiler)
+    name, flags, link = _wanted(engine, compiler)
     _check_compiler(compiler)
     ready = find(_variants_name(compiler, machine())) is not None
     seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
     print(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.", file=sys.stderr, flush=True)
-    linked = (str(HERE / f"{engine}.cpp"), str(HERE / "dispatch.cpp"), str(variants(compiler, machine())))
+    linked = (*engine_units(engine), str(variants(compiler, machine())))
     with tempfile.TemporaryDirectory(dir=writable()) as work:
         made = Path(work) / name
-        run((*compiler, *COMPILE, *include, *linked, *link, "-o", str(made)))
+        run((*compiler, *COMPILE, *flags, *linked, *link, "-o", str(made)))
         return keep(made)
 
 
@@ -91,18 +95,14 @@ def check(engine: str) -> None:
 
 def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The name of what that compiler makes, and what it has to be told to compile and to link it."""
-    link: tuple[str, ...] = (*LINK, "-static-libstdc++", "-static-libgcc")
-    include: tuple[str, ...] = ()
-    against = ""
-    if engine == "openvino":
-        include, libraries = _openvino()
-        link, against = (*LINK, *libraries), metadata.version("openvino")
-    told = repr((compiler, COMPILE, include, link, against, _variants_name(compiler, machine())))
-    return f"{engine}-{_key(told, *_engine_sources(engine))}.so", include, link
+    flags, link = engine_flags(engine)
+    against = metadata.version("openvino") if engine == "openvino" else ""
+    told = repr((compiler, COMPILE, flags, link, against, _variants_name(compiler, machine())))
+    return f"{engine}-{_key(told, *_engine_sources(engine))}.so", flags, link
 
 
 def variants(compiler: tuple[str, ...], machine: str) -> Path:
-    """One object of all variants of `machine`, which both engines' libraries are linked with. Raises Lacking."""
+    """One object of all variants of `machine`, which every engine's library is linked with. Raises Lacking."""
     name = _variants_name(compiler, machine)
     kept = find(name)
     if kept is not None:
@@ -133,6 +133,26 @@ def prebuilt_name(engine: str, machine: str) -> str:
     return f"{engine}-{machine}-{_key('', *_engine_sources(engine), *_variant_sources())}.so"
 
 
+def engine_units(engine: str) -> tuple[str, ...]:
+    """The sources of an engine's library that are no variant. Raises Lacking."""
+    if engine == "native":
+        return (*(str(_native() / name) for name in NATIVE), str(HERE / "dispatch.cpp"))
+    return tuple(str(HERE / name) for name in (f"{engine}.cpp", "dispatch.cpp", "names.cpp"))
+
+
+def engine_flags(engine: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the compiler is told of them beside COMPILE, and the linker. Raises Lacking."""
+    if engine == "native":
+        link = (f"-Wl,--version-script={_native() / 'exports.map'}", "-Wl,--gc-sections", "-Wl,--as-needed", "-pthread")
+        version = f'-DLC2FER_VERSION="{metadata.version("lc2fer")}"'
+        return (*EXACT, *BARE, version, f"-I{HERE.parent}"), (*LINK, *link, "-static-libgcc")
+    own = (*LINK, f"-Wl,--version-script={HERE / 'exports.map'}")
+    if engine == "openvino":
+        include, libraries = _openvino()
+        return include, (*own, *libraries)
+    return (), (*own, "-static-libstdc++", "-static-libgcc")
+
+
 def _jobs() -> int:
     return os.cpu_count() or 1
 
@@ -143,7 +163,19 @@ def machine() -> str:
 
 
 def _engine_sources(engine: str) -> tuple[Path, ...]:
-    return tuple(HERE / name for name in (f"{engine}.cpp", "dispatch.cpp", "dispatch.h", "operations.h", "exports.map"))
+    own = tuple(map(Path, engine_units(engine)))
+    if engine == "native":
+        return (*own, *sorted(_native().glob("*.h")), _native() / "exports.map", HERE / "dispatch.h")
+    return (*own, *(HERE / name for name in ("dispatch.h", "operations.h", "exports.map")))
+
+
+@cache
+def _native() -> Path:
+    """The folder of liblc2fer's sources."""
+    found = importlib.util.find_spec("lc2fer.native")
+    if found is None or not found.submodule_search_locations:
+        raise Lacking("this installation has no lc2fer.native. The whole package was expected. Install lc2fer again")
+    return Path(found.submodule_search_locations[0])
 
 
 def _variant_sources() -> tuple[Path, ...]:

@@ -1,4 +1,6 @@
-"""Adds ONNX Runtime's library to the pure wheel: python -m lc2fer.kernels.wheel dist/lc2fer-0.1.0-py3-none-any.whl
+"""Adds liblc2fer and ONNX Runtime's library to the pure wheel.
+
+    python -m lc2fer.kernels.wheel dist/lc2fer-0.1.0-py3-none-any.whl
 
 Gives a wheel a machine, beside the pure one. OpenVINO's library follows OpenVINO's releases and stays to be compiled
 where it runs. The compiler is that of the package ziglang, which compiles for every machine and, unlike a system's own,
@@ -20,6 +22,7 @@ from pathlib import Path
 from lc2fer.kernels import build
 
 GLIBC = "2.28"
+ENGINES = ("onnxruntime", "native")
 PLACE = f"lc2fer/kernels/{build.PREBUILT.name}"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 
@@ -31,13 +34,14 @@ def add(wheel: Path, machine: str) -> Path:
     """
     tag = f"manylinux_{GLIBC.replace('.', '_')}_{machine}"
     made = wheel.with_name(wheel.name.replace("-none-any.whl", f"-none-{tag}.whl"))
-    library = library_for(machine).read_bytes()
-    name = f"{PLACE}/{build.prebuilt_name('onnxruntime', machine)}"
+    contents = {engine: library_for(engine, machine).read_bytes() for engine in ENGINES}
     with zipfile.ZipFile(wheel) as pure:
         files = {entry: pure.read(entry) for entry in pure.namelist() if not entry.startswith(f"{PLACE}/")}
     info = next(entry.split("/")[0] for entry in files if entry.endswith(".dist-info/WHEEL"))
-    files[name] = library
-    files[f"{name}.sha256"] = hashlib.sha256(library).hexdigest().encode()
+    for engine, library in contents.items():
+        name = f"{PLACE}/{build.prebuilt_name(engine, machine)}"
+        files[name] = library
+        files[f"{name}.sha256"] = hashlib.sha256(library).hexdigest().encode()
     told = files[f"{info}/WHEEL"].decode()
     told = told.replace("Root-Is-Purelib: true", "Root-Is-Purelib: false").replace("py3-none-any", f"py3-none-{tag}")
     files[f"{info}/WHEEL"] = told.encode()
@@ -58,12 +62,12 @@ def add(wheel: Path, machine: str) -> Path:
     return made
 
 
-def library_for(machine: str) -> Path:
-    """ONNX Runtime's library as this package brought it or zig makes it, some minutes once: the cache keeps it.
+def library_for(engine: str, machine: str) -> Path:
+    """The library of one of ENGINES as this package brought it or zig makes it, some minutes once: the cache keeps it.
 
     Raises build.Lacking where there is no zig, or it refuses.
     """
-    name = build.prebuilt_name("onnxruntime", machine)
+    name = build.prebuilt_name(engine, machine)
     kept = build.find(name, build.PREBUILT) or build.find(f"zig-{name}")
     if kept is not None:
         return kept
@@ -72,14 +76,16 @@ def library_for(machine: str) -> Path:
             "there is no ziglang. The package with zig's compiler was expected. Run: pip install ziglang"
         )
     compiler = (sys.executable, "-m", "ziglang", "c++", "-target", f"{machine}-linux-gnu.{GLIBC}")
-    flags = {name: tuple(map(_as_zig_says, told)) for name, told in build.VARIANTS[machine].items()}
-    sources = (str(build.HERE / name) for name in ("onnxruntime.cpp", "dispatch.cpp"))
+    flags = {variant: tuple(map(_as_zig_says, told)) for variant, told in build.VARIANTS[machine].items()}
     print(f"Compiling the kernels for {machine}, once, which takes some minutes.", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=build.writable()) as work:
-        objects = build.compile_variants(compiler, flags, Path(work))
-        made = Path(work) / f"zig-{name}"
-        build.run((*compiler, *build.COMPILE, *sources, *map(str, objects), *build.LINK, "-s", "-o", str(made)))
-        return build.keep(made)
+        objects = [str(path) for path in build.compile_variants(compiler, flags, Path(work))]
+        made = {each: Path(work) / f"zig-{build.prebuilt_name(each, machine)}" for each in ENGINES}
+        for each, path in made.items():
+            told, link = build.engine_flags(each)
+            units = build.engine_units(each)
+            build.run((*compiler, *build.COMPILE, *told, *units, *objects, *link, "-s", "-o", str(path)))
+        return {each: build.keep(path) for each, path in made.items()}[engine]
 
 
 def _as_zig_says(flag: str) -> str:

@@ -1,0 +1,66 @@
+// A network read from the bytes of an .lc2 file, which may come from anywhere, and made ready for this processor.
+//
+// The file, little-endian; every part begins at a multiple of 64 bytes and is filled up with zeros:
+//
+//     header        64 bytes: struct Header of network.cpp
+//     texts         the alignment, then a label a class; UTF-8, each with a zero behind it
+//     operations    32 bytes each: struct Record
+//     constants     of each operation in turn, as lc2fer/kernels has them; their shapes follow from the operations
+//     head          float32 [classes][C], then [classes]
+//
+// export/formats/native.py writes it.
+#pragma once
+
+#include "lc2fer.h"
+#include "memory.h"
+
+#include "kernels/dispatch.h"
+
+namespace lc2fer {
+
+struct Operation {
+    enum Kind : uint32_t { STEM, BLOCK, DOWNSAMPLE } kind;
+    BlockNumbers block;
+    ConvNumbers conv;  // of a stem or a downsample
+};
+
+class Network {
+public:
+    // Takes over `bytes`, which begin at a multiple of 64 and are the memory's. Says in `error` why not.
+    bool open(Memory& memory, const uint8_t* bytes, size_t size, lc2fer_error& error);
+
+    const lc2fer_info& info() const { return m_info; }
+
+    // What run() needs at a multiple of 64 bytes; less than MOST_WORKSPACE.
+    size_t workspace() const { return m_image_bytes + m_values_bytes + m_scratch_bytes; }
+
+    // Where a picture may be put in a workspace before run() reads it there.
+    static float* image_in(void* workspace) { return static_cast<float*>(workspace); }
+
+    // logits[classes] of image[3][size][size]
+    void run(const Pool& pool, const float* image, void* workspace, float* logits) const;
+
+private:
+    class Reader;
+    bool read_texts(Memory& memory, Reader& reader, size_t bytes, lc2fer_error& error);
+    bool read_operations(Memory& memory, Reader& reader, lc2fer_error& error);
+    void head(const float* values, float* logits) const;
+
+    lc2fer_info m_info{};
+    Precision m_precision = INT8;
+    const Kernels* m_kernels = nullptr;
+    Operation* m_operations = nullptr;
+    int m_count = 0;
+    int m_pixels = 0, m_channels = 0;  // that the head gets
+    const float *m_weight = nullptr, *m_bias = nullptr;
+    size_t m_image_bytes = 0, m_scratch_bytes = 0;
+    size_t m_first_bytes = 0, m_values_bytes = 0;  // of the first of two images that operations pass on, and of both
+};
+
+// Fills in what and why; returns false.
+__attribute__((format(printf, 3, 4))) bool refuse(lc2fer_error& error, lc2fer_status status, const char* text, ...);
+
+constexpr size_t MOST_FILE = size_t(256) << 20;
+constexpr size_t MOST_WORKSPACE = size_t(512) << 20;
+
+}  // namespace lc2fer
