@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "openvino": Kind(
             ".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino", "openvino-fp32"
         ),
+        "native": Kind(".lc2", "lc2fer.deploy.sessions.native", "liblc2fer", "lc2fer", "export", "native-fp32"),
         "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt", "trt-fp16"),
     }
 )
@@ -68,6 +69,11 @@ _OPENVINO_FUSED = Family(
     "`C6-openvino-int8-fused.xml`, `.bin`",
     "OpenVINO on the same, with a C++ compiler",
     "programs that have OpenVINO in them",
+)
+_NATIVE = Family(
+    "`C6-native-int8.lc2`",
+    "liblc2fer on the same: [docs/native.md](docs/native.md)",
+    "programs in C, C++ or Rust; a board with little memory",
 )
 _ONNX = Family(
     "`C6-onnx-int8.onnx`",
@@ -181,6 +187,8 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "openvino-fp32-fused": _fused("openvino", _FLOAT_FUSED, "openvino-fp32"),
         "openvino-fp16-fused": _fused("openvino", _HALF_FUSED, "openvino-fp16"),
         "openvino-int8-fused": _fused("openvino", _INT8_FUSED, "openvino-int8"),
+        "native-fp32": _file(_NATIVE, "native", "native", _FLOAT_FUSED, instead="ort-fp32", on=True),
+        "native-int8": _file(_NATIVE, "native", "native", _INT8_FUSED, instead="ort-int8", on=True),
         "onnx-fp32": _file(_ONNX, "onnx", "onnx", _FLOAT, on=True),
         "onnx-fp16": _file(_ONNX, "onnx", "onnx", _HALF),
         "onnx-int8": _file(_ONNX, "onnx", "qdq", _INT8),

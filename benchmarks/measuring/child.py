@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 # Kind of artifact -> the package that its session runs on, imported by name before the session is opened, so that the
 # engine's own time and memory are told apart from the model's.
 PACKAGES = MappingProxyType(
-    {"checkpoint": "torch", "onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+    {
+        "checkpoint": "torch",
+        "onnx": "onnxruntime",
+        "openvino": "openvino",
+        "tensorrt": "tensorrt",
+        "native": "lc2fer.deploy.sessions.native",
+    }
 )
 
 WINDOW_RUNS = 25  # the warm-up ends when two consecutive windows, of at least these, have nearly the same median

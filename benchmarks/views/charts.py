@@ -12,7 +12,7 @@ import numpy as np
 from ..judging.figures import Figures
 from ..report.document import Row
 
-ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "rtx", "stock")
+ENGINES = ("torch", "onnx", "ort", "openvino", "trt", "rtx", "native", "stock")
 
 _WIDTH, _HEIGHT = 900, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50

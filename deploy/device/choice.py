@@ -36,6 +36,7 @@ ENGINES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "tensorrt": {name: TARGETS[name].parents for name in ("trt-fp16", "trt-int8")},
         "onnxruntime": {name: (name,) for name in FILES if TARGETS[name].kind == "onnx"},
+        "native": {name: (name,) for name in FILES if TARGETS[name].kind == "native"},
     }
 )
 
@@ -79,6 +80,11 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
     verdicts: dict[str, golden.Verdict] = {}
     unavailable = False
     wanted = {target: forms for target, forms in ENGINES[engine].items() if set(forms) <= set(own)}
+    if not wanted:
+        raise ArtifactError(
+            f"{unpacked.folder} carries none of {', '.join(ENGINES[engine])}, which {engine} runs. A bundle with one was "
+            "expected. Make it anew with this version, or build with another --engine."
+        )
     for target, forms in wanted.items():
         needed = min(own[form][1].sqnr_db for form in forms)
 

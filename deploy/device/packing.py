@@ -24,8 +24,9 @@ from .bundle import Model
 
 # What a GPU's engines are built from: TensorRT's FP16 and both of its INT8 forms.
 SOURCES = ("onnx-fp16", "onnx-int8", "onnx-int8-fp16")
-# What ONNX Runtime runs on a CPU as fast as it can, with our operations and, where they cannot be had, without.
-ON_CPU = ("ort-fp32-fused", "ort-fp16-fused", "ort-int8-fused", "ort-fp32", "ort-int8")
+# What ONNX Runtime runs on a CPU as fast as it can, with our operations and, where they cannot be had, without; and
+# what liblc2fer runs.
+ON_CPU = ("ort-fp32-fused", "ort-fp16-fused", "ort-int8-fused", "native-int8", "ort-fp32", "ort-int8")
 
 # What installs, tunes and serves on the device.
 _SCRIPTS = (
@@ -107,7 +108,7 @@ def make(
         (staging / bundle.IMAGES).write_bytes(pixels.tobytes())
         (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
         (staging / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
-        for told in wheel.write_all(staging):
+        for told in (*wheel.write_all(staging), *wheel.write_library(staging)):
             say(told)
         for script in _SCRIPTS:
             content = (resources.files("lc2fer.deploy") / script).read_bytes()

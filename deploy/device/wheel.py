@@ -6,7 +6,7 @@ import base64
 import hashlib
 import zipfile
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import metadata, resources
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lc2fer.kernels import build
 from lc2fer.kernels import wheel as kernels
 
 # An editable installation has each of these in a folder of its own, any other one all of them inside the first.
-_ROOTS = ("lc2fer", "lc2fer.export", "lc2fer.benchmarks", "lc2fer.deploy")
+_ROOTS = ("lc2fer", "lc2fer.export", "lc2fer.benchmarks", "lc2fer.deploy", "lc2fer.native")
 _LEFT_OUT = {"__pycache__", "weights", build.PREBUILT.name}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 
@@ -32,6 +32,17 @@ def write_all(folder: Path) -> list[str]:
                 "is, such a device needs a C++ compiler for the -fused models."
             )
     return notes
+
+
+def write_library(folder: Path) -> list[str]:
+    """liblc2fer for 64-bit ARM, and its header, for programs in C; what kept it from being made."""
+    try:
+        library = kernels.library_for("native", "aarch64")
+    except build.Lacking as lacking:
+        return [f"The bundle has no liblc2fer for aarch64: {lacking}, and make it again."]
+    (folder / "liblc2fer-aarch64.so").write_bytes(library.read_bytes())
+    (folder / "lc2fer.h").write_bytes((resources.files("lc2fer.native") / "lc2fer.h").read_bytes())
+    return []
 
 
 def write(folder: Path) -> Path:

@@ -25,18 +25,21 @@ VERSION = 2  # of the operations' constants: lc2fer/kernels/operations.h
 KINDS = ("Stem", "Block", "Downsample")
 PRODUCTS = MappingProxyType({"fp32": "fp32", "fp16": "bf16", "int8": "int8"})  # precision -> what its products are in
 
-_KINDS = MappingProxyType({"onnxruntime": "onnx", "openvino": "openvino"})  # engine -> the kind of its files
+# Engine -> the kind of its files.
+_KINDS = MappingProxyType({"onnxruntime": "onnx", "openvino": "openvino", "native": "native"})
 
 
 def library(engine: str, precision: str) -> Path:
-    """The shared library for "openvino" or "onnxruntime", compiled if it is not there yet (some 30 s).
+    """The shared library for "openvino" or "onnxruntime", or liblc2fer ("native"); compiled if it is not there, 30 s.
 
     Raises TargetUnavailable where there is no OpenVINO or no compiler, or it fails; UsageError for a value of
     LC2FER_CPU that this processor cannot run.
     """
     with _told(engine, precision):
         path = build.library(engine)
-        _check_cpu(_opened(path))
+        opened = _opened(path)
+        if engine != "native":  # which says it itself, when it opens a file
+            _check_cpu(opened)
     return path
 
 
@@ -65,28 +68,38 @@ def _told(engine: str, precision: str) -> Iterator[None]:
     try:
         yield
     except build.Lacking as lacking:
+        what = "liblc2fer" if engine == "native" else "The fused operations"
         raise TargetUnavailable(
-            f"The fused operations cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs "
+            f"{what} cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs "
             "without them."
         ) from None
 
 
 def here(engine: str) -> tuple[str, ...]:
     """The variants that this processor can run, best first. Raises like library()."""
-    return tuple(_opened(library(engine, "int8")).lc2fer_here().decode().split())
+    return tuple(_here(_opened(library(engine, "int8"))))
 
 
 def chosen(engine: str, precision: str = "int8") -> str:
     """The variant that runs an artifact of that precision here: "avx512vnni", for example. Raises like library()."""
-    name: bytes = _opened(library(engine, precision)).lc2fer_chosen(PRODUCTS[precision].encode())
+    choose = _opened(library(engine, precision)).lc2fer_chosen
+    choose.restype, choose.argtypes = ctypes.c_char_p, [ctypes.c_char_p]
+    name: bytes = choose(PRODUCTS[precision].encode())
     return name.decode()
+
+
+def _here(opened: ctypes.CDLL) -> list[str]:
+    opened.lc2fer_here.restype = ctypes.c_char_p
+    names: bytes = opened.lc2fer_here()
+    return names.decode().split()
 
 
 def _instead(engine: str, precision: str) -> str:
     """The target to take where no library can be had; a float one where the engine's own 8-bit sums overflow."""
     kind = _KINDS[engine]
     if precision == "int8" and not has_exact_products():
-        return targets.KINDS[kind].in_float
+        in_float = targets.KINDS[kind].in_float
+        return targets.TARGETS[in_float].instead or in_float
     rows = (row for row in targets.TARGETS.values() if (row.kind, row.precision) == (kind, precision))
     return next(row.instead for row in rows if row.instead is not None)
 
@@ -100,15 +113,13 @@ def _opened(path: Path) -> ctypes.CDLL:
             f"{path} cannot be loaded ({error}). A folder whose files may be executed was expected. Name one in "
             "LC2FER_CACHE"
         ) from None
-    opened.lc2fer_here.restype = opened.lc2fer_chosen.restype = ctypes.c_char_p
-    opened.lc2fer_chosen.argtypes = [ctypes.c_char_p]
     return opened
 
 
 def _check_cpu(opened: ctypes.CDLL) -> None:
     """The library says no to the same values, but only once an artifact is open, and in an engine's words."""
     asked = os.environ.get("LC2FER_CPU")
-    able = opened.lc2fer_here().decode().split()
+    able = _here(opened)
     if asked and asked not in able:
         raise UsageError(
             f"LC2FER_CPU is {asked}. What this processor can run was expected: {', '.join(able)}. Set it to one of "

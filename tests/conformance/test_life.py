@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, noise_faces: Path) -> Callabl
     return Pipeline("C8", tmp_path_factory.mktemp("life"), data=noise_faces).export
 
 
-@pytest.fixture(scope="module", params=["torch", "onnx-fp32", "openvino-fp32"])
+@pytest.fixture(scope="module", params=["torch", "onnx-fp32", "openvino-fp32", "native-fp32"])
 def model(request: pytest.FixtureRequest, made: Callable[[str], Artifact]) -> Artifact:
     return made(request.param)
 
@@ -119,7 +119,7 @@ def test_a_session_is_opened_after_a_fork(model: Artifact, images: np.ndarray) -
         anew = forked(lambda: np.array_equal(open_session(model, threads=1).run(images[:1]), wanted))
         assert forked(session.close) == "None"
         assert np.array_equal(session.run(images[:1]), wanted), "a fork closed its parent's session"
-    if model.kind == "onnx":
+    if model.kind in ("onnx", "native"):
         assert answer == "True"
     else:
         name = {"checkpoint": "PyTorch", "openvino": "OpenVINO"}[model.kind]
