@@ -82,8 +82,8 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
     wanted = {target: forms for target, forms in ENGINES[engine].items() if set(forms) <= set(own)}
     if not wanted:
         raise ArtifactError(
-            f"{unpacked.folder} carries none of {', '.join(ENGINES[engine])}, which {engine} runs. A bundle with one was "
-            "expected. Make it anew with this version, or build with another --engine."
+            f"{unpacked.folder} carries none of {', '.join(ENGINES[engine])}, which {engine} runs. A bundle with one "
+            "was expected. Make it anew with this version, or build with another --engine."
         )
     for target, forms in wanted.items():
         needed = min(own[form][1].sqnr_db for form in forms)

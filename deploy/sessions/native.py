@@ -56,14 +56,9 @@ class NativeSession(Opened):
         if not self._model:
             raise _refused(artifact, error)
         self._info = self._library.lc2fer_describe(self._model).contents
+        self.kernels = self._info.instructions.decode()
         check_classes(self._info.classes, artifact)
         self._check(artifact)
-
-    @property
-    def instructions(self) -> str:
-        """What runs here: "avx512vnni", for example."""
-        name: bytes = self._info.instructions
-        return name.decode()
 
     def _check(self, artifact: Artifact) -> None:
         """Raise ArtifactError where the file says otherwise than its manifest what goes in and comes out."""

@@ -70,8 +70,7 @@ def _told(engine: str, precision: str) -> Iterator[None]:
     except build.Lacking as lacking:
         what = "liblc2fer" if engine == "native" else "The fused operations"
         raise TargetUnavailable(
-            f"{what} cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs "
-            "without them."
+            f"{what} cannot run here: {lacking}, or export {_instead(engine, precision)}, which runs without them."
         ) from None
 
 

@@ -62,7 +62,7 @@ class Lacking(Exception):
 
 @cache
 def library(engine: str) -> Path:
-    """The library for "openvino" or "onnxruntime", or liblc2fer ("native"), compiled if it is not there. Raises Lacking."""
+    """The library for "openvino" or "onnxruntime", or liblc2fer ("native"); compiled if not there. Raises Lacking."""
     kept = present(engine)
     if kept is not None:
         return kept

@@ -61,8 +61,8 @@ def test_a_bundle_without_it_says_so(
     folder = bundle.unpack(packed("onnx-fp32"), tmp_path / "C8").folder
     assert cli.run("deploy", ["build", str(folder), "--engine", "native", "--threads", "1"]) == 2
     assert (
-        f"{folder} carries none of native-fp32, native-int8, which native runs. A bundle with one was expected. Make it "
-        "anew with this version, or build with another --engine."
+        f"{folder} carries none of native-fp32, native-int8, which native runs. A bundle with one was expected. Make "
+        "it anew with this version, or build with another --engine."
     ) in capsys.readouterr().err
 
 

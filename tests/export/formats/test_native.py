@@ -49,7 +49,7 @@ def test_it_answers_as_onnx_runtime_does(precision: str, exported: Callable[[str
         with open_session(made, threads=threads) as session:
             engine: Any = session
             assert np.abs(session.run(images) - expected).max() < 1e-6 * np.abs(expected).max()
-            assert engine.instructions in kernels.here("onnxruntime")
+            assert engine.kernels in kernels.here("onnxruntime")
             assert engine.executed_precisions() == {{"int8": "int8", "fp32": "float"}[precision]: 6}
     assert made.path.suffix == ".lc2"
     assert (made.self_test is not None) == (precision == "int8")
