@@ -34,6 +34,7 @@ class Unit:
     item: Item | DataError
     time_s: float | None = None  # of a film's picture
     image: NDArray[np.uint8] | None = None  # RGB [H,W,3]
+    content: bytes | None = None  # of the file; None: it is read
     error: DataError | None = None
 
 
@@ -113,7 +114,7 @@ def _prepared(unit: Unit, spec: InputSpec, finder: Finder | None, way: str, keep
     assert isinstance(unit.item, Item)
     image, animated = unit.image, False
     if image is None:
-        picture = pictures.read(unit.item.path)
+        picture = pictures.read(unit.content or unit.item.path, str(unit.item.path))
         image, animated = np.asarray(picture.image, np.uint8), picture.animated
     faces, pixels = judging.prepare(image, spec, finder, way)
     height, width = image.shape[:2]

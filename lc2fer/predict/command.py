@@ -18,7 +18,7 @@ from lc2fer import alignment
 from lc2fer import artifact as artifacts
 from lc2fer.errors import DataError, UsageError
 from lc2fer.faces import Finder, open_finder
-from lc2fer.predict import batches, judging, sources
+from lc2fer.predict import batches, cluster, judging, sources
 from lc2fer.predict.output import Output
 from lc2fer.predict.sources import Found
 from lc2fer.session import open_session
@@ -65,6 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for every face, as soon as it is judged")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a row for every face")
+    parser.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="ray: on a cluster: docs/cluster.md"
+    )
+    ray = parser.add_argument_group("with --engine ray")
+    ray.add_argument("--out", type=Path, metavar="PARQUET", help="a folder; parts that are there are not made again")
+    ray.add_argument("--workers", type=int, metavar="N", help="at once, a core each (default: as many as there are)")
+    ray.add_argument("--part", type=int, default=10_000, metavar="N", help="pictures a file (default: 10000)")
+    ray.add_argument("--column", metavar="NAME", help="of tables: where the pictures are, as bytes or paths")
+    ray.add_argument("--ray", metavar="ADDRESS", help="of a cluster; default: RAY_ADDRESS, or one is started here")
     parser.add_argument("--draw", type=Path, metavar="DIR", help="copies of the pictures with boxes and answers")
     return parser
 
@@ -76,6 +85,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     artifact = artifacts.load(given.model or _bundled())
     if given.alignment is not None:
         artifact = replace(artifact, input_spec=replace(artifact.input_spec, alignment=given.alignment))
+    if given.engine == "ray":
+        console = Console(stderr=True)
+        return cluster.main(given, artifact, lambda text: _say(console, text))
     labels = artifact.input_spec.labels
     found = Found()
     unreadable: list[str] = []
@@ -126,6 +138,10 @@ def _check(given: argparse.Namespace) -> None:
         )
     if not 1 <= given.batch <= MOST_PICTURES:
         raise UsageError(f"--batch is {given.batch}. Expected 1 to {MOST_PICTURES} pictures. Pass, say, 32.")
+    if given.engine == "local" and (given.out is not None or given.workers is not None or given.ray is not None):
+        raise UsageError(
+            "--out, --workers or --ray was given without --engine ray. Expected both. Add --engine ray, or write --csv."
+        )
     if not 0 < given.every < float("inf"):
         raise UsageError(f"--every is {given.every:g}. Expected seconds, more than 0. Pass, say, 1.")
     if given.draw is not None:
