@@ -33,6 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, UsageError
 
+from .patience import Patient
 from .scene import Scene, Viewable
 
 _PAGE = Path(__file__).with_name("page")
@@ -48,6 +49,7 @@ _MAX_BYTES = 10_000_000
 _JUDGES = 2  # pictures of viewers judged at the same time
 _MAX_JUDGING = 8  # with those that wait for it
 _OPTIONS: dict[str, Any] = {
+    "http": Patient,
     "ws": "none",
     "lifespan": "off",
     "access_log": False,
@@ -227,7 +229,10 @@ class _Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                answer = MutableHeaders(scope=message)
+                answer.update(_HEADERS)
+                if message["status"] >= 400:  # what else was sent is not read
+                    answer["Connection"] = "close"
             await send(message)
 
         headers = Headers(scope=scope)

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lc2fer.errors import Lc2ferError, UsageError
 from lc2fer.session import Session
 
+from ..camera.patience import Patient
 from . import protocol
 from .metrics import CONTENT_TYPE, Metrics
 from .waiting import Closed, Full, Late, Queue
@@ -39,6 +40,7 @@ _HEADER = "inference-header-content-length"
 _HEALTH = ("/v2/health/live", "/v2/health/ready")
 _SMALL = 1 << 16  # bytes of a body that is read in the loop; a larger one would keep other requests from it
 _OPTIONS: dict[str, Any] = {
+    "http": Patient,
     "ws": "none",
     "lifespan": "off",
     "access_log": False,

@@ -80,8 +80,10 @@ function showStages() {
     byId("stage-list").replaceChildren(
       ...names.map((name, place) => {
         const row = document.createElement("div");
-        row.innerHTML = `<span class="swatch s${place % 6}"></span><dt></dt><dd></dd>`;
-        row.querySelector("dt").textContent = name;
+        const [swatch, term, value] = ["span", "dt", "dd"].map((tag) => document.createElement(tag));
+        swatch.className = `swatch s${place % 6}`;
+        term.textContent = name;
+        row.append(swatch, term, value);
         return row;
       }),
     );

@@ -1,0 +1,199 @@
+"""Long runs: `nice -n 19 python tests/endurance/endure.py FOLDER [WHAT ...] --out FILE`.
+
+FOLDER holds models of any engine (lc2fer-export) of one configuration. `inferences`: --runs of each; `sessions`: each
+opened and closed --sessions times; `camera`: lc2fer-deploy run for --minutes on a stream that changes size, rate and
+coding, with a page that somebody looks at. Memory, file descriptors and threads are read all the way, and have to be
+flat: a straight line through the second half's values may not rise by more than what stands in LIMITS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import lc2fer
+from lc2fer.data.drawing import draw
+from lc2fer.data.synthetic import sample
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
+
+from ip_camera import IpCamera
+
+LIMITS = {"resident_mb": 8.0, "descriptors": 0.5, "threads": 0.5}
+_SAMPLES = 400
+_PICTURES = (  # size, coding, pictures a second
+    ((320, 240), "baseline", 15),
+    ((640, 480), "progressive", 30),
+    ((800, 600), "grey", 8),
+    ((480, 640), "baseline", 25),
+)
+_CHANGE_S = 20.0  # from one kind of pictures to the next; every fourth time the camera goes away for a moment
+
+
+def state(pid: int | str = "self") -> dict[str, float]:
+    """Resident memory, open file descriptors and threads of a process."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = {name: int(re.search(rf"{name}:\s+(\d+)", text)[1]) for name in ("VmRSS", "Threads")}  # type: ignore[index]
+    descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+    return {"resident_mb": found["VmRSS"] / 1024, "descriptors": descriptors, "threads": found["Threads"]}
+
+
+def flat(samples: list[dict[str, float]]) -> dict[str, Any]:
+    """First, last and largest values, and what a line through the second half rises by."""
+    found: dict[str, Any] = {}
+    late = samples[len(samples) // 2 :]
+    for name, limit in LIMITS.items():
+        values = [sample[name] for sample in late]
+        slope = np.polyfit(np.arange(len(values)), values, 1)[0] if len(values) > 1 else 0.0
+        rise = float(slope * (len(values) - 1))
+        found[name] = {
+            "first": round(samples[0][name], 1),
+            "last": round(samples[-1][name], 1),
+            "largest": round(max(sample[name] for sample in samples), 1),
+            "rise": round(rise, 2),
+            "flat": rise <= limit,
+        }
+    return found
+
+
+def _repeat(count: int, act: Callable[[int], object]) -> dict[str, Any]:
+    samples, started = [], time.monotonic()
+    for number in range(count):
+        act(number)
+        if number % max(1, count // _SAMPLES) == 0:
+            samples.append(state())
+    return {"count": count, "seconds": round(time.monotonic() - started, 1), **flat(samples)}
+
+
+def inferences(model: Path, runs: int) -> dict[str, Any]:
+    """One session; the answer to an image has to be the same at the end as at the start."""
+    with lc2fer.open_session(model, threads=1) as session:
+        shape = session.artifact.input_spec.shape
+        images = np.random.default_rng(0).integers(0, 256, (16, 1, *shape)).astype(np.float32)
+        before = [session.run(image) for image in images]
+        found = _repeat(runs, lambda number: session.run(images[number % 16]))
+        same = all(np.array_equal(session.run(image), logits) for image, logits in zip(images, before))
+    return {**found, "same_answers": same}
+
+
+def sessions(model: Path, count: int) -> dict[str, Any]:
+    """Opened, run once, closed."""
+    spec = lc2fer.open_session(model, threads=1)
+    image = np.zeros((1, *spec.artifact.input_spec.shape), np.float32)
+    spec.close()
+
+    def once(_: int) -> None:
+        with lc2fer.open_session(model, threads=2) as session:
+            session.run(image)
+
+    return _repeat(count, once)
+
+
+def camera(model: Path, minutes: float) -> dict[str, Any]:
+    """The command as a user starts it, on a camera in the network whose pictures change, and which goes and comes."""
+    ends = time.monotonic() + 60 * minutes
+    samples, asked, changes, number = [], 0, 0, 0
+    program = "import sys; from lc2fer.cli import deploy; sys.exit(deploy())"
+    with tempfile.TemporaryDirectory() as work, IpCamera(_jpegs(*_PICTURES[0][:2])) as source:
+        command = ["run", str(model), "--source", source.url, "--json", "--threads", "1", "--web", "127.0.0.1:0"]
+        with Path(work, "lines").open("w") as lines:
+            process = subprocess.Popen(
+                [sys.executable, "-c", program, *command, "--seconds", str(60 * minutes)],
+                stdout=lines,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stderr is not None
+            found = re.search(r"http://127[^ \n]+", process.stderr.readline())
+            assert found is not None
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            while time.monotonic() < ends and process.poll() is None:
+                time.sleep(2)
+                if time.monotonic() > ends - 60 * minutes + _CHANGE_S * (changes + 1):
+                    changes += 1
+                    size, kind, fps = _PICTURES[changes % len(_PICTURES)]
+                    source.pictures, source._period_s = _jpegs(size, kind), 1 / fps
+                    source.damaged = 1
+                    if changes % 4 == 0:
+                        source.vanish()
+                        time.sleep(3)
+                        source.come_back()
+                if process.poll() is None:
+                    samples.append(state(process.pid))
+                    with (
+                        suppress(OSError),
+                        urllib.request.urlopen(f"{found[0]}api/picture?after={number}", timeout=30) as answer,
+                    ):
+                        asked += answer.status == 200
+                        number = int(json.loads(answer.headers.get("LC2FER-Scene", "{}")).get("number", number))
+            code = process.wait(120)
+        last = json.loads(Path(work, "lines").read_text().splitlines()[-1])
+    told = {name: last.get(name) for name in ("captured", "judged", "dropped", "reconnects", "age_ms")}
+    return {"minutes": minutes, "changes": changes, "exit_code": code, "pages_pictures": asked, **told, **flat(samples)}
+
+
+def _jpegs(size: tuple[int, int], kind: str) -> list[bytes]:
+    """A few pictures of that size with a drawn face, as baseline, progressive or grey JPEG."""
+    face = draw(sample(3, np.random.default_rng(3000)), 200)
+    found = []
+    for step in range(4):
+        picture = Image.new("RGB", size, (120, 120, 120))
+        picture.paste(face, (10 + 15 * step, (size[1] - 200) // 2))
+        file = io.BytesIO()
+        picture.convert("L" if kind == "grey" else "RGB").save(file, "JPEG", progressive=kind == "progressive")
+        found.append(file.getvalue())
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("what", nargs="*", default=["sessions", "inferences", "camera"])
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--sessions", type=int, default=500)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    models = sorted(path for path in given.folder.iterdir() if path.suffix in (".onnx", ".xml", ".safetensors"))
+    document: dict[str, Any] = {}
+    for what in given.what:
+        for model in models[:1] if what == "camera" else models:
+            size = {"inferences": given.runs, "sessions": given.sessions, "camera": given.minutes}[what]
+            program = "import sys, json; sys.path[:0] = sys.argv[1:3]; import endure; from pathlib import Path; "
+            program += f"print(json.dumps(endure.{what}(Path(sys.argv[3]), {size})))"
+            here = Path(__file__).parent
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(here), str(here.parent / "fakes"), str(model)],
+                capture_output=True,
+                text=True,
+            )
+            name = f"{what} {model.name}"
+            last = done.stdout.splitlines()[-1] if done.returncode == 0 else "null"
+            document[name] = json.loads(last) or {"failed": done.stderr[-1000:]}
+            print(f"{name}: {document[name]}", file=sys.stderr, flush=True)
+            given.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    good = all(
+        "failed" not in one and one.get("same_answers", True) and all(one[name]["flat"] for name in LIMITS)
+        for one in document.values()
+    )
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
