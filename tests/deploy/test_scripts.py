@@ -105,7 +105,7 @@ def log(folder: Path) -> list[str]:
 
 def test_shellcheck_finds_nothing() -> None:
     tool = Path(sys.executable).with_name("shellcheck")
-    scripts = [*SCRIPTS.glob("*.sh"), *TOOLS.iterdir(), *ROOT.glob(".github/*.sh"), ROOT / "tests" / "arm64.sh"]
+    scripts = [*SCRIPTS.glob("*.sh"), *TOOLS.iterdir(), *ROOT.glob(".github/*.sh"), *ROOT.glob("tests/*.sh")]
     done = subprocess.run([str(tool), *map(str, scripts)], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 

@@ -1,0 +1,146 @@
+// The logits of a network without an engine: logits NETWORK IMAGES COUNT THREADS > raw float32 [COUNT][classes]
+//
+// Without arguments it prints the precisions and variants that this processor runs: a line "int8 avx2" each.
+//
+// NETWORK is what tests/kernels/table.py writes of an artifact: for each operation its kind, attributes, shape of its
+// image and constants, then the head. IMAGES are float32 [COUNT][3][H][W].
+#include "../../lc2fer/kernels/operations.h"
+
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <sstream>
+#include <thread>
+
+using namespace lc2fer;
+
+void run(void* threads, void (*part)(void*, int), void* argument, int count) {
+    std::atomic<int> next{0};
+    const auto work = [&] {
+        for (int i = next++; i < count; i = next++) part(argument, i);
+    };
+    std::vector<std::thread> others;
+    for (int i = 1; i < *static_cast<int*>(threads); ++i) others.emplace_back(work);
+    work();
+    for (std::thread& other : others) other.join();
+}
+
+struct Input {
+    std::ifstream file;
+
+    template <class T>
+    T number() {
+        T x;
+        file.read(reinterpret_cast<char*>(&x), sizeof x);
+        return x;
+    }
+    std::string text() {
+        std::string x(number<uint32_t>(), ' ');
+        file.read(&x[0], std::streamsize(x.size()));
+        return x;
+    }
+    Shape shape() {
+        Shape x(number<uint32_t>());
+        for (size_t& size : x) size = number<uint32_t>();
+        return x;
+    }
+    std::vector<float> floats() {
+        std::vector<float> x(number<uint32_t>());
+        file.read(reinterpret_cast<char*>(x.data()), std::streamsize(x.size() * sizeof(float)));
+        return x;
+    }
+};
+
+using Run = std::function<void(const Pool&, const float*, float*)>;
+
+struct Network {
+    std::vector<Run> runs;
+    std::vector<Shape> shapes;  // of what each gives
+    std::vector<std::string> bytes;
+    std::vector<float> weight, bias;
+
+    explicit Network(Input in) {
+        const uint32_t count = in.number<uint32_t>();
+        bytes.reserve(count * 8);  // operations point into these
+        for (uint32_t i = 0; i < count; ++i) {
+            const std::string kind = in.text();
+            Attributes its;
+            its.version = in.number<int32_t>();
+            its.precision = in.text();
+            its.inverse_step = in.number<float>();
+            its.kernel = in.number<int32_t>();
+            its.stride = in.number<int32_t>();
+            its.outputs = in.number<int32_t>();
+            const Shape image = in.shape();
+            if (kind == "Stem") add<Stem, 2>(in, its, image);
+            if (kind == "Block") add<Block, 6>(in, its, image);
+            if (kind == "Downsample") add<Downsample, 2>(in, its, image);
+        }
+        weight = in.floats();
+        bias = in.floats();
+    }
+
+    template <class Kind, size_t COUNT>
+    void add(Input& in, const Attributes& its, const Shape& image) {
+        std::array<const void*, COUNT> constants;
+        std::vector<Shape> given;
+        for (const void*& each : constants) {
+            given.push_back(in.shape());
+            bytes.push_back(in.text());
+            each = bytes.back().data();
+        }
+        shapes.push_back(checked<Kind>(its, image, given));
+        const auto kind = std::make_shared<Kind>();
+        kind->prepare(its, image, constants);
+        runs.push_back([kind](const Pool& pool, const float* x, float* out) { kind->run(pool, x, out); });
+    }
+
+    // The head as lc2fer/network/model.py has it, in double and one rounding at the end: not what is tested here.
+    std::vector<float> logits(const Pool& pool, std::vector<float> x) const {
+        for (size_t i = 0; i < runs.size(); ++i) {
+            std::vector<float> out(shapes[i][1] * shapes[i][2] * shapes[i][3]);
+            runs[i](pool, x.data(), out.data());
+            x.swap(out);
+        }
+        const size_t channels = shapes.back()[3], pixels = x.size() / channels;
+        std::vector<double> mean(channels);
+        for (size_t i = 0; i < x.size(); ++i) mean[i % channels] += double(x[i]) / double(pixels);
+        double centre = 0, square = 0;
+        for (const double value : mean) centre += value / double(channels);
+        for (const double value : mean) square += (value - centre) * (value - centre) / double(channels);
+        std::vector<float> found(bias.size());
+        for (size_t i = 0; i < bias.size(); ++i) {
+            double sum = bias[i];
+            for (size_t c = 0; c < channels; ++c)
+                sum += double(weight[i * channels + c]) * (mean[c] - centre) / std::sqrt(square + 1e-6);
+            found[i] = float(sum);
+        }
+        return found;
+    }
+};
+
+int main(int given, char** arguments) {
+    if (given == 1) {
+        std::istringstream names(here());
+        for (std::string name; names >> name;) {
+            setenv("LC2FER_CPU", name.c_str(), 1);
+            for (const char* precision : {"int8", "bf16", "fp32"})
+                if (name == lc2fer_chosen(precision)) std::printf("%s %s\n", precision, name.c_str());
+        }
+        return 0;
+    }
+    const Network network(Input{std::ifstream(arguments[1], std::ios::binary)});
+    std::ifstream images(arguments[2], std::ios::binary | std::ios::ate);
+    const size_t count = size_t(std::atoi(arguments[3])), each = size_t(images.tellg()) / sizeof(float) / count;
+    images.seekg(0);
+    int threads = std::atoi(arguments[4]);
+    for (size_t i = 0; i < count; ++i) {
+        std::vector<float> image(each);
+        images.read(reinterpret_cast<char*>(image.data()), std::streamsize(each * sizeof(float)));
+        const std::vector<float> found = network.logits({&threads, run}, std::move(image));
+        std::fwrite(found.data(), sizeof(float), found.size(), stdout);
+    }
+}
