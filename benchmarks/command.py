@@ -132,7 +132,8 @@ def _summary(report: Report, row: Row) -> dict[str, Any]:
     }
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench",
         description="Measure models: accuracy and agreement with the parent on the test images, latency at batch 1, "
@@ -221,7 +222,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="keep small copies of the images whose answer changed in the report; synthetic ones are always kept",
     )
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    chosen = parser().parse_args(arguments)
     chosen.configs = list(VARIANTS) if ALL.upper() in chosen.configs else list(dict.fromkeys(chosen.configs))
     if chosen.targets is None:
         chosen.targets = [kernels.or_instead(target) for target in DEFAULT_TARGETS]

@@ -73,7 +73,8 @@ def _word(verdicts: Sequence[Verdict]) -> str:
     return "is undecided" if any(one.undecided for one in verdicts) else "passed"
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench gate",
         description="Judge a report by rules. Exit code 1 where one fails, 4 where the images are too few to tell.",
@@ -84,4 +85,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--baseline", type=Path, metavar="REPORT", help="an earlier report to compare with")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="append the verdicts and the table as Markdown")
-    return parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    return parser().parse_args(arguments)

@@ -21,6 +21,7 @@ from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.reading import Reading
 from lc2fer.targets import RATE, STOCK
+from lc2fer.text import stderr_console
 
 from .judging.validity import judge
 from .measuring import machine
@@ -88,7 +89,6 @@ class _Run:
         journal: Journal,
         work: Path,
     ) -> None:
-        from rich.console import Console
 
         self.rows: list[Row] = []
         self.parents: list[Parent] = []
@@ -102,7 +102,7 @@ class _Run:
         self._images = images
         self._journal = journal
         self._work = work
-        self._console = Console(stderr=True)
+        self._console = stderr_console()
         if len(journal):
             self.say(f"{len(journal)} launches of a run that was stopped are taken over from {chosen.out}.")
 

@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer.artifact import Artifact, load, write
@@ -26,6 +25,7 @@ from lc2fer.data import open_dataset
 from lc2fer.errors import Lc2ferError
 from lc2fer.inputs import LABELS
 from lc2fer.reading import Reading
+from lc2fer.text import stderr_console
 
 from .judging import spread
 from .judging.spread import Spread
@@ -133,7 +133,7 @@ class Model:
 
 def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
     """Measure; the table goes to standard output and with every turn into the report, the summary is returned."""
-    console = Console(stderr=True)
+    console = stderr_console()
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)

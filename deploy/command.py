@@ -8,7 +8,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
@@ -17,6 +16,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable
 from lc2fer.session import open_session
 from lc2fer.spokes import measure
+from lc2fer.text import stderr_console
 
 from .camera import run
 from .camera.address import is_address, shown
@@ -31,7 +31,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(" ".join(shown(word) if is_address(word) else word for word in message.split(" ")))
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = _Parser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     making = verbs.add_parser(
@@ -96,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     threads.check(getattr(given, "threads", None))
     if given.verb == "bundle":
         return _bundle(given)
@@ -121,7 +122,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
 def _bundle(given: argparse.Namespace) -> dict[str, Any]:
     from .device import packing as making
 
-    console = Console(stderr=True)
+    console = stderr_console()
     with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours
         path, verdicts = making.make(
             given.config,
@@ -178,7 +179,7 @@ def _models(place: Path) -> list[Path]:
 
 
 def _build(given: argparse.Namespace) -> dict[str, Any]:
-    console = Console(stderr=True)
+    console = stderr_console()
     unpacked = _unpacked(given.bundle, given.key)
     made = choice.choose(
         unpacked,

@@ -8,18 +8,18 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from lc2fer import reading
 from lc2fer.errors import UsageError
 from lc2fer.recipe import MIN_SPEEDUP, Budget
 from lc2fer.targets import ENGINES, OURS, check_budget_target, check_target
+from lc2fer.text import stderr_console
 from lc2fer.variants import VARIANTS
 
 from .formats.tensorrt_builder import MOST_IMAGES
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-export",
         description="Make a model for a target, prove that it agrees with the trained network, and write its manifest.",
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     budget = _budget(given)
     if given.sensitivity_images is not None and (not given.sensitivity or given.sensitivity_images < 1):
         raise UsageError(
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
             "Correct or leave out --sensitivity-images."
         )
     max_batch = _max_batch(given)
-    console = Console(stderr=True)
+    console = stderr_console()
     from .pipeline import Pipeline  # imports torch
 
     pipeline = Pipeline(

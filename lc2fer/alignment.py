@@ -17,7 +17,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.faces import Face
+from lc2fer.finder import Face
 
 ALIGNMENTS = ("none", "level", "eyes")
 

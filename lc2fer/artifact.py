@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +25,7 @@ from lc2fer.errors import MALFORMED, ArtifactError, Lc2ferError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
 from lc2fer.targets import KINDS
+from lc2fer.text import remark
 
 FORMAT = 1
 _MANIFEST_LIMIT = 4_000_000  # bytes; a manifest is some kilobytes
@@ -211,7 +211,7 @@ def _renamed(path: Path, manifest: Path, records: tuple[FileRecord, ...]) -> tup
         now.append(replace(record, name=file.name))
     if str(manifest) not in _SAID:
         _SAID.add(str(manifest))
-        print(f"{manifest.parent / now[0].name} is {records[0].name}, by its sha256.", file=sys.stderr, flush=True)
+        remark(f"{manifest.parent / now[0].name} is {records[0].name}, by its sha256.")
     return tuple(now)
 
 

@@ -1,4 +1,4 @@
-"""The commands: each runs one module's `main` and prints, last, one line of compact JSON.
+"""The commands, each also under `lc2fer`: each runs one module's `main` and prints, last, one line of compact JSON.
 
 Exit codes: 0 done (or what the document says as `exit_code`), 1 a gate failed, 2 usage or bad input, 3 target
 unavailable here, 4 a gate that is undecided, 130 interrupted.
@@ -6,6 +6,7 @@ unavailable here, 4 a gate that is undecided, 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import importlib
 import json
@@ -14,13 +15,16 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
 from lc2fer.errors import Lc2ferError
+from lc2fer.next_steps import after
 from lc2fer.session import refuse_telemetry
 from lc2fer.storage import unwritable
-from lc2fer.text import printable, safe_outputs
+from lc2fer.text import printable, quietly, remark, safe_outputs
 
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
@@ -29,18 +33,41 @@ COMMANDS = MappingProxyType(
         "export": ("lc2fer.export.command", "export,openvino"),
         "bench": ("lc2fer.benchmarks.command", "export,openvino,bench"),
         "explain": ("lc2fer.explain.command", "train,export,explain"),
-        "predict": ("lc2fer.predict.command", "export"),
-        "faces": ("lc2fer.predict.faces_command", "export"),
+        "predict": ("lc2fer.predicting.command", "export"),
+        "faces": ("lc2fer.predicting.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
+        "doctor": ("lc2fer.program.doctor", ""),
+        "completion": ("lc2fer.program.completion", "completion"),
+    }
+)
+SCRIPTS = ("train", "export", "bench", "explain", "predict", "faces", "deploy")  # that are also lc2fer-NAME
+SAYS = MappingProxyType(
+    {
+        "predict": "the expressions of the faces in pictures, folders and films",
+        "faces": "a folder of photographs into a folder of aligned faces",
+        "train": "train a variant on a folder of faces",
+        "export": "make a model for a target and prove that it agrees with the trained network",
+        "bench": "measure models; compare, gate and choose from reports",
+        "explain": "a page of what a network confuses and where it looks",
+        "deploy": "bundle for a device; there build, verify, run a camera; serve",
+        "doctor": "what is installed here, and the command for what is not",
+        "completion": "make a shell complete all this",
+    }
+)
+FLAGS = MappingProxyType(
+    {
+        "--version": "print the version",
+        "--quiet": "no progress and no remarks; errors, results and the last line stay",
+        "--debug": "with an error, also the traceback",
     }
 )
 
 # What a device runs, and the extras that bring a package there.
-_ON_DEVICES = ("predict", "deploy")
+_ON_DEVICES = ("predict", "faces", "deploy")
 _BRINGS = MappingProxyType(
     {
         "cv2": "camera",
-        "onnxruntime": "jetson",
+        "onnxruntime": "cpu",
         "openvino": "openvino",
         "tensorrt": "tensorrt",
         "starlette": "web",
@@ -61,11 +88,51 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 def run(command: str, arguments: list[str] | None = None) -> int:
     """Run a command as a user does and return its exit code; never a traceback, unless --debug asks for it."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    if arguments[:1] == ["--version"]:
+        print(f"lc2fer {metadata.version('lc2fer')}")
+        return 0
+    debug, quiet = "--debug" in arguments, "--quiet" in arguments
+    arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
     refuse_telemetry()
-    with safe_outputs():
+    with safe_outputs(), quietly() if quiet else nullcontext():
         return _run(command, arguments, debug=debug)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """lc2fer COMMAND ...: every command under one name; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    place = next((at for at, word in enumerate(arguments) if not word.startswith("-")), len(arguments))
+    before, rest = arguments[:place], arguments[place + 1 :]
+    wrong = [flag for flag in before if flag not in (*FLAGS, "-h", "--help")]
+    if wrong or (place < len(arguments) and arguments[place] not in COMMANDS):
+        word = wrong[0] if wrong else arguments[place]
+        print(
+            f"UsageError: {printable(word)} is no command of lc2fer. Expected one of {', '.join(SAYS)}. "
+            "Run: lc2fer --help.",
+            file=sys.stderr,
+        )
+        return 2
+    if "--version" in before:
+        return run("doctor", ["--version"])
+    if place == len(arguments) or "-h" in before or "--help" in before:
+        print(_overview())
+        return 0
+    return run(arguments[place], [*before, *rest])
+
+
+def _overview() -> str:
+    commands = "\n".join(f"  {command:<12}{says}" for command, says in SAYS.items())
+    flags = "\n".join(f"  {flag:<12}{says}" for flag, says in FLAGS.items())
+    return (
+        f"usage: lc2fer [--version] [--quiet] [--debug] COMMAND ...\n\n{commands}\n\n{flags}\n\n"
+        "lc2fer COMMAND --help tells the rest; lc2fer-predict is the same as lc2fer predict, and so on."
+    )
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command, for completion and documents; nothing heavy is imported."""
+    found: argparse.ArgumentParser = importlib.import_module(COMMANDS[command][0]).parser()
+    return found
 
 
 def _run(command: str, arguments: list[str], *, debug: bool) -> int:
@@ -74,6 +141,8 @@ def _run(command: str, arguments: list[str], *, debug: bool) -> int:
         document = main(arguments)
         if os.environ.get("RANK", "0") == "0":  # of several training processes, the first speaks
             print(json.dumps(document, separators=(",", ":"), allow_nan=False), flush=True)
+            if sys.stderr.isatty() and not document.get("exit_code") and (line := after(command, arguments, document)):
+                remark(f"Next: {line}")
     except SystemExit as leaving:  # argparse: --help or a wrong flag
         return leaving.code if isinstance(leaving.code, int) else 2
     except BaseException as error:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lc2fer import alignment, pictures
 from lc2fer.errors import MALFORMED, ArtifactError, DataError
-from lc2fer.faces import Face
+from lc2fer.finder import Face
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -56,7 +56,7 @@ class InputSpec:
         """The same as `apply`, as uint8 [size, size, 3]: what training and calibration keep in memory."""
         from PIL import Image as pil
 
-        upright = pictures.prepare(_as_image(image))
+        upright = pictures.prepare(as_image(image))
         width, height = upright.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
@@ -114,7 +114,7 @@ class InputSpec:
         return spec
 
 
-def _as_image(given: Image | NDArray[np.uint8]) -> Image:
+def as_image(given: Image | NDArray[np.uint8]) -> Image:
     """A PIL image of what is one, or an array of pixels; raises DataError for anything else."""
     from PIL import Image as pil
 

@@ -132,5 +132,16 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "drop_path": 0.0,
             "augment": "paper",
         },
+        "finetune": {  # with --init, on some hundred to some thousand faces
+            "epochs": 20,
+            "patience": 8,
+            "batch": 32,
+            "lr": 3e-4,
+            "schedule": "one-cycle",
+            "weight_decay": 0.05,
+            "label_smoothing": 0.1,
+            "drop_path": 0.0,
+            "augment": "paper",
+        },
     }
 )

@@ -28,9 +28,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export", "torch"),
-        "onnx": Kind(
-            ".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "jetson", "ort-fp32"
-        ),
+        "onnx": Kind(".onnx", "lc2fer.deploy.sessions.onnxruntime", "ONNX Runtime", "onnxruntime", "cpu", "ort-fp32"),
         "openvino": Kind(
             ".xml", "lc2fer.deploy.sessions.openvino", "OpenVINO", "openvino", "openvino", "openvino-fp32"
         ),

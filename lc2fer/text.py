@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+QUIET = "LC2FER_QUIET"  # set for this process and those that it starts
 
 _KEPT = "\n\t\r"  # that tables, progress and tracebacks are made of
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in _KEPT}
@@ -18,6 +24,33 @@ def printable(text: object) -> str:
     UTF-8.
     """
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
+
+def stderr_console() -> Console:
+    """Where progress and remarks go: standard error, or nowhere after --quiet."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=bool(os.environ.get(QUIET)))
+
+
+def remark(text: str) -> None:
+    """A line for whoever waits: to standard error, or nowhere after --quiet."""
+    if not os.environ.get(QUIET):
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """No progress and no remarks, here and in processes that are started meanwhile."""
+    before = os.environ.get(QUIET)
+    os.environ[QUIET] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[QUIET]
+        else:
+            os.environ[QUIET] = before
 
 
 class _Plain:

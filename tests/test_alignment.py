@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lc2fer import alignment
-from lc2fer.faces import Face
+from lc2fer.finder import Face
 from lc2fer.inputs import InputSpec
 
 

@@ -247,8 +247,8 @@ def test_a_missing_package_is_told_before_anything_runs(python: Any) -> None:
     ("command", "package", "text"),
     [
         ("deploy", "cv2", "[camera]. Run: pip install 'lc2fer[camera]'. On a Jetson: sudo apt install python3-opencv."),
-        ("deploy", "onnxruntime", "[jetson]. Run: pip install 'lc2fer[jetson]'."),
-        ("predict", "onnxruntime.capi", "[jetson]. Run: pip install 'lc2fer[jetson]'."),
+        ("deploy", "onnxruntime", "[cpu]. Run: pip install 'lc2fer[cpu]'."),
+        ("predict", "onnxruntime.capi", "[cpu]. Run: pip install 'lc2fer[cpu]'."),
         ("deploy", "uvicorn", "[web]. Run: pip install 'lc2fer[web]'."),
         ("deploy", "torch", "[export]. Run: pip install 'lc2fer[export]'."),
         ("export", "onnxruntime", "[export,openvino]. Run: pip install 'lc2fer[export,openvino]'."),

@@ -117,7 +117,7 @@ def test_composes_health_check_asks_the_page(services: dict[str, Any], unused_po
 @pytest.mark.parametrize("name", ["docs/jetson.md", "docker/compose.yaml"])
 def test_every_command_that_is_named_is_understood(name: str) -> None:
     """The verbs and flags of lc2fer-deploy, as they stand there, are those of its parser."""
-    parser = command._parser()
+    parser = command.parser()
     text = (ROOT / name).read_text().replace(" &&", "\n")
     if name.endswith(".yaml"):
         text = re.sub(r"(?m)^#.*$", "", text)

@@ -243,6 +243,7 @@ def test_the_installed_commands_are_the_declared_ones(pyproject: dict[str, Any])
     installed = {entry.name: entry.value for entry in metadata.distribution("lc2fer").entry_points}
     assert installed == declared
     assert set(declared) == {
+        "lc2fer",
         "lc2fer-train",
         "lc2fer-export",
         "lc2fer-bench",
@@ -267,7 +268,7 @@ def test_constraints_name_each_direct_dependency_once_a_python(pyproject: dict[s
     extras = project["optional-dependencies"]
     wanted = [
         *project["dependencies"],
-        *(line for name, lines in extras.items() if name != "tensorrt" for line in lines),
+        *(line for name, lines in extras.items() if name not in ("tensorrt", "all") for line in lines),
     ]
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]

@@ -61,7 +61,7 @@ def test_a_missing_engine_names_its_package_and_extra(monkeypatch: pytest.Monkey
     assert refused.value.exit_code == 3
     assert str(refused.value) == (
         "C6-x.onnx cannot be opened here: the package onnxruntime is not installed. "
-        "It comes with the extra [jetson]. Run: pip install 'lc2fer[jetson]'."
+        "It comes with the extra [cpu]. Run: pip install 'lc2fer[cpu]'."
     )
 
 

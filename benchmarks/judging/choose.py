@@ -210,7 +210,8 @@ def quantity(text: str, units: dict[str, float], what: str) -> float:
     return float(match[1]) * units[match[2].lower()]
 
 
-def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench choose", description="Choose the model to ship from a report. Exit code 1 where none fits."
     )
@@ -221,7 +222,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--report", type=Path, default=Path("out/report.json"), metavar="FILE", help="default: out/report.json"
     )
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    chosen = parser().parse_args(arguments)
     if chosen.max_latency is not None:
         chosen.max_latency = quantity(chosen.max_latency, _TIMES, "max-latency")
     if chosen.max_memory is not None:

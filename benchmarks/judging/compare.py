@@ -139,7 +139,8 @@ def _cells(one: Comparison) -> list[str]:
     ]
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench compare", description="Compare two reports: answers image by image, latencies as ratios."
     )
@@ -149,7 +150,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--margin", type=float, default=0.01, metavar="SHARE", help="largest tolerable drop of accuracy (default: 0.01)"
     )
     parser.add_argument("--accuracy-only", action="store_true", help="for reports of two machines")
-    chosen = parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    chosen = parser().parse_args(arguments)
     if not 0 < chosen.margin < 1:
         raise UsageError(f"--margin is {chosen.margin}. Expected a share between 0 and 1. Pass 0.01 for one point.")
     return chosen

@@ -6,7 +6,6 @@ PSS, and would leave its threads running beside it.
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.errors import Lc2ferError
 from lc2fer.reading import Reading
+from lc2fer.text import remark
 
 from .worker import Link, Message, Worker, WorkerError, revived, serve
 
@@ -69,7 +69,7 @@ def main(link: Link, job: Message) -> None:
 
     def say(text: str) -> None:  # what holds for all targets is said once
         if text not in said:
-            print(text, file=sys.stderr, flush=True)
+            remark(text)
         said.add(text)
 
     source = exporter(

@@ -142,10 +142,15 @@ def _changed(run: Training, base: Training) -> str:
     return ", ".join(words)
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench ablation", description="What each setting adds to a base, over seeds, on D^v."
     )
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that lc2fer-train --out wrote")
     parser.add_argument("--base", type=Path, required=True, metavar="RUN", help="one of them, which the others change")
-    return parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    return parser().parse_args(arguments)

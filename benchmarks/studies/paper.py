@@ -292,7 +292,8 @@ def _cells(lines: Sequence[Line]) -> list[list[str]]:
     return rows
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench paper",
         description="Compare training runs as the paper does, beside the paper's own figures.",
@@ -307,4 +308,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         help="reports that scored their checkpoints on D^e",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
-    return parser.parse_args(arguments)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    return parser().parse_args(arguments)

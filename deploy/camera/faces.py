@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.alignment import by_box
-from lc2fer.faces import Face, Finder, open_finder
+from lc2fer.finder import Face, Finder, open_finder
 
 from .scene import Box
 

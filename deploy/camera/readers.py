@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lc2fer import pictures
 from lc2fer.errors import DataError, TargetUnavailable
-from lc2fer.text import printable
+from lc2fer.text import printable, stderr_console
 
 from .source import Source, Wish, hint
 
@@ -153,14 +153,13 @@ class _Pictures:
         self._paths = iter(paths)
 
     def read(self) -> NDArray[np.uint8] | None:
-        from rich.console import Console
 
         for path in self._paths:
             try:
                 rgb = np.asarray(pictures.read(path).image)
             except DataError as error:
                 text = printable(f"{error} It is left out.")
-                Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+                stderr_console().print(text, markup=False, highlight=False, soft_wrap=True)
                 continue
             self.name = path.name
             return np.ascontiguousarray(rgb[:, :, ::-1])  # RGB -> BGR

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lc2fer.errors import UsageError
-from lc2fer.predict import boxes
+from lc2fer.predicting import boxes
 
 from .capture import Capture
 from .scene import Scene

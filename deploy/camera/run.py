@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from lc2fer import artifact as artifacts
+from lc2fer.answers import MIN_CONFIDENCE
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
-from lc2fer.predict.judging import MIN_CONFIDENCE
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
-from lc2fer.text import printable
+from lc2fer.text import printable, stderr_console
 
 from ..device import bundle, choice
 from . import publish, summary
@@ -105,7 +104,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     from .capture import Capture
     from .live import Live, Manner
 
-    console = Console(stderr=True)
+    console = stderr_console()
 
     def say(text: str) -> None:
         console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lc2fer.faces import Face as Found
-from lc2fer.faces import Point
+from lc2fer.finder import Face as Found
+from lc2fer.finder import Point
 from lc2fer.inputs import InputSpec
 
 from .scene import Box, Face

@@ -8,10 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.session import open_session
+from lc2fer.text import stderr_console
 from lc2fer.threads import usual
 
 from ..camera.run import model_of, stopped_by_signals, token_of
@@ -104,7 +103,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         text = f"{server.url}/v2/models/{name} serves {artifact.path.name}."
         if given.token == "auto":
             text += f" Clients send Authorization: Bearer {token}"
-        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        stderr_console().print(text, markup=False, highlight=False, soft_wrap=True)
         service.ready(f"serving {name}")
         left_s = float("inf") if given.seconds is None else given.seconds
         while left_s > 0 and not stop.wait(min(left_s, 1.0)):

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
 from rich.progress import Progress
 
 from lc2fer import artifact as artifacts
@@ -20,6 +19,7 @@ from lc2fer import nvidia
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable
 from lc2fer.nvidia import RTX, TENSORRT, Device, Library, Unusable, WrongVersion
+from lc2fer.text import stderr_console
 
 from . import tensorrt_builder as tensorrt
 
@@ -234,7 +234,7 @@ def _present(path: Path) -> Artifact | None:
 @contextmanager
 def _shown(name: str) -> Iterator[tensorrt.Progress]:
     """A line on the terminal for each phase of the build; nothing where stderr is a file."""
-    console = Console(stderr=True)
+    console = stderr_console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +17,7 @@ from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
 from lc2fer.reading import Reading
 from lc2fer.storage import cache_folder
-from lc2fer.text import printable
+from lc2fer.text import printable, remark
 
 SYNTHETIC = "synthetic"
 
@@ -40,7 +39,7 @@ def _synthetic() -> Dataset:
     root = cache_folder() / f"synthetic-{synthetic.GENERATOR}"
     if not root.exists():
         count = synthetic.TRAIN_IMAGES + synthetic.TEST_IMAGES
-        print(f"Drawing {count:,} procedural faces into {root}, once.", file=sys.stderr, flush=True)
+        remark(f"Drawing {count:,} procedural faces into {root}, once.")
     root.parent.mkdir(parents=True, exist_ok=True)
     return rafdb.load(synthetic.write(root))
 

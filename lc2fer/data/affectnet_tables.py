@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from lc2fer.data import affectnet_rows, names
 from lc2fer.data.dataset import Dataset, Sample, complete
 from lc2fer.data.split import TEST_SHARE, hold_out
 from lc2fer.storage import cache_folder
+from lc2fer.text import remark
 
 _TABLES = {"training.csv": "train", "validation.csv": "validation"}
 
@@ -70,7 +70,7 @@ def _faces(root: Path) -> Path:
     made = cache_folder() / f"affectnet-{'-'.join(hash_file(table)[:12] for table in tables)}"
     if made.is_dir():
         return made
-    print(f"Cutting AffectNet's faces out into {made}, once.", file=sys.stderr, flush=True)
+    remark(f"Cutting AffectNet's faces out into {made}, once.")
     with staged(made.parent) as staging, ThreadPoolExecutor(os.cpu_count()) as pool:
         (new := staging / made.name).mkdir()
         left_out = 0

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
@@ -23,13 +22,15 @@ from lc2fer.explain.beside import beside, check
 from lc2fer.explain.data import Pictures, check_limit, drawn_faces, read
 from lc2fer.explain.findings import confused, confusion, space
 from lc2fer.header import input_spec
+from lc2fer.text import stderr_console
 from lc2fer.variants import VARIANTS
 
 FORMAT = 1
 _PACKAGES = ("torch", "captum", "sklearn", "matplotlib")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-explain",
         description="Show what a trained network confuses, how its features lie, and where on the face it looks.",
@@ -54,11 +55,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     check_limit(given.limit)
     for package in _PACKAGES:  # a missing one is told before anything runs
         importlib.import_module(package)
-    console = Console(stderr=True)
+    console = stderr_console()
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)

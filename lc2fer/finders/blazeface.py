@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.faces import Face, Point
+from lc2fer.finder import Face, Point
 from lc2fer.finders.boxes import check_image, largest_first, shrink, suppress
 from lc2fer.finders.engine import Engine
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import UsageError
-from lc2fer.faces import Face
+from lc2fer.finder import Face
 
 _OVERLAP = 0.3  # intersection over union from which two boxes are one face
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from lc2fer.storage import cache_folder
+from lc2fer.text import remark
 
 HERE = Path(__file__).parent
 PREBUILT = HERE / "prebuilt"  # in a wheel for one kind of machine: lc2fer/kernels/wheel.py
@@ -71,7 +72,7 @@ def library(engine: str) -> Path:
     _check_compiler(compiler)
     ready = find(_variants_name(compiler, machine())) is not None
     seconds = _LINK_S + (0 if ready else _COMPILE_S // min(_jobs(), 4))
-    print(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.", file=sys.stderr, flush=True)
+    remark(f"Compiling the kernels for {ENGINES[engine]}, once, about {seconds} s.")
     linked = (*engine_units(engine), str(variants(compiler, machine())))
     with tempfile.TemporaryDirectory(dir=writable()) as work:
         made = Path(work) / name

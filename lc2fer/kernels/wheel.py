@@ -20,6 +20,7 @@ import zipfile
 from pathlib import Path
 
 from lc2fer.kernels import build
+from lc2fer.text import remark
 
 GLIBC = "2.28"
 ENGINES = ("onnxruntime", "native")
@@ -77,7 +78,7 @@ def library_for(engine: str, machine: str) -> Path:
         )
     compiler = (sys.executable, "-m", "ziglang", "c++", "-target", f"{machine}-linux-gnu.{GLIBC}")
     flags = {variant: tuple(map(_as_zig_says, told)) for variant, told in build.VARIANTS[machine].items()}
-    print(f"Compiling the kernels for {machine}, once, which takes some minutes.", file=sys.stderr, flush=True)
+    remark(f"Compiling the kernels for {machine}, once, which takes some minutes.")
     with tempfile.TemporaryDirectory(dir=build.writable()) as work:
         objects = [str(path) for path in build.compile_variants(compiler, flags, Path(work))]
         made = {each: Path(work) / f"zig-{build.prebuilt_name(each, machine)}" for each in ENGINES}

@@ -14,7 +14,7 @@ from lc2fer import artifact as artifacts
 from lc2fer import reading
 from lc2fer.alignment import ALIGNMENTS
 from lc2fer.data import records
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, TEACHING, Settings
 from lc2fer.variants import VARIANTS
 
@@ -30,7 +30,8 @@ _CHOICES = {
 _GIVEN = ("config", "init", "teachers")  # not by a flag of their own name
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-train",
         description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
@@ -39,7 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='folders of faces, or "synthetic"')
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="start from these weights, of the variant or of one with fewer blocks"
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help='start from these weights, of the variant or of one with fewer blocks; "bundled": those that come with it',
     )
     parser.add_argument(
         "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="checkpoints to learn from, with --distill"
@@ -74,14 +78,26 @@ def _parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: list[str]) -> tuple[argparse.Namespace, Settings]:
     """What a command line says, and the settings that follow from it; raises ArtifactError for a missing teacher."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     named = {field.name for field in fields(Settings)} - set(_GIVEN)
     flags = {name: value for name, value in vars(given).items() if name in named}
     for path in given.teacher:
         if not path.is_file():
             raise ArtifactError(f"{path} is missing. A teacher's checkpoint was expected. Correct --teacher.")
     teachers = tuple(artifacts.hash_file(path) for path in given.teacher)
+    if given.init == Path("bundled"):
+        given.init = _bundled(given.config)
     return given, Settings(given.config, **{**RECIPES[given.recipe], **flags}, teachers=teachers)
+
+
+def _bundled(config: str) -> Path:
+    path = artifacts.bundled(config)
+    if path is None:
+        there = ", ".join(name for name in VARIANTS if artifacts.bundled(name) is not None)
+        raise UsageError(
+            f"{config} has no bundled weights. Expected {there} with --init bundled. Name a file, or one of these."
+        )
+    return path
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

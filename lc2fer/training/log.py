@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lc2fer.text import stderr_console
 
 
 class Log:
@@ -17,7 +18,7 @@ class Log:
     def __init__(self, folder: Path, epochs: int, resumed_after: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self.console = Console(stderr=True)
+        self.console = stderr_console()
         self.path = folder / "log.csv"
         self.epochs = epochs
         self.rows: list[dict[str, Any]] = []

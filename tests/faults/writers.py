@@ -274,9 +274,9 @@ def _faces_found(folder: Path) -> str:
 def _table(folder: Path, text: str) -> None:
     import numpy as np
 
-    from lc2fer.predict.judging import Answer
-    from lc2fer.predict.output import Line, Output
-    from lc2fer.predict.sources import Item
+    from lc2fer.predicting.judging import Answer
+    from lc2fer.predicting.output import Line, Output
+    from lc2fer.predicting.sources import Item
 
     (folder / "copies").mkdir(exist_ok=True)
     shares = np.full(7, 1 / 7, np.float32)

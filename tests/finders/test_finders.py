@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lc2fer import faces, pictures
+from lc2fer import pictures
 from lc2fer.errors import ArtifactError, UsageError
-from lc2fer.faces import Face
+from lc2fer.finder import Face, open_finder
 from lc2fer.finders import blazeface, boxes, yunet
 from lc2fer.finders import engine as face_engine
 
@@ -135,10 +135,10 @@ def test_yunet_is_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     engine = Fake(answer)
     engine.outputs = yunet._OUTPUTS
     monkeypatch.setattr(yunet, "open_engine", lambda path, threads: engine)
-    finder = faces.open_finder(path)
+    finder = open_finder(path)
     assert finder.name == "YuNet, of a file that nobody published"
     monkeypatch.setattr(yunet, "hash_file", lambda path: list(yunet.PUBLISHED)[1])
-    assert faces.open_finder(path).name == "YuNet 2026may"
+    assert open_finder(path).name == "YuNet 2026may"
     (face,) = finder.find(np.full((480, 640, 3), (10, 20, 30), np.uint8))
     assert engine.seen == [(1, 3, 256, 320)]
     assert face.score == pytest.approx(0.9)
@@ -149,33 +149,33 @@ def test_yunet_is_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_another_file_than_yunets_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError) as refused:
-        faces.open_finder(tmp_path / "none.onnx")
+        open_finder(tmp_path / "none.onnx")
     assert str(refused.value) == (
         f"{tmp_path / 'none.onnx'} is missing. Expected YuNet's file, such as face_detection_yunet_2023mar.onnx. "
         "Get it from OpenCV's model zoo, or leave --face-model out."
     )
     with pytest.raises(ArtifactError, match=r"face_finder.onnx has the outputs boxes, scores. Expected those of YuNet"):
-        faces.open_finder(blazeface.FILE)
+        open_finder(blazeface.FILE)
     page = tmp_path / "page.onnx"
     page.write_text("<!DOCTYPE html>")
     with pytest.raises(ArtifactError) as refused:
-        faces.open_finder(page)
+        open_finder(page)
     assert str(refused.value) == (
         f"{page} is a web page. Expected YuNet's file. Download it again; its address may want a login, or copy the "
         "file itself."
     )
     page.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:8f2383e4\nsize 232589\n")
     with pytest.raises(ArtifactError, match=r"page.onnx is a Git LFS pointer to 232,589 bytes. Expected YuNet's file."):
-        faces.open_finder(page)
+        open_finder(page)
     page.write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"page.onnx cannot be loaded by onnxruntime .* Expected an ONNX file of a"):
-        faces.open_finder(page)
+        open_finder(page)
 
 
 def test_without_an_engine_the_right_package_is_named(python: Any) -> None:
     program = (
-        "from lc2fer import faces\nfrom lc2fer.errors import TargetUnavailable\n"
-        "try: faces.open_finder()\nexcept TargetUnavailable as error: print(error)"
+        "from lc2fer.finder import open_finder\nfrom lc2fer.errors import TargetUnavailable\n"
+        "try: open_finder()\nexcept TargetUnavailable as error: print(error)"
     )
     done = python(program, block=["onnxruntime", "openvino", "cv2", "torch"])
     assert done.stdout == (
@@ -221,7 +221,7 @@ def test_one_face_is_found_in_a_photograph(
 
     monkeypatch.setattr(face_engine.importlib, "import_module", without)
     image = np.asarray(pictures.read(photograph(name)).image)
-    for finder in (faces.open_finder(), faces.open_finder(thorough=True)):
+    for finder in (open_finder(), open_finder(thorough=True)):
         (face,) = finder.find(image)
         np.testing.assert_allclose((face.left, face.top, face.width, face.height), box, atol=0.05 * face.width)
         np.testing.assert_allclose(face.eyes, eyes, atol=0.02 * face.width)

@@ -51,7 +51,7 @@ def _pictures() -> list[bytes]:
 
 
 def _read_film(data: bytes) -> None:
-    from lc2fer.predict import judging
+    from lc2fer.predicting import judging
 
     for count, _ in enumerate(judging.frames(put("film/f.avi", data), 0.1)):
         if count == 3:
@@ -90,7 +90,7 @@ _ADDRESSES = [b"rtsp://user:p@ss@host:554/x?token=secret", b"usb:0", b"csi:0", b
 
 OTHERS = {
     "picture": Reader(_read_picture, _pictures, ("lc2fer.pictures", "lc2fer.inputs", "PIL")),
-    "film": Reader(_read_film, _films, ("lc2fer.predict.judging",), native=True),
+    "film": Reader(_read_film, _films, ("lc2fer.predicting.judging",), native=True),
     "address": Reader(_read_address, lambda: _ADDRESSES, ("lc2fer.deploy.camera.address",)),
 }
 READERS = {**MODELS, **RECORDS, **OTHERS}

@@ -158,7 +158,7 @@ def _read_votes(data: bytes) -> None:
 
 
 def _read_listed(data: bytes) -> None:
-    from lc2fer.predict import sources
+    from lc2fer.predicting import sources
 
     for _ in sources.walk(["-"], io.BytesIO(data), sources.Found()):
         pass
@@ -186,5 +186,5 @@ RECORDS = {
     "fer2013": Reader(_read_fer2013, _fer_seeds, ("lc2fer.data", "csv")),
     "ferplus": Reader(_read_ferplus, lambda: [_FERPLUS], ("lc2fer.data", "csv")),
     "votes": Reader(_read_votes, lambda: [_VOTES], ("lc2fer.data", "csv")),
-    "listed": Reader(_read_listed, lambda: [b"a.jpg\nb c.png\n", b"a\0b\0"], ("lc2fer.predict.sources",)),
+    "listed": Reader(_read_listed, lambda: [b"a.jpg\nb c.png\n", b"a\0b\0"], ("lc2fer.predicting.sources",)),
 }

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lc2fer import cli, faces, pictures
+from lc2fer import cli, pictures
 from lc2fer.data import records
+from lc2fer.finder import open_finder
 
 
 def run(*arguments: object) -> int:
@@ -52,7 +53,7 @@ def test_a_folder_of_photographs_becomes_a_folder_of_aligned_faces(
     for name in written:
         crop = np.asarray(pictures.read(out / name).image)
         assert crop.shape == (100, 100, 3)
-        (face,) = faces.open_finder(thorough=True).find(crop)
+        (face,) = open_finder(thorough=True).find(crop)
         assert abs(face.roll_degrees) < 6
         np.testing.assert_allclose(face.eyes, [(31.5, 39), (68.5, 39)], atol=5)
 

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 
 from lc2fer import cli
-from lc2fer.faces import Face
+from lc2fer.finder import Face
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
-from lc2fer.predict import judging
-from lc2fer.predict import output as predict_output
+from lc2fer.predicting import judging
+from lc2fer.predicting import output as predict_output
 from lc2fer.variants import VARIANTS
 
 

@@ -20,8 +20,8 @@ from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop, prepare
 
 from lc2fer import cli, pictures
 from lc2fer.errors import ArtifactError
-from lc2fer.faces import Face as FoundFace
-from lc2fer.faces import open_finder
+from lc2fer.finder import Face as FoundFace
+from lc2fer.finder import open_finder
 from lc2fer.inputs import InputSpec
 
 

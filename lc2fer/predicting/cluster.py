@@ -27,10 +27,10 @@ from lc2fer import artifact as artifacts
 from lc2fer import threads
 from lc2fer.artifact import Artifact
 from lc2fer.errors import DataError, TargetUnavailable, UsageError
-from lc2fer.faces import Finder, open_finder
-from lc2fer.predict import batches, sources
-from lc2fer.predict.batches import Told, Unit
-from lc2fer.predict.sources import Found, Item
+from lc2fer.finder import Finder, open_finder
+from lc2fer.predicting import batches, sources
+from lc2fer.predicting.batches import Told, Unit
+from lc2fer.predicting.sources import Found, Item
 from lc2fer.session import open_session
 
 _BLOCKS = 4  # of a part that each worker gets: who is slow, or dies, leaves little behind

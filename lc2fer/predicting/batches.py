@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from lc2fer import pictures
 from lc2fer.errors import DataError
-from lc2fer.faces import Face, Finder
+from lc2fer.finder import Face, Finder
 from lc2fer.inputs import InputSpec
 from lc2fer.metrics import softmax
-from lc2fer.predict import judging
-from lc2fer.predict.judging import Answer
-from lc2fer.predict.output import Line
-from lc2fer.predict.sources import Item
+from lc2fer.predicting import judging
+from lc2fer.predicting.judging import Answer
+from lc2fer.predicting.output import Line
+from lc2fer.predicting.sources import Item
 from lc2fer.session import Session
 
 

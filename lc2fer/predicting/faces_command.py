@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import alignment, pictures
 from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
-from lc2fer.faces import Face, open_finder
-from lc2fer.predict import sources
-from lc2fer.predict.sources import Item
-from lc2fer.text import printable
+from lc2fer.finder import Face, open_finder
+from lc2fer.predicting import sources
+from lc2fer.predicting.sources import Item
+from lc2fer.text import printable, stderr_console
 
 _MOST_NAMED = 100  # files without a face that the last line names
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-faces",
         description="Find the faces of a folder's photographs and write them as aligned crops, in the same subfolders.",
@@ -48,10 +48,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     _check(given)
     finder = open_finder(given.face_model, threads=given.threads, thorough=True)
-    console = Console(stderr=True)
+    console = stderr_console()
     found = sources.Found()
     counts = {"pictures": 0, "faces": 0, "without_face": 0, "several_faces": 0, "unreadable": 0, "films": 0}
     lonely: list[str] = []

@@ -16,19 +16,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lc2fer import alignment
 from lc2fer import artifact as artifacts
+from lc2fer.answers import MIN_CONFIDENCE
 from lc2fer.errors import DataError, UsageError
-from lc2fer.faces import Finder, open_finder
-from lc2fer.predict import batches, cluster, judging, sources
-from lc2fer.predict.output import Output
-from lc2fer.predict.sources import Found
+from lc2fer.finder import Finder, open_finder
+from lc2fer.predicting import batches, cluster, judging, sources
+from lc2fer.predicting.output import Output
+from lc2fer.predicting.sources import Found
 from lc2fer.session import open_session
-from lc2fer.text import printable
+from lc2fer.text import printable, stderr_console
 from lc2fer.threads import usual
 
 MOST_PICTURES = 1024  # of a batch; their faces have 120 KB each
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's."""
     parser = argparse.ArgumentParser(
         prog="lc2fer-predict",
         description="Print the expression, and its probabilities, of each face in pictures, folders and films.",
@@ -56,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--min-confidence",
         type=float,
-        default=judging.MIN_CONFIDENCE,
+        default=MIN_CONFIDENCE,
         metavar="P",
         help="less is unsure (default: %(default)s)",
     )
@@ -80,18 +82,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     _check(given)
     artifact = artifacts.load(given.model or _bundled())
     if given.alignment is not None:
         artifact = replace(artifact, input_spec=replace(artifact.input_spec, alignment=given.alignment))
     if given.engine == "ray":
-        console = Console(stderr=True)
+        console = stderr_console()
         return cluster.main(given, artifact, lambda text: _say(console, text))
     labels = artifact.input_spec.labels
     found = Found()
     unreadable: list[str] = []
-    console = Console(stderr=True)
+    console = stderr_console()
     with ExitStack() as stack:
         workers = min(given.batch, given.threads or usual())
         finders: SimpleQueue[Finder] | None = None

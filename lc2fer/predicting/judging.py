@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import DataError, TargetUnavailable
-from lc2fer.faces import Face, Finder
+from lc2fer.finder import Face, Finder
 from lc2fer.inputs import InputSpec
 
-MIN_CONFIDENCE = 0.5  # below it no expression is said
 WAYS = ("auto", "crop", "find")
 _SQUARE = 1.1  # longer over shorter side up to which a picture may be a crop
 _CROP_SIDE = 256  # pixels; a small square picture in which nothing is found is taken as a crop

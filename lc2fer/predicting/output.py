@@ -17,9 +17,9 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import pictures
-from lc2fer.predict import boxes
-from lc2fer.predict.judging import Answer
-from lc2fer.predict.sources import Item
+from lc2fer.predicting import boxes
+from lc2fer.predicting.judging import Answer
+from lc2fer.predicting.sources import Item
 from lc2fer.text import printable
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are

@@ -1,0 +1,56 @@
+"""lc2fer.predict and lc2fer.faces: the short way from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lc2fer
+from lc2fer import artifact
+from lc2fer.errors import DataError, UsageError
+
+
+def test_a_photograph_s_face_is_found_and_judged(photograph: Callable[[str], Path]) -> None:
+    path = photograph("astronaut")
+    (answer,) = lc2fer.predict(path)
+    assert answer.expression == "happiness"
+    assert answer.confidence == max(answer.probabilities.values())
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    (face,) = lc2fer.faces(path)
+    assert answer.box == tuple(round(side) for side in (face.left, face.top, face.width, face.height))
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+        assert lc2fer.predict(image) == lc2fer.predict(pixels) == (answer,)
+    (unsure,) = lc2fer.predict(pixels, min_confidence=1.0)
+    assert (unsure.expression, unsure.confidence) == (None, answer.confidence)
+
+
+def test_a_session_may_be_given_and_a_crop_has_no_box(photograph: Callable[[str], Path]) -> None:
+    bundled = artifact.bundled("C6")
+    assert bundled is not None
+    with lc2fer.open_session(bundled) as session:
+        (answer,) = lc2fer.predict(photograph("astronaut"), session, faces="crop")
+    assert answer.box is None
+    assert tuple(answer.probabilities) == session.artifact.input_spec.labels
+
+
+def test_no_face_is_no_answer() -> None:
+    field = np.full((400, 600, 3), 90, np.uint8)
+    assert lc2fer.predict(field) == ()
+    assert lc2fer.faces(field) == ()
+
+
+def test_what_cannot_be_is_told(tmp_path: Path) -> None:
+    field = np.zeros((40, 40, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"^faces is 'all'. Expected one of auto, crop, find. Pass one of them.$"):
+        lc2fer.predict(field, faces="all")
+    with pytest.raises(UsageError, match=r"^min_confidence is 2. Expected a probability, 0 to 1. Pass, say, 0.5.$"):
+        lc2fer.predict(field, min_confidence=2)
+    with pytest.raises(DataError, match="A picture was given as float64"):
+        lc2fer.predict(np.zeros((40, 40, 3)))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"none.jpg"):
+        lc2fer.faces(tmp_path / "none.jpg")
