@@ -139,8 +139,14 @@ class Learner:
         for prefix, network in self._kept.items():
             network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
         optimizer = self.optimizer.state_dict()
+        learned = [value for group in self.optimizer.param_groups for value in group["params"]]
         optimizer["state"] = {
-            index: {name: tensors[f"optimizer.{index}.{name}"] for name in _MOMENTS}
-            for index in range(len(list(self.network.parameters())))
+            index: {name: _laid_out(tensors[f"optimizer.{index}.{name}"], value) for name in _MOMENTS}
+            for index, value in enumerate(learned)
         }
         self.optimizer.load_state_dict(optimizer)
+
+
+def _laid_out(tensor: Tensor, value: Tensor) -> Tensor:
+    """In the order of memory of the parameter: AdamW's fused form wants both alike."""
+    return torch.empty_like(value).copy_(tensor) if tensor.shape == value.shape else tensor
