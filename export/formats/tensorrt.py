@@ -164,7 +164,14 @@ def _published(
         "checked": COMPILED if here is None else RAN,
     }
     if here is not None:
-        device["layers"] = tensorrt.inspect(trt, built.engine)
+        try:
+            device["layers"] = tensorrt.inspect(trt, built.engine)
+        except Unusable as reason:
+            raise TargetUnavailable(
+                f"{library.name} {trt.__version__} built {path.name}, and {reason}. A GPU that it supports was "
+                f"expected, and {here.name} has SM {here.sm}; nothing was kept. Build it on the machine that will run "
+                "it, or where there is no GPU."
+            ) from None
         device["executed_precisions"] = nvidia.executed(device["layers"])
     with artifacts.staged(path.parent) as staging:
         contents = {path.name: built.engine, f"{path.stem}.log": "".join(f"{line}\n" for line in built.log).encode()}

@@ -90,6 +90,20 @@ def test_the_same_again_is_reused_and_another_machine_is_not(
     assert (again.device["name"], again.device["sm"], builds[1:]) == ("Fake Thor", "11.0", [b""])
 
 
+def test_an_engine_that_this_gpu_cannot_open_is_not_kept(
+    gpu: ModuleType, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TensorRT-RTX 1.7 on an H100: it builds for the GPUs that it knows, and this one is none of them."""
+    monkeypatch.setenv("FAKE_TENSORRT_CANNOT_OPEN", "The engine cannot run on this GPU.")
+    with pytest.raises(TargetUnavailable) as refused:
+        export("trt-fp16")
+    assert str(refused.value) == (
+        "TensorRT 10.3.0 built C8-trt-fp16.engine, and the engine that was just built cannot be opened (The engine "
+        "cannot run on this GPU.). A GPU that it supports was expected, and Fake Orin has SM 8.7; nothing was kept. "
+        "Build it on the machine that will run it, or where there is no GPU."
+    )
+
+
 def test_int8_falls_back_in_the_open(
     gpu: ModuleType, export: Export, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,29 @@ def test_augmentation_stays_within_pixels(name: str) -> None:
     assert all(not torch.equal(before, after) for before, after in zip(images, moved))
 
 
+def test_movements_stay_within_the_papers_limits_and_reach_them() -> None:
+    """Table 2.2, read off images whose values are their own pixels' places: half of them mirrored, 9 degrees, 10 %."""
+    torch.manual_seed(0)
+    side = 40
+    places = (torch.arange(side) + 0.5) / side - 0.5  # of a pixel's middle, the image being 1 wide
+    across, down = places.expand(side, side), places[:, None].expand(side, side)
+    images = torch.stack([across, down, torch.ones_like(down)]).expand(2000, 3, side, side)
+    seen = augmentation("paper")(images)[:, :, 15:25, 15:25]  # too far inside to see a border
+    here = torch.stack([across[15:25, 15:25].flatten(), down[15:25, 15:25].flatten(), torch.ones(100)], 1)
+    x, y = (torch.linalg.lstsq(here, seen[:, axis].flatten(1).T).solution.T for axis in (0, 1))  # [2000,3]
+    zoom = 1 / y[:, :2].norm(dim=1)
+    angle = torch.rad2deg(torch.atan2(-y[:, 0], y[:, 1]))
+    mirrored = x[:, 0] < 0
+    turn = torch.stack([x[:, :2], y[:, :2]], 1)
+    shift = -torch.linalg.solve(turn, torch.stack([x[:, 2], y[:, 2]], 1))
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.045)  # 4 standard errors
+    for found, least, most in ((zoom, 0.9, 1.1), (angle, -9, 9), (shift, -0.1, 0.1)):
+        spread = most - least
+        assert least - 0.001 * spread <= found.min() < least + 0.01 * spread
+        assert most - 0.01 * spread < found.max() <= most + 0.001 * spread
+        assert found.std().item() == pytest.approx(spread / 12**0.5, rel=0.06)  # evenly
+
+
 def test_faces_are_lit_otherwise_and_some_lose_their_colour() -> None:
     torch.manual_seed(0)
     images = torch.full((400, 3, 16, 16), 100.0) * torch.tensor([1.2, 1.0, 0.8]).view(1, 3, 1, 1)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from lc2fer import artifact as artifacts
 from lc2fer.data import open_dataset, read_pixels
@@ -28,6 +29,8 @@ from lc2fer.network.model import build, normalize
 from lc2fer.settings import RECIPES, Settings
 from lc2fer.training import command as train_command
 from lc2fer.training import faces as train_data
+from lc2fer.training.augment import augmentation
+from lc2fer.training.batches import Batches
 from lc2fer.training.learner import Learner
 from lc2fer.training.train import Run
 from lc2fer.variants import variant
@@ -280,6 +283,41 @@ def test_a_pupil_learns_its_teachers_answers(
         apart[name] = (master * (master.log() - found)).sum(1).mean().item()  # Kullback-Leibler, nats
     assert apart["pupil"] < 0.3
     assert apart["alone"] > 3 * apart["pupil"]
+
+
+def test_teachers_answer_every_augmented_image_in_their_own_size(noise_faces: Path, small_weights: Path) -> None:
+    settings = Settings("C8", size=32, augment="paper", distill=0.25, teach="augmented", teachers=("sha",))
+    samples = divide(open_dataset(noise_faces)).fit[:6]
+    faces = train_data.faces(samples, InputSpec(size=32), CPU)
+    targets = torch.eye(7)[faces.labels]
+    other = train_data.Teacher(build(variant("C6")).eval(), InputSpec(size=40))
+    one = train_data.teacher(small_weights)
+    batches = Batches(settings, faces, targets, [one, other], nullcontext)
+    index = torch.tensor([4, 1, 1])
+    torch.manual_seed(3)
+    images, wanted = batches(index, 24)
+    assert images.shape == (3, 3, 24, 24)
+    torch.manual_seed(3)
+    seen = augmentation("paper")(faces.pixels[index].float())
+    assert not torch.equal(seen[1], seen[2])  # the same face, moved otherwise
+    larger = functional.interpolate(seen, size=(40, 40), mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        answers = (one.network(normalize(seen)).softmax(1) + other.network(normalize(larger)).softmax(1)) / 2
+    torch.testing.assert_close(wanted, 0.75 * targets[index] + 0.25 * answers)
+
+
+def test_the_validation_images_are_judged_every_third_epoch_and_after_the_last(tiny: Train, tmp_path: Path) -> None:
+    assert tiny("--epochs", "5", "--judge-every", "3", out="seldom")["epochs"] == 5
+    tiny("--epochs", "5", out="often")
+    rows = {}
+    for name in ("seldom", "often"):
+        with (tmp_path / name / "log.csv").open(newline="") as file:
+            rows[name] = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    assert list(rows["seldom"]) == [3, 5]
+    for epoch in (3, 5):
+        assert rows["seldom"][epoch]["validation_loss"] == rows["often"][epoch]["validation_loss"]
+    first = [float(rows["often"][epoch]["loss"]) for epoch in (1, 2, 3)]
+    assert float(rows["seldom"][3]["loss"]) == pytest.approx(sum(first) / 3)
 
 
 def test_a_teacher_that_is_missing_is_told(tiny: Train, tmp_path: Path) -> None:

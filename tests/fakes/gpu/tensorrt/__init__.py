@@ -378,6 +378,9 @@ class Runtime:
         self._logger = logger
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        if unsupported := fake_gpu.settings("TENSORRT_CANNOT_OPEN", ""):
+            self._logger.log(ILogger.Severity.ERROR, unsupported)
+            return None
         magic, version = serialized_engine[: len(_MAGIC)], serialized_engine[len(_MAGIC) :].split(b"\0")[0]
         if magic != _MAGIC or version.decode(errors="replace") != __version__:
             self._logger.log(ILogger.Severity.ERROR, "Serialization assertion header.magicTag == kMAGIC_TAG failed.")
