@@ -11,6 +11,7 @@ from typing import Any
 from lc2fer import reading
 from lc2fer.errors import UsageError
 from lc2fer.recipe import MIN_SPEEDUP, Budget
+from lc2fer.settings import ACCURACY, SETTINGS
 from lc2fer.targets import ENGINES, OURS, check_budget_target, check_target
 from lc2fer.text import stderr_console
 from lc2fer.variants import VARIANTS
@@ -46,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--sensitivity-images", type=int, metavar="N", help="images of D^v to rank the layers on; default: 300"
+    )
+    parser.add_argument(
+        "--setting",
+        choices=SETTINGS,
+        default=ACCURACY,
+        help="balanced: rare expressions are found more often, and a little accuracy is lost (default: accuracy)",
     )
     parser.add_argument("--max-batch", type=int, metavar="N", help="images that an engine takes at once; default: 1")
     parser.add_argument(
@@ -85,6 +92,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         size=given.size,
         calibration_images=given.calibration_images,
         max_batch=max_batch,
+        setting=given.setting,
         say=lambda text: console.print(text, highlight=False, soft_wrap=True, markup=False),
     )
     with redirect_stdout(sys.stderr):  # libraries' chatter; stdout's last line is ours

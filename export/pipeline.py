@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from lc2fer import artifact as artifacts
 from lc2fer import self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, records
-from lc2fer.errors import ArtifactError, ParityError
+from lc2fer.errors import ArtifactError, ParityError, UsageError
 from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
@@ -25,6 +25,7 @@ from lc2fer.processor import check_products
 from lc2fer.reading import Reading
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
+from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, adds_in_16_bits, check_target
 from lc2fer.variants import variant
 
@@ -53,6 +54,7 @@ class Pipeline:
         reading: Reading = Reading(),  # noqa: B008
         size: int | None = None,  # pixels a side of the images, where the weights do not say it
         max_batch: int = 1,  # images that an engine takes at once
+        setting: str = ACCURACY,
     ) -> None:
         refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
@@ -65,6 +67,7 @@ class Pipeline:
         self.reading = reading
         self.size = size
         self.max_batch = max_batch
+        self.setting = setting
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
     def export(self, target: str) -> Artifact:
@@ -183,9 +186,12 @@ class Pipeline:
             return self._random(wanted)
         spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
         there = _present(wanted)
-        if there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec:
+        same = there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec
+        if there is not None and same and self.setting == ACCURACY:
             return there
         training = None if origin is None else origin.training
+        if self.setting != ACCURACY:
+            return self._adjusted(source, spec, training or {}, there)
         with artifacts.staged(self.out) as staging:
             shutil.copyfile(source, staging / wanted.name)
             copied = Artifact(
@@ -199,6 +205,23 @@ class Pipeline:
                 tools=artifacts.tool_versions("torch", "safetensors"),
             )
             return artifacts.publish(copied, self.out)
+
+    def _adjusted(self, source: Path, spec: InputSpec, training: Mapping[str, Any], there: Artifact | None) -> Artifact:
+        """The weights with the numbers of their other setting added to the head's bias."""
+        chosen = training.get(self.setting)
+        if not isinstance(chosen, Mapping) or len(chosen.get("offsets", ())) != len(spec.labels):
+            raise UsageError(
+                f"{source} has no setting {self.setting!r} in its manifest. Weights that lc2fer-train wrote have one. "
+                f"Train them again, or leave --setting out."
+            )
+        told = {"setting": self.setting, "setting_of": artifacts.hash_file(source)}
+        if there is not None and told.items() <= (there.training or {}).items() and there.input_spec == spec:
+            return there
+        network = checkpoint.load(source, self.variant.name)
+        bias = network.head.linear.bias
+        bias.data += bias.new_tensor(chosen["offsets"])
+        stem = f"{self.variant.name}-torch"
+        return checkpoint.save(network, self.out, stem, input_spec=spec, training={**training, **told})
 
     def _random(self, wanted: Path) -> Artifact:
         import torch

@@ -18,6 +18,7 @@ DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
 TEACHING = ("once", "augmented")
+ACCURACY, BALANCED = SETTINGS = ("accuracy", "balanced")  # of trained weights
 _LARGEST = 4096  # pixels a side, which a manifest may name
 _FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
 _GROWTHS = 4  # in so many leaps: --compile compiles for each size, and PyTorch gives up after eight

@@ -143,6 +143,15 @@ def answers(
     return sums / (2 * len(teachers))
 
 
+@torch.inference_mode()
+def logits(network: Network, faces: Faces) -> NDArray[np.float32]:
+    """Float32 [N,classes] of a network in eval mode, on the faces' device."""
+    found = []
+    for part in faces.pixels.split(at_once(faces.pixels.device)):
+        found.append(network(normalize(part).contiguous(memory_format=torch.channels_last)).float().cpu())
+    return np.asarray(torch.cat(found).numpy(), np.float32)
+
+
 def balance(labels: NDArray[np.int64], classes: int = LABEL_COUNT) -> NDArray[np.float64]:
     """A weight for each class, the inverse root of its count, 1 in the mean over the images; float64 [classes].
 

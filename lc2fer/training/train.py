@@ -28,10 +28,11 @@ from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build, grow
 from lc2fer.reading import Reading
-from lc2fer.settings import Settings
+from lc2fer.settings import BALANCED, Settings
 from lc2fer.storage import alone
 from lc2fer.training import faces as train_data
 from lc2fer.training import state
+from lc2fer.training.balance import balanced
 from lc2fer.training.batches import Batches
 from lc2fer.training.faces import Faces
 from lc2fer.training.learner import Learner
@@ -104,6 +105,18 @@ class Run:
         }
         judged = self.learner.judged
         return checkpoint.save(judged, self.out, self.settings.config, input_spec=self.spec, training=training)
+
+    def balance(self, batches: Batches, validation: Sequence[Faces]) -> None:
+        """Add to the best checkpoint's manifest its setting in which rare classes count more."""
+        path = self.out / f"{self.settings.config}.safetensors"
+        if not path.is_file() or BALANCED in (training := artifacts.load(path).training or {}):
+            return
+        network = checkpoint.load(path).to(self.accelerator.device)
+        logits = np.concatenate([train_data.logits(network, part) for part in validation])
+        labels = np.concatenate([part.labels.cpu().numpy() for part in validation])
+        counts = np.bincount(batches.faces.labels.cpu().numpy(), minlength=logits.shape[1])
+        training = {**training, BALANCED: balanced(logits, labels, counts)}
+        checkpoint.save(network, self.out, self.settings.config, input_spec=self.spec, training=training)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -304,6 +317,7 @@ def train(
                 )
                 run.step_done = log.step  # type: ignore[method-assign]
                 run.fit(batches, validation, log.row)
+                run.balance(batches, validation)
         else:
             run.fit(batches, validation, lambda row: None)
     return {

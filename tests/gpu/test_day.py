@@ -1,0 +1,108 @@
+"""The day on a GPU, rehearsed on a CPU: every part runs and leaves its results, and the clock ends what it must."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lc2fer import artifact as artifacts
+from lc2fer.data import labels_of, open_dataset, read_pixels
+from lc2fer.data.split import divide
+from lc2fer.inputs import InputSpec
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Imports a script of this folder, as they import each other."""
+    monkeypatch.syspath_prepend(str(HERE))
+    return import_module
+
+
+def test_packed_faces_are_those_of_the_folder(part: Callable[[str], Any], noise_faces: Path, tmp_path: Path) -> None:
+    part("packed").pack(noise_faces, tmp_path / "faces.npz")
+    found = part("packed").read(tmp_path / "faces.npz")
+    split = divide(open_dataset(noise_faces))
+    import torch
+
+    spec = InputSpec(size=24)
+    for name, samples in (("fit", split.fit), ("validation", split.validation)):
+        faces = found.faces(name, spec, torch.device("cpu"))
+        assert faces.labels.tolist() == labels_of(samples).tolist()
+        grey = read_pixels(samples, spec).astype(np.float64) @ [0.299, 0.587, 0.114]
+        apart = np.abs(faces.pixels.permute(0, 2, 3, 1).numpy() - grey[..., None])
+        assert apart.max() < 2  # made grey before it was resized, and rounded
+    assert found.described["split"] == split.fingerprint
+    assert found.targets("labels").argmax(1).tolist() == labels_of(split.fit).tolist()
+
+
+def test_the_rehearsal_runs_every_part(noise_faces: Path, tmp_path: Path, part: Callable[[str], Any]) -> None:
+    part("packed").pack(noise_faces, tmp_path / "faces.npz")
+    for name in ("teachers", "students"):
+        (tmp_path / f"go-{name}").write_text("1.5")
+    parts = ["depthwise", "memory", "throughput", "teachers", "students"]
+    environment = {**os.environ, "REHEARSE": "1", "PYTHON": sys.executable}
+    command = ["bash", str(HERE / "day.sh"), str(tmp_path), *parts, "no-such-part"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
+    assert done.returncode == 2, logs
+    assert done.stderr.startswith("There is no part no-such-part. Expected depthwise, memory, ")
+    assert done.stdout.count("ended with 0") == len(parts) + 1, (done.stdout, logs)  # memory by two bindings
+    (row,) = json.loads((tmp_path / "throughput.json").read_text())["rows"]
+    assert row["images_per_second"] > 0
+    for member in ("C8-9", "C8-0", "C8-1"):
+        made = artifacts.load(tmp_path / "weights" / member / "C8.safetensors")
+        assert made.training is not None
+        assert made.training["device"] == "cpu"
+        assert (tmp_path / "weights" / member / "done").is_file()
+    with (tmp_path / "weights" / "students.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["side"] == "32"  # the larger of two sizes
+    assert float(rows[-1]["C8-0 D^v"]) > 0
+
+
+def test_the_clock_ends_the_training_and_leads_its_schedule(
+    part: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Epochs of 7 seconds in 100: the last one begins where half of it still fits, and is judged."""
+    cohort = part("cohort")
+    now = 0.0
+    monkeypatch.setattr(cohort.time, "perf_counter", lambda: now)
+    seen: list[tuple[float, int]] = []
+    judged: list[float] = []
+
+    class Clocked(cohort.Cohort):
+        def __init__(self) -> None:
+            self.given = argparse.Namespace(seconds=100.0, sizes=[48, 100], first=0.35, judge=30.0, out=tmp_path)
+            self.learners = {"C8-0": None}
+
+        def _epoch(self, place: Any, took: float) -> list[float]:
+            nonlocal now
+            seen.append((place.share, place.side))
+            now += 7
+            return [0.0]
+
+        def _judge(self, place: Any, losses: Any, seconds: float) -> None:
+            judged.append(place.share)
+
+    (tmp_path / "C8-0").mkdir()
+    Clocked().train()
+    assert len(seen) == 14
+    assert now == 98
+    assert [side for share, side in seen] == [48 if share < 0.35 else 100 for share, _ in seen]
+    assert [share for share, _ in seen] == pytest.approx([0.07 * epoch for epoch in range(14)])
+    assert judged[-1] == pytest.approx(0.98)
+    assert max(np.diff([0, *judged])) <= 0.37
+    assert (tmp_path / "C8-0" / "done").is_file()
