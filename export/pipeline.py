@@ -31,7 +31,8 @@ from lc2fer.variants import variant
 
 from . import parity
 from .formats import tensorrt as engines
-from .int8.calibration import CalibrationSet, Validation
+from .int8.calibration import CalibrationSet, Known, Validation
+from .int8.recorded import Ranges
 
 Say = Callable[[str], None]
 
@@ -167,14 +168,31 @@ class Pipeline:
             )
             return artifacts.publish(made, self.out)
 
-    def calibration(self, recipe: Recipe) -> CalibrationSet | None:
-        """The images that an INT8 recipe takes its ranges from, read once."""
+    def calibration(self, recipe: Recipe) -> Known | None:
+        """What an INT8 recipe takes its ranges from: images, read once, or figures that came with the weights.
+
+        The latter where no faces are given that the weights could be used on: drawn ones are unlike photographs.
+        """
         if recipe.calibration is None:
             return None
+        if str(self.data) == SYNTHETIC and self.calibration_images is None:
+            known = self._ranges
+            if known is not None and known.fits(recipe):
+                return known
         key = (recipe.calibration.count, recipe.calibration.seed)
         if key not in self._calibrations:
             self._calibrations[key] = self.validation.calibration(recipe.calibration)
         return self._calibrations[key]
+
+    @cached_property
+    def _ranges(self) -> Ranges | None:
+        found = Ranges.of(self.checkpoint.training)
+        if found is not None:
+            self.say(
+                f"{self.variant.name}: INT8 takes the ranges that came with the weights, of {found.about['images']} "
+                "faces of their own D^v. Pass --data, or --calibration-images, for others."
+            )
+        return found
 
     @cached_property
     def checkpoint(self) -> Artifact:

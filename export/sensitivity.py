@@ -26,7 +26,7 @@ from lc2fer.recipe import INPUT, Recipe
 
 from .formats import qdq
 from .int8 import quantize, ranges
-from .int8.calibration import CalibrationSet
+from .int8.calibration import Known
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline
@@ -56,7 +56,7 @@ class Simulation:
     """
 
     def __init__(
-        self, parent: Artifact, recipe: Recipe, calibration: CalibrationSet, images: Iterable[NDArray[np.float32]]
+        self, parent: Artifact, recipe: Recipe, calibration: Known, images: Iterable[NDArray[np.float32]]
     ) -> None:
         self.recipe = replace(recipe, rest="fp32", form="transpose", opset=18)  # the other forms round much alike
         self.images = images

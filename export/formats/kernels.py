@@ -22,7 +22,7 @@ from lc2fer.network import checkpoint
 from lc2fer.network.fuse import DeployBlock, DeployDownsample, DeployStem, deploy_form
 from lc2fer.recipe import Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
 from . import qdq
 from .onnx import smoothing
@@ -63,7 +63,7 @@ class _Product:
     numbers: Float  # [2, padded C_out]: of the sums' scale and bias
 
 
-def network(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> FusedNetwork:
+def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> FusedNetwork:
     """What the graph at `path` is to hold; a float graph to quantise is written beside it."""
     trained = checkpoint.load(parent.path, parent.variant)
     factors = None

@@ -15,7 +15,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.network.model import EPS
 from lc2fer.recipe import BATCH, INPUT, OUTPUT, Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from .kernels import TOOLS, network
 
 __all__ = ["TOOLS", "check", "make"]
@@ -26,7 +26,7 @@ def check(recipe: Recipe) -> None:
     kernels.check("onnxruntime", recipe.precision)
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`: input float32 [batch,3,H,W], output float32 [batch,classes].
 
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.

@@ -14,7 +14,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.network.model import EPS
 from lc2fer.recipe import INPUT, OUTPUT, Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from .kernels import TOOLS as OURS
 from .kernels import network
 
@@ -26,7 +26,7 @@ def check(recipe: Recipe) -> None:
     kernels.check("openvino", recipe.precision)
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,classes].
 
     Raises TargetUnavailable where the operations cannot be had: they prove themselves on the machine that makes them.

@@ -14,7 +14,7 @@ from lc2fer.errors import UsageError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from .kernels import TOOLS, FusedNetwork, network
 
 __all__ = ["TOOLS", "check", "make"]
@@ -33,7 +33,7 @@ def check(recipe: Recipe) -> None:
     kernels.check("native", recipe.precision)
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`. Raises TargetUnavailable where the library cannot be had, and UsageError for labels it cannot hold.
 
     Where they are all there, the same weights and ranges give the same bytes.

@@ -18,7 +18,7 @@ from lc2fer.network.model import Network, normalize
 from lc2fer.recipe import BATCH, INPUT, OUTPUT, PLAIN, Recipe
 
 from ..int8 import lint, smooth
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
@@ -32,7 +32,7 @@ _SMOOTHINGS: dict[tuple[str, str, float], list[torch.Tensor]] = {}  # what they 
 
 
 def smoothing(
-    parent: Artifact, trained: Network, calibration: CalibrationSet | None, recipe: Recipe
+    parent: Artifact, trained: Network, calibration: Known | None, recipe: Recipe
 ) -> list[torch.Tensor] | None:
     """The recipe's factors, found once for all INT8 targets of the same weights and images: a third of an export."""
     if recipe.smoothing is None:
@@ -46,7 +46,7 @@ def smoothing(
     return _SMOOTHINGS[key]
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`: any batch, input "pixels" float32 [batch,3,H,W], output "logits" float32 [batch,classes].
 
     An int8 recipe gives the float graph that is to be quantised, its channels smoothed as the recipe says.

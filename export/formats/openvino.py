@@ -10,13 +10,13 @@ import openvino
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from . import onnx, qdq
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path` (.xml) and its weights (.bin): input float32 [N,3,H,W], output float32 [N,classes]."""
     graph = path.with_suffix(".onnx")
     if recipe.precision == "int8":

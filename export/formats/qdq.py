@@ -11,14 +11,14 @@ from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
 
 from ..int8 import quantize
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
 from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
     assert calibration is not None
     source = replace(recipe, form="transpose") if recipe.form == "rows" else recipe  # rows have the same numbers
@@ -36,7 +36,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
 
 
 def quantized(
-    parent: Artifact, recipe: Recipe, calibration: CalibrationSet, path: Path
+    parent: Artifact, recipe: Recipe, calibration: Known, path: Path
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedLayer]]:
     """The float32 graph, written to `path` too, and the numbers of all its convolutions, kept ones among them."""
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)

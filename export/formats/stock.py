@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import INPUT, Recipe
 
-from ..int8.calibration import CalibrationSet
+from ..int8.calibration import CalibrationSet, Known
 from . import onnx
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 
 
-def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`: a checkpoint for PyTorch, an ONNX file or an IR, by its suffix."""
     if path.suffix == ".safetensors":
         shutil.copyfile(parent.path, path)
@@ -33,7 +33,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: CalibrationSet | None, p
     if path.suffix == ".xml":
         return _openvino(graph, recipe, calibration, path)
     if recipe.precision == "int8":
-        assert calibration is not None
+        assert isinstance(calibration, CalibrationSet)
         _onnxruntime_int8(graph, calibration, path)
     else:
         graph.replace(path)
@@ -55,14 +55,14 @@ def _onnxruntime_int8(graph: Path, calibration: CalibrationSet, path: Path) -> N
         quantize_static(str(graph), str(path), Reader())
 
 
-def _openvino(graph: Path, recipe: Recipe, calibration: CalibrationSet | None, path: Path) -> list[Path]:
+def _openvino(graph: Path, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     import openvino
 
     model = openvino.convert_model(graph)
     if recipe.precision == "int8":
         import nncf
 
-        assert calibration is not None
+        assert isinstance(calibration, CalibrationSet)
         with onnx.errors_only(logging.getLogger("nncf")):
             model = nncf.quantize(model, nncf.Dataset(list(calibration)))
     openvino.save_model(model, path, compress_to_fp16=recipe.precision != "fp32")

@@ -20,6 +20,8 @@ from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Calibration
 
+from .recorded import Ranges
+
 PROOF_IMAGES = 256
 
 
@@ -67,6 +69,9 @@ class CalibrationSet:
             "split": self.split,
             "none_among_test_images": self.scored,
         }
+
+
+Known = CalibrationSet | Ranges  # what is known of the images that INT8 is to serve
 
 
 class Validation:

@@ -24,6 +24,7 @@ from lc2fer.errors import UsageError
 from lc2fer.recipe import INPUT, Calibration, Recipe, means
 
 from . import ranges
+from .recorded import Ranges
 
 SMALLEST_SCALE = 2.0**-14  # the smallest normal float16 number
 PIXEL_STEP = 2.0**-7  # of the pixels where the rest is float16: -1..1 instead of -128..127
@@ -45,13 +46,17 @@ def convolutions(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
 
 
 def quantize(
-    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]], wanted: Calibration
+    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]] | Ranges, wanted: Calibration
 ) -> dict[str, QuantizedLayer]:
-    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W]."""
+    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W], or known."""
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = convolutions(model.graph)
     stem = next(iter(nodes))
-    seen = ranges.collect(model, {layer: node.input[0] for layer, node in nodes.items() if layer != stem}, images)
+    if isinstance(images, Ranges):
+        clips = images.clips
+    else:
+        seen = ranges.collect(model, {layer: node.input[0] for layer, node in nodes.items() if layer != stem}, images)
+        clips = {layer: ranges.clip(histogram, wanted) for layer, histogram in seen.items()}
     found = {}
     for layer, node in nodes.items():
         weight = constants[node.input[1]].astype(np.float64)
@@ -60,7 +65,7 @@ def quantize(
         weight_scale = _half(largest / ranges.LEVELS / unit) * unit
         columns = weight_scale.reshape(-1, *(1,) * (weight.ndim - 1))
         found[layer] = QuantizedLayer(
-            scale=1.0 if layer == stem else float(_half(ranges.clip(seen[layer], wanted) / ranges.LEVELS)),
+            scale=1.0 if layer == stem else float(_half(clips[layer] / ranges.LEVELS)),
             weight=np.clip(np.rint(weight / columns), -ranges.LEVELS, ranges.LEVELS).astype(np.int8),
             weight_scale=weight_scale.astype(np.float32),
             bias=constants[node.input[2]],
@@ -69,9 +74,20 @@ def quantize(
 
 
 def corrected(
-    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]]
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]] | Ranges
 ) -> dict[str, QuantizedLayer]:
-    """The layers with biases that take back each channel's mean error over the images.
+    """The layers with biases that take back each channel's mean error over the images, measured here or known."""
+    found = images.errors if isinstance(images, Ranges) else errors(model, layers, images)
+    return {
+        layer: replace(numbers, bias=(numbers.bias - found[layer]).astype(np.float32))
+        for layer, numbers in layers.items()
+    }
+
+
+def errors(
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]]
+) -> dict[str, NDArray[np.float64]]:
+    """Each channel's mean error over the images, [C_out] a layer.
 
     The error is that of quantising this layer's input and weights alone (Nagel et al., arXiv 1906.04721, section 4.2),
     measured, so padding counts as it is: each convolution runs a second time beside itself, on rounded values.
@@ -92,14 +108,11 @@ def corrected(
     session = ranges.session_of(probed, outputs=outputs)
     sums = {layer: np.zeros(len(numbers.bias)) for layer, numbers in layers.items()}
     count = 0
-    for errors in ranges.runs(session, outputs, images):
+    for found in ranges.runs(session, outputs, images):
         count += 1
-        for layer, error in zip(sums, errors):
+        for layer, error in zip(sums, found):
             sums[layer] += error
-    return {
-        layer: replace(numbers, bias=(numbers.bias - sums[layer] / count).astype(np.float32))
-        for layer, numbers in layers.items()
-    }
+    return {layer: total / count for layer, total in sums.items()}
 
 
 def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:

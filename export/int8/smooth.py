@@ -14,31 +14,42 @@ from torch import Tensor, nn
 from lc2fer.network.fuse import DeployBlock, deploy_form
 from lc2fer.network.model import Network
 
-from .calibration import CalibrationSet
+from .calibration import CalibrationSet, Known
+from .recorded import Ranges
 
 _CHUNK = 20  # images at once
 _LEAST = 1e-5  # of a range; a dead channel's factor stays finite
 
 
 @torch.inference_mode()
-def factors(network: Network, images: CalibrationSet, strength: float) -> list[Tensor]:
-    """One vector [4C] for each block, mean 1, from the largest activations over `images`; `strength` is a, 0..1."""
+def largest(network: Network, images: CalibrationSet) -> list[Tensor]:
+    """The largest magnitude of each channel behind each block's GRN over the images, [4C] a block."""
     deployed = deploy_form(network)
-    blocks = [module for module in deployed.modules() if isinstance(module, DeployBlock)]
-    largest: dict[nn.Module, Tensor] = {}
+    grns = [block.grn for block in _blocks(deployed)]
+    seen: dict[nn.Module, Tensor] = {}
 
     def look(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         found = output.abs().amax(dim=(0, 2, 3))
-        largest[module] = torch.maximum(largest.get(module, found), found)
+        seen[module] = torch.maximum(seen.get(module, found), found)
 
-    for block in blocks:
-        block.grn.register_forward_hook(look)
+    for grn in grns:
+        grn.register_forward_hook(look)
     for begin in range(0, len(images), _CHUNK):
         deployed(torch.from_numpy(images.batch(begin, min(begin + _CHUNK, len(images)))))
+    return [seen[grn] for grn in grns]
+
+
+@torch.inference_mode()
+def factors(network: Network, images: Known, strength: float) -> list[Tensor]:
+    """One vector [4C] for each block, mean 1, from the largest activations over `images`; `strength` is a, 0..1."""
+    seen = [torch.tensor(one) for one in images.largest] if isinstance(images, Ranges) else largest(network, images)
     found = []
-    for block in blocks:
-        activation = largest[block.grn].clamp_min(_LEAST)
+    for block, activation in zip(_blocks(deploy_form(network)), seen, strict=True):
         weight = block.project.weight.abs().amax(dim=(0, 2, 3)).clamp_min(_LEAST)
-        factor = activation**strength / weight ** (1 - strength)
+        factor = activation.clamp_min(_LEAST) ** strength / weight ** (1 - strength)
         found.append(factor / factor.mean())
     return found
+
+
+def _blocks(deployed: nn.Module) -> list[DeployBlock]:
+    return [module for module in deployed.modules() if isinstance(module, DeployBlock)]

@@ -1,0 +1,90 @@
+"""What INT8 needs to know of images, as figures that travel with the weights: no picture is among them.
+
+Ranges of drawn faces do not fit photographs. Weights that carry the ranges of their own D^v are quantised as well by
+somebody who has no faces at hand as by those who trained them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lc2fer.errors import ArtifactError
+from lc2fer.recipe import Recipe
+
+KEY = "ranges"  # in what a checkpoint's manifest says of its training
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Statistics of one recipe over one calibration set, in float32 graphs of any form."""
+
+    method: str  # of the clips
+    smoothing: float
+    about: Mapping[str, Any]  # of the images, as CalibrationSet.to_json gives it
+    largest: tuple[NDArray[np.float32], ...]  # [4C] for each block: the channels' magnitudes behind GRN
+    clips: Mapping[str, float]  # layer -> the magnitude that the largest s8 value stands for
+    errors: Mapping[str, NDArray[np.float64]]  # layer -> [C_out], the mean error of quantising that layer alone
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the images, as `CalibrationSet.fingerprint`."""
+        return str(self.about["fingerprint"])
+
+    def fits(self, recipe: Recipe) -> bool:
+        """Whether they are what that recipe would measure."""
+        wanted = recipe.calibration
+        return (
+            recipe.bias_correction
+            and recipe.smoothing == self.smoothing
+            and wanted is not None
+            and (wanted.method, wanted.count, wanted.seed) == (self.method, self.about["images"], self.about["seed"])
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """An artifact's entry for its calibration."""
+        return {**self.about, "recorded": "with the weights"}
+
+    def to_manifest(self) -> dict[str, Any]:
+        """A checkpoint's entry; figures of five digits."""
+        return {
+            "method": self.method,
+            "smoothing": self.smoothing,
+            "about": dict(self.about),
+            "largest": [_short(one) for one in self.largest],
+            "clips": {layer: float(f"{clip:.5g}") for layer, clip in self.clips.items()},
+            "errors": {layer: _short(error) for layer, error in self.errors.items()},
+        }
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any] | None) -> Ranges | None:
+        """Those of a checkpoint's manifest, if it has any; raises ArtifactError for damaged ones."""
+        found = (training or {}).get(KEY)
+        if found is None:
+            return None
+        try:
+            ranges = cls(
+                str(found["method"]),
+                float(found["smoothing"]),
+                {**found["about"], "images": int(found["about"]["images"]), "seed": int(found["about"]["seed"])},
+                tuple(np.array(one, np.float32) for one in found["largest"]),
+                {str(layer): float(clip) for layer, clip in found["clips"].items()},
+                {str(layer): np.array(error, np.float64) for layer, error in found["errors"].items()},
+            )
+            figures = [*ranges.largest, *ranges.errors.values(), list(ranges.clips.values())]
+            if not all(np.isfinite(np.asarray(one, np.float64)).all() for one in figures):
+                raise ValueError("a figure is not finite")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError(
+                f"The ranges that came with the weights are damaged ({error}). Figures that lc2fer wrote were "
+                "expected. Copy the manifest again, or take new ones: pass --data with faces."
+            ) from None
+        return ranges
+
+
+def _short(values: NDArray[Any]) -> list[float]:
+    return [float(f"{value:.5g}") for value in np.asarray(values, np.float64)]

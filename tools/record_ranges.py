@@ -1,0 +1,64 @@
+"""Write the INT8 ranges of trained weights into their manifest: statistics of faces of D^v, and no picture.
+
+    python tools/record_ranges.py lc2fer/weights/C6.safetensors --data FACES
+
+Whoever exports the weights and has no faces at hand then gets the INT8 of whoever trained them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from lc2fer.export.formats import qdq
+from lc2fer.export.int8 import quantize, ranges, smooth
+from lc2fer.export.int8.calibration import CalibrationSet
+from lc2fer.export.int8.recorded import KEY, Ranges
+from lc2fer.export.pipeline import Pipeline
+
+from lc2fer import artifact as artifacts
+from lc2fer.network import checkpoint
+
+
+def record(weights: Path, data: str) -> Ranges:
+    """What the INT8 recipe finds on D^v of that data set."""
+    config = artifacts.load(weights).variant
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline(config, Path(folder), weights=weights, data=data)
+        recipe = pipeline.wanted("onnx-int8").recipe
+        assert recipe is not None
+        assert recipe.smoothing is not None
+        assert recipe.calibration is not None
+        images = pipeline.calibration(recipe)
+        assert isinstance(images, CalibrationSet)
+        plain = replace(recipe, bias_correction=False, rest="fp32")
+        model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+    return Ranges(
+        method=recipe.calibration.method,
+        smoothing=recipe.smoothing,
+        about=images.to_json(),
+        largest=tuple(one.numpy() for one in smooth.largest(checkpoint.load(weights), images)),
+        clips={layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()},
+        errors=quantize.errors(model, layers, images),
+    )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("--data", required=True, help="the faces that they were trained on")
+    given = parser.parse_args()
+    for weights in given.weights:
+        path = weights.with_suffix(".json")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["training"][KEY] = record(weights, given.data).to_manifest()
+        artifacts.write(path, manifest)
+        print(f"{path}: {path.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
