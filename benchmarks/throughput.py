@@ -144,6 +144,8 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
     samples, _ = test_set(dataset, chosen.data, chosen.limit, labels)
     models: list[Model] = []
     failures: list[dict[str, str]] = []
+    path = chosen.out / REPORT
+    report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
         images = preparer(samples, 0, Path(work))
         for variant, artifacts in _contenders(chosen, failures):
@@ -152,23 +154,19 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
                 _launch(own, chosen, images(own[0].artifact.input_spec), Path(work), search=number == 0)
                 say(f"{variant}: launch {number + 1} of {chosen.launches}")
             models += own
+            report = {
+                "version": VERSION,
+                "machine": found.to_json(),
+                "command": list(arguments),
+                "rows": [model.to_json() for model in models],
+                "failures": failures,
+            }
+            write(path, report)  # after each variant: who stops keeps what there is
     for failure in failures:
         say(f"{failure['model']} {failure['target']}: {failure['error']}")
-    text = table(models)
-    rows = [model.to_json() for model in models]
-    report = {
-        "version": VERSION,
-        "machine": found.to_json(),
-        "command": list(arguments),
-        "rows": rows,
-        "failures": failures,
-    }
-    path = chosen.out / REPORT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, report)
-    print(text)
+    print(table(models))
     keys = ("model", "target", "best", "images_per_s", "call_ms")
-    return {"report": str(path), "rows": [{key: row[key] for key in keys} for row in rows]}
+    return {"report": str(path), "rows": [{key: row[key] for key in keys} for row in report["rows"]]}
 
 
 def table(models: Sequence[Model]) -> str:

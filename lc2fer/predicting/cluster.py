@@ -291,13 +291,19 @@ def _start(given: Namespace) -> tuple[bool, int]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     ray = importlib.import_module("ray")
     ours = not ray.is_initialized()
-    if ours and given.ray is None and not os.environ.get("RAY_ADDRESS"):
-        workers = given.workers or threads.usable_cores()
-        # One more than work: what reads the tables needs a place, too.
-        ray.init(num_cpus=workers + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        return True, workers
+    here = ours and given.ray is None and not os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"address": given.ray}
+    if here:  # one more than work: what reads the tables needs a place, too
+        options = {"num_cpus": (given.workers or threads.usable_cores()) + 1, "include_dashboard": False}
     if ours:
-        ray.init(address=given.ray, log_to_driver=False, logging_level="ERROR")
+        try:
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # of many classes
+            where = "started here" if here else f"reached at {given.ray or os.environ['RAY_ADDRESS']}"
+            raise TargetUnavailable(
+                f"Ray cannot be {where}: {str(error).splitlines()[0].rstrip('.')}. A cluster that answers was "
+                "expected. Look at it with ray status, or run without --engine ray."
+            ) from None
     return ours, given.workers or max(1, int(ray.cluster_resources().get("CPU", 2)) - 1)
 
 

@@ -194,6 +194,21 @@ def test_what_does_not_go_together(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_cluster_that_is_not_there_is_named(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**options: Any) -> None:
+        raise ConnectionError("Could not find a running Ray instance.\nMore of it.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    assert predict(model, tmp_path / "answers", pictures, "--ray", "10.0.0.1:6379") == 3
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "TargetUnavailable: Ray cannot be reached at 10.0.0.1:6379: Could not find a running Ray instance. A cluster "
+        "that answers was expected. Look at it with ray status, or run without --engine ray."
+    )
+
+
 def test_a_table_without_pictures_is_refused(
     cluster: None, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

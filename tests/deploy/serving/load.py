@@ -89,7 +89,7 @@ async def load(clients: list[Client], seconds: float, server: psutil.Process) ->
     return memory
 
 
-def figures(clients: list[Client], seconds: float, memory: list[int]) -> dict[str, Any]:
+def figures(clients: list[Client], seconds: float, memory: list[int], cpu_s: float) -> dict[str, Any]:
     samples = np.concatenate([client.samples_ms for client in clients])
     statuses: Counter[int] = sum((client.statuses for client in clients), Counter())
     p50, p99 = np.percentile(samples, [50, 99])
@@ -101,6 +101,7 @@ def figures(clients: list[Client], seconds: float, memory: list[int]) -> dict[st
         "with_retry_after": sum(client.retry_after for client in clients),
         "wrong": sum(client.wrong for client in clients),
         "images_per_s": round(statuses[200] / seconds, 1),
+        "server_cpu_ms_per_image": round(1000 * cpu_s / statuses[200], 3),
         "p50_ms": round(float(p50), 2),
         "p99_ms": round(float(p99), 2),
         "rss_mb": [round(memory[place] / 1e6, 1) for place in (len(memory) // 4, len(memory) // 2, -1)],
@@ -135,8 +136,11 @@ def main() -> int:
     for name, queue, seconds in (("load", 256, given.seconds), ("full", 4, min(5.0, given.seconds))):
         clients = [Client(requests, wanted) for _ in range(given.clients)]
         with served(given.model, given.threads, queue) as server:
+            before = server.cpu_times()
             memory = asyncio.run(load(clients, seconds, server))
-        found[name] = figures(clients, seconds, memory)
+            after = server.cpu_times()
+        cpu_s = after.user + after.system - before.user - before.system
+        found[name] = figures(clients, seconds, memory, cpu_s)
     print(json.dumps(found))
     good = found["load"]["statuses"].keys() == {"200"} and found["load"]["growth"] < 0.05
     good = good and found["full"]["statuses"].keys() == {"200", "503"}
