@@ -92,7 +92,7 @@ class Pipeline:
         there = _reusable(wanted)
         if there is not None:
             self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
-            return there
+            return self._delivered(there)
         with artifacts.staged(self.out) as staging:
             made = artifacts.publish(self.build(wanted, staging), self.out)
         proof = made.proof
@@ -101,6 +101,13 @@ class Pipeline:
                 f"{made.path.name}: made, {proof['sqnr_db']:.1f} dB and {proof['agreement']:.1%} agreement with the "
                 f"trained network on {proof['decided']} decided of {proof['images']} validation images"
             )
+        return self._delivered(made)
+
+    def _delivered(self, made: Artifact) -> Artifact:
+        """That artifact, with what its maker puts beside it."""
+        maker = _maker(made.target)
+        if hasattr(maker, "deliver"):
+            self.say(f"{maker.deliver(made)}: made")
         return made
 
     def check(self, target: str) -> None:

@@ -83,6 +83,11 @@ _ORT = Family(
     "ONNX Runtime, CPU",
     "ONNX Runtime where our operations cannot be had: Windows, macOS, musl, an installation that may load no library",
 )
+_WEB = Family(
+    "`C6-web-int8.onnx`, and the folder `C6-web-int8/` with a page",
+    "a browser, without a server's help: [docs/web.md](docs/web.md)",
+    "visitors whose pictures are to stay on their machine",
+)
 _OPENVINO = Family(
     "`C6-openvino-int8.xml`, `.bin`",
     "OpenVINO, CPU",
@@ -193,6 +198,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "onnx-int8-fp16": _file(_ONNX, "onnx", "qdq", _INT8_HALF),
         "ort-fp32": _file(_ORT, "onnx", "onnx", Recipe("fp32", form="rows")),
         "ort-int8": _file(_ORT, "onnx", "qdq", _INT8_ROWS),
+        "web-int8": _file(_WEB, "onnx", "web", _INT8_ROWS, instead="ort-int8"),
         "openvino-fp32": _file(_OPENVINO, "openvino", "openvino", _FLOAT_FOLDED),
         "openvino-fp16": _file(_OPENVINO, "openvino", "openvino", _HALF_FOLDED),
         "openvino-int8": _file(_OPENVINO, "openvino", "openvino", _INT8_FOLDED),

@@ -25,5 +25,5 @@ if [[ ! -x $FOLDER/fuzz ]]; then
         lc2fer/kernels/{dispatch,variants/generic}.cpp -pthread -o "$FOLDER/fuzz"
 fi
 "${PYTHON:-python3}" tests/fakes/tiny_lc2.py "$FOLDER/corpus"
-"$FOLDER/fuzz" -max_total_time="$SECONDS_TO_RUN" -max_len=65536 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
+"$FOLDER/fuzz" -max_total_time="$SECONDS_TO_RUN" -max_len=65536 -rss_limit_mb=2048 -timeout=120 -print_final_stats=1 \
     -artifact_prefix="$FOLDER/found/" "$FOLDER/corpus"
