@@ -119,8 +119,6 @@ def test_another_file_than_the_pinned_one_is_refused(monkeypatch: pytest.MonkeyP
     npm.chmod(0o755)
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(
-        TargetUnavailable, match=r"what npm fetched is another file than onnxruntime-web 1"
-    ):
+    with pytest.raises(TargetUnavailable, match=r"what npm fetched is another file than onnxruntime-web 1"):
         onnxruntime_web.folder()
     assert [path.name for path in (tmp_path / "cache" / "web").iterdir()] == []
