@@ -124,11 +124,12 @@ struct Network {
 
 int main(int given, char** arguments) {
     if (given == 1) {
-        std::istringstream names(here());
+        constexpr const char* NAMES[PRECISIONS] = {"int8", "bf16", "fp32"};
+        std::istringstream names(here().text);
         for (std::string name; names >> name;) {
             setenv("LC2FER_CPU", name.c_str(), 1);
-            for (const char* precision : {"int8", "bf16", "fp32"})
-                if (name == lc2fer_chosen(precision)) std::printf("%s %s\n", precision, name.c_str());
+            for (int i = 0; i < PRECISIONS; ++i)
+                if (chosen(Precision(i)).name == name) std::printf("%s %s\n", NAMES[i], name.c_str());
         }
         return 0;
     }
