@@ -35,6 +35,7 @@ INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"  # what every graph calls the
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
+IR_VERSION = 10  # of ONNX files: the newest that ONNX Runtime 1.20 reads
 HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
 NEWEST_OPSET = 20  # TensorRT 10.3's parser, JetPack 6, reads 9..20
 

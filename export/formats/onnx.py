@@ -15,7 +15,7 @@ from lc2fer.artifact import Artifact
 from lc2fer.network import checkpoint
 from lc2fer.network.fuse import Rows, deploy_form
 from lc2fer.network.model import Network, normalize
-from lc2fer.recipe import BATCH, INPUT, OUTPUT, PLAIN, Recipe
+from lc2fer.recipe import BATCH, INPUT, IR_VERSION, OUTPUT, PLAIN, Recipe
 
 from ..int8 import lint, smooth
 from ..int8.calibration import Known
@@ -95,6 +95,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
         del node.metadata_props[:]  # stack traces of this machine
     del model.graph.metadata_props[:]
     model.doc_string = ""
+    model.ir_version = IR_VERSION
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]

@@ -12,6 +12,7 @@ from lc2fer.export import parity, pipeline
 from lc2fer.export.formats import onnx, qdq
 from lc2fer.export.int8.calibration import Validation
 from lc2fer.export.pipeline import Pipeline
+from onnx import load_model
 
 from lc2fer import open_session
 from lc2fer.artifact import Artifact, hash_file
@@ -20,6 +21,27 @@ from lc2fer.recipe import PRECISIONS
 from lc2fer.targets import FILES, TARGETS
 
 Exported = Callable[[str], Artifact]
+
+
+# ONNX Runtime 1.20 reads IR 10 and no newer; tests/compatibility/runtimes.py opens each in 1.20, 1.23 and the newest.
+ONNX_VERSIONS = {
+    "onnx-fp32": (10, {"": 18}),
+    "onnx-fp16": (10, {"": 18}),
+    "onnx-int8": (10, {"": 18}),
+    "onnx-int8-fp16": (10, {"": 19}),
+    "ort-fp32": (10, {"": 18}),
+    "ort-int8": (10, {"": 18}),
+    "ort-fp32-fused": (8, {"": 18, "lc2fer": 1}),
+    "ort-fp16-fused": (8, {"": 18, "lc2fer": 1}),
+    "ort-int8-fused": (8, {"": 18, "lc2fer": 1}),
+}
+
+
+@pytest.mark.parametrize("target", [target for target in FILES if TARGETS[target].kind == "onnx"])
+def test_ir_version_and_opset_of_every_onnx_file_are_pinned(exported: Exported, target: str) -> None:
+    model = load_model(exported(target).path)
+    opsets = {one.domain: one.version for one in model.opset_import}
+    assert (model.ir_version, opsets) == ONNX_VERSIONS[target]
 
 
 @pytest.mark.parametrize("target", FILES)
