@@ -26,11 +26,13 @@ check: $(VENV)/.installed ## lint, formatting and types
 bench: $(VENV)/.installed ## measure the variants of CONFIGS (default: all) into out/bench
 	$(VENV)/bin/lc2fer-bench --configs $(or $(CONFIGS),all) --targets all --data $(or $(DATA),synthetic) --out out/bench
 
-wheel: $(VENV)/.installed ## build the source archive, the wheel, and one a kind of machine with its library, into dist/
+wheel: $(VENV)/.installed ## build the source archive, the wheel, one a kind of machine with its library, and the SBOM, into dist/
 	rm -rf build dist
 	$(VENV)/bin/python -m build --outdir dist
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ziglang
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ziglang cyclonedx-bom
 	$(VENV)/bin/python -m lc2fer.kernels.wheel dist/*-none-any.whl
+	$(VENV)/bin/cyclonedx-py requirements constraints.txt --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/lc2fer.cdx.json
 
 clean: ## remove .venv and everything that was built
 	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache

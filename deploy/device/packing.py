@@ -31,6 +31,7 @@ ON_CPU = ("ort-fp32-fused", "ort-fp16-fused", "ort-int8-fused", "native-int8", "
 # What installs, tunes and serves on the device.
 _SCRIPTS = (
     "scripts/install.sh",
+    "scripts/requirements.txt",  # REQUIREMENTS with all that they need, and the hashes of their files
     "scripts/build-engines.sh",
     "scripts/max-performance.sh",
     "systemd/lc2fer.service",
@@ -107,7 +108,6 @@ def make(
     with artifacts.staged(out) as staging:
         (staging / bundle.IMAGES).write_bytes(pixels.tobytes())
         (staging / bundle.LOGITS).write_bytes(reference.astype("<f4").tobytes())
-        (staging / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8")
         for told in (*wheel.write_all(staging), *wheel.write_library(staging)):
             say(told)
         for script in _SCRIPTS:

@@ -188,7 +188,8 @@ else
     # pip knows which wheel is the best here: that of this kind of machine brings the kernels compiled.
     version=${wheels#lc2fer-}
     env -u PIP_FIND_LINKS "${pip[@]}" download --no-deps --no-index --find-links "$work" --dest "$work/best" "lc2fer==${version%%-*}"
-    "${pip[@]}" install -r "$work/requirements.txt" "$work/best"/*.whl
+    "${pip[@]}" install --require-hashes -r "$work/requirements.txt"
+    "${pip[@]}" install --no-deps "$work/best"/*.whl
     "$home/venv/bin/lc2fer-deploy" unpack "$bundle" --to "$home/model" >/dev/null
     [[ -z $key ]] || cmp -s "$work/bundle.json" "$home/model/bundle.json" ||
         die 2 "$bundle changed while it was installed. The one that was checked was expected. Start again."

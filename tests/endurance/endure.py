@@ -142,7 +142,7 @@ def camera(model: Path, minutes: float) -> dict[str, Any]:
                     ):
                         asked += answer.status == 200
                         number = int(json.loads(answer.headers.get("LC2FER-Scene", "{}")).get("number", number))
-            code = process.wait(120)
+            code = process.wait(900)  # a busy machine starts late, and counts its seconds from there
         last = json.loads(Path(work, "lines").read_text().splitlines()[-1])
     told = {name: last.get(name) for name in ("captured", "judged", "dropped", "reconnects", "age_ms")}
     return {"minutes": minutes, "changes": changes, "exit_code": code, "pages_pictures": asked, **told, **flat(samples)}

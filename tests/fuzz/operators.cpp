@@ -9,19 +9,22 @@
 
 namespace lc2fer {
 
-extern const Variant generic;
+extern const Kernels generic_int8, generic_bf16, generic_fp32;
 #if defined(__x86_64__)
-extern const Variant avx2;
+extern const Kernels avx2_int8, avx2_bf16, avx2_fp32;
 #endif
 
 static bool fast = false;  // of the two variants that are compiled in
 
 Chosen chosen(Precision precision) {
+    const Kernels* plain[PRECISIONS];
+    plain[INT8] = &generic_int8, plain[BF16] = &generic_bf16, plain[FP32] = &generic_fp32;
 #if defined(__x86_64__)
-    if (fast && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return {"avx2", avx2.kernels[precision]};
+    const Kernels* wide[PRECISIONS];
+    wide[INT8] = &avx2_int8, wide[BF16] = &avx2_bf16, wide[FP32] = &avx2_fp32;
+    if (fast && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {"avx2", wide[precision]};
 #endif
-    return {"generic", generic.kernels[precision]};
+    return {"generic", plain[precision]};
 }
 
 }  // namespace lc2fer

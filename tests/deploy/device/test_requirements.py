@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,21 @@ def test_the_requirements_resolve_on_aarch64(python: str, numpy: str, tmp_path: 
     }
     assert chosen["numpy"] == numpy
     assert {"cuda-bindings", "onnxruntime", "pillow", "scipy", "starlette", "uvicorn"} <= set(chosen)
+
+
+def test_every_file_that_a_device_installs_is_known_by_its_hash() -> None:
+    """requirements.txt is what uv makes of REQUIREMENTS; its first lines tell how."""
+    text = (resources.files("lc2fer.deploy") / "scripts" / "requirements.txt").read_text(encoding="utf-8")
+    listed: dict[str, int] = {}
+    for line in text.splitlines():
+        if line and not line.startswith((" ", "#")):
+            requirement = Requirement(line.removesuffix("\\"))
+            known = f"{requirement.name}{requirement.specifier}"
+            listed.setdefault(known, 0)
+        elif line.startswith("    --hash=sha256:"):
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)
+            listed[known] += 1
+    assert all(listed.values())
+    for requirement in map(Requirement, making.REQUIREMENTS.splitlines()):
+        assert f"{requirement.name}{requirement.specifier}" in listed
+    assert {"click", "h11", "anyio", "protobuf"} <= {name.split("==")[0] for name in listed}  # what these need
