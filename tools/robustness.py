@@ -153,7 +153,7 @@ def _runs() -> str:
     table = _table(["run", "how much", "resident memory", "memory, descriptors, threads flat"], rows) if rows else ""
     return f"""## Long runs
 
-    nice -n 19 python tests/endurance/endure.py FOLDER --out docs/recorded/endurance.json
+    nice -n 19 python tests/endurance/endure.py FOLDER --out endurance.json
 
 100,000 inferences an engine, 500 sessions opened and closed, and half an hour of `lc2fer-deploy run` on a camera whose
 pictures change size, rate and coding and which goes away and returns. Recorded so far:
