@@ -194,8 +194,9 @@ public:
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         const size_t kernel = its.kernel, taps = kernel * kernel;
-        demand(its.kernel >= 1 && its.kernel <= MOST_TAPS && taps <= MOST_TAPS && image[1] >= kernel && image[2] >= kernel,
-               "a kernel of 1 to 3, and an image not smaller");
+        demand(
+            its.kernel >= 1 && its.kernel <= MOST_TAPS && taps <= MOST_TAPS && image[1] >= kernel && image[2] >= kernel,
+            "a kernel of 1 to 3, and an image not smaller");
         demand(image[3] <= MOST_CHANNELS / 2 && image[3] % 8 == 0, "an image of 8, 16 .. 256 channels");
         return Convolution::constants(its, taps * image[3], 2);
     }
