@@ -7,13 +7,26 @@ VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check bench wheel clean help
+.PHONY: demo demo-quick test quick check docs bench wheel clean help
 
 demo: $(VENV)/.demo ## export C6 to seven targets and compare them on procedural faces, into out/demo
 	$(VENV)/bin/lc2fer-bench --configs C6 --data synthetic --out out/demo
+	@echo "Open out/demo/report.html. The models lie beside it."
+
+demo-quick: $(VENV)/.demo ## the same in short: one target and its parent, 300 faces, one launch; times are rough
+	$(VENV)/bin/lc2fer-bench --configs C6 --targets ort-int8-fused --launches 1 --limit 300 --data synthetic --out out/demo
+	@echo "Open out/demo/report.html. The models lie beside it."
 
 test: $(VENV)/.installed ## run the tests
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
+
+quick: $(VENV)/.installed ## run what is quick to run: commands, rules of style, the nouns
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile tests/test_cli.py tests/test_umbrella.py \
+		tests/test_classes.py tests/test_header.py tests/test_inputs.py tests/test_metrics.py tests/test_recipe.py \
+		tests/test_targets.py tests/test_variants.py tests/benchmarks/judging
+
+docs: $(VENV)/.installed ## build the documents' site into out/site; a dead link fails it
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
 check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp \
@@ -39,18 +52,18 @@ clean: ## remove .venv and everything that was built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The demo leaves out what only training and development need.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	@echo "Installing into $(VENV) ..."
+	@echo "Installing into $(VENV); pip says nothing for some minutes ...."
 	@$(INSTALL) '.[export,openvino,bench]'
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing into $(VENV), with everything for training and development ..."
-	@$(INSTALL) '.[train,export,openvino,rtx,bench,explain,camera,web,serve,mqtt,dev]'
+	@$(INSTALL) '.[train,export,openvino,rtx,bench,explain,camera,web,serve,mqtt,completion,docs,dev]'
 	@touch $(VENV)/.demo $@

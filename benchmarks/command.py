@@ -23,7 +23,7 @@ from lc2fer.storage import alone
 from lc2fer.targets import OURS
 from lc2fer.variants import VARIANTS
 
-from . import throughput
+from . import accuracy, throughput
 from .judging import peers
 from .judging.figures import figures
 from .measuring.child import MOST_SAMPLES
@@ -62,8 +62,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
     chosen = _parse(arguments)
     path = chosen.out / REPORT
     if chosen.report_only:
-        return _publish(path, read(path))
+        return _publish(path, read(path), wide=chosen.wide)
     _check_packages(making=not chosen.models)
+    if chosen.accuracy_only:
+        with alone(chosen.out, "bench"):
+            return accuracy.main(chosen)
     if chosen.mode == "throughput":
         with alone(chosen.out, "bench"):
             return throughput.main(chosen, arguments)
@@ -71,7 +74,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         report, journal = run(chosen, arguments, Path(work))
         write(path, report)
         journal.remove()
-    document = _publish(path, report)
+    document = _publish(path, report, wide=chosen.wide)
     return document | {"exit_code": 1} if chosen.strict and report.failures else document
 
 
@@ -88,11 +91,11 @@ def _check_packages(*, making: bool) -> None:
         )
 
 
-def _publish(path: Path, report: Report) -> dict[str, Any]:
+def _publish(path: Path, report: Report, *, wide: bool) -> dict[str, Any]:
     """Everything that people read, beside the JSON that it is computed from."""
     for suffix, text in ((".md", markdown(report)), (".html", page(report))):
         artifacts.write_text(path.with_suffix(suffix), text)
-    print(table(report))
+    print(table(report, wide=wide))
     return summary(path, report)
 
 
@@ -213,6 +216,12 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--report-only", action="store_true", help="measure nothing: write table, Markdown and page of --out anew"
+    )
+    parser.add_argument("--wide", action="store_true", help="all columns, and each row's doubts")
+    parser.add_argument(
+        "--accuracy-only",
+        action="store_true",
+        help="score the models and measure nothing else: accuracy, agreement and each class's recall, in accuracy.json",
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit 1 where a row could not be made, though others were"

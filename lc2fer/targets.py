@@ -1,4 +1,4 @@
-"""What can be made of a trained network: one row a target, which export, bench, sessions, messages and README read.
+"""What can be made of a trained network: one row a target, which commands, sessions, messages and documents read.
 
 A new target is a row here and, where no module makes its kind of file yet, a module of export/formats.
 """
@@ -50,7 +50,7 @@ def adds_in_16_bits(kind: str, recipe: Recipe | None) -> bool:
 
 @dataclass(frozen=True)
 class Family:
-    """Targets that README tells of in one line: the file that one of them is, what they run on, and who needs them."""
+    """Targets of one line in documents: the file that one of them is, what they run on, and who needs them."""
 
     file: str
     runs_on: str
@@ -254,7 +254,7 @@ def is_stock(target: str) -> bool:
 
 
 def markdown() -> str:
-    """The table of README: the families of what can be asked for, the file of one, what they run on, who needs them."""
+    """The documents' table: the families of what can be asked for, the file of one, what runs it, who needs it."""
     families: dict[Family, list[str]] = {}
     for name in OURS:
         families.setdefault(TARGETS[name].family, []).append(f"`{name}`")

@@ -1,4 +1,4 @@
-"""The table of targets: each row can be made and opened, and README's table is printed from it."""
+"""The table of targets: each row can be made and opened, and the documents' table is printed from it."""
 
 from __future__ import annotations
 
@@ -62,5 +62,6 @@ def test_an_unknown_target_is_answered_with_the_nearest() -> None:
     )
 
 
-def test_readmes_table_is_this_one(checkout: Path) -> None:
-    assert markdown() in (checkout / "README.md").read_text(encoding="utf-8")
+def test_the_documents_table_is_this_one(checkout: Path) -> None:
+    table = markdown().replace("](docs/", "](")  # from README's folder to that of docs
+    assert table in (checkout / "docs" / "choose-a-target.md").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ _WIDTH, _HEIGHT = 900, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50
 _LEGEND = 24  # height of the line above a plot that says which colour is which engine
 _LARGEST = 26.0  # radius of the largest model's circle
+_LINE, _LETTER = 15.0, 6.6  # height of a label, and width of a letter of it
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
     """
     if not rows:
         return ""
+    several = len({row.variant for row, _ in rows}) > 1
     circles = [
         Circle(
-            row.variant,
+            f"{row.variant} {row.target}" if several else row.target,
             f"{row.variant} {row.target}: {100 * found.accuracy:.2f} %, {found.p50_ms.value:.3f} ms, "
             f"{row.size_bytes / 1e6:.2f} MB",
             found.p50_ms.value,
@@ -82,15 +84,45 @@ def scatter(
         points = " ".join(f"{scale_x(x):.1f},{scale_y(y):.1f}" for x, y in front)
         parts.append(f'<polyline class="front" points="{points}"/>')
     largest = max(1, *(one.area for one in circles))
+    taken: list[_Box] = []
     for one in sorted(circles, key=lambda one: -one.area):
         x, y = scale_x(one.x), scale_y(one.y)
         radius = max(3.0, _LARGEST * math.sqrt(one.area / largest))
+        label = _beside(x, y, radius, one.label, taken)
+        taken.append(label)
         parts.append(
             f'<circle class="row {one.style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">'
             f"<title>{escape(one.title)}</title></circle>"
-            f'<text x="{x:.1f}" y="{y - radius - 3:.1f}" text-anchor="middle">{escape(one.label)}</text>'
+            f'<text x="{label.left:.1f}" y="{label.top + _LINE - 3:.1f}">{escape(one.label)}</text>'
         )
     return _svg(_HEIGHT, title, [*parts, *above])
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Where a label lies, in pixels."""
+
+    left: float
+    top: float
+    width: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and abs(self.top - other.top) < _LINE
+        )
+
+
+def _beside(x: float, y: float, radius: float, label: str, taken: Sequence[_Box]) -> _Box:
+    """The place nearest above or below a circle where its label meets no other one and stays in the picture."""
+    width = _LETTER * len(label)
+    left = min(max(_LEFT, x - width / 2), _WIDTH - _RIGHT - width)
+    steps = range(math.ceil(_HEIGHT / _LINE))
+    tops = [top for step in steps for top in (y - radius - _LINE * (step + 1), y + radius + _LINE * step)]
+    boxes = [_Box(left, top, width) for top in tops if _TOP + _LEGEND <= top <= _HEIGHT - _BOTTOM - _LINE]
+    free = (box for box in boxes if not any(box.meets(other) for other in taken))
+    return next(free, boxes[0])
 
 
 def distributions(rows: Sequence[Row]) -> str:

@@ -29,21 +29,44 @@ _HEADINGS = (
     "state",
 )
 _RATE = "of rate %"
+# What a terminal of usual width shows; --wide, report.md and report.html have all.
+_NARROW = ("model", "target", "accuracy %", "agreement %", "p50 ms", "p90 ms", "size MB", "memory MB", "state")
 
 
-def table(report: Report) -> str:
-    """The report for people: a heading, a line a row, and what must be known about them."""
+def table(report: Report, *, wide: bool = True) -> str:
+    """The report for people: a heading, a line a row, and what must be known about them.
+
+    Narrow, it has the columns that most people read, and one line instead of each row's doubts.
+    """
     from tabulate import tabulate  # type: ignore[import-untyped]
 
     lines = [heading(report), ""]
     if report.rows or report.failures:
         headings, cells = cells_of(report)
-        sides = ("left", "left", "left", *["right"] * (len(headings) - 4), "left")
+        if not wide:
+            kept = [place for place, name in enumerate(headings) if name in _NARROW]
+            headings, cells = [headings[at] for at in kept], [[line[at] for at in kept] for line in cells]
+        sides = ["left" if name in ("model", "target", "ran in", "state") else "right" for name in headings]
         lines.append(tabulate(cells, headings, disable_numparse=True, colalign=sides))
     lines += _against_stock(report)
     lines += _off_the_clean_set(report)
-    lines += notes(report)
+    lines += notes(report) if wide else ["", *_in_short(report), *_failures(report.failures)]
     return "\n".join(lines)
+
+
+def _in_short(report: Report) -> list[str]:
+    """Whether a newcomer has to worry about the rows' states; their reasons stand in the page."""
+    doubted = [row for row in report.rows if judge(row.launches, report.machine).doubts]
+    lines = []
+    if doubted:
+        lines.append(
+            f"The times of {len(doubted)} of {len(report.rows)} rows are rough here: mostly, other work was running. "
+            "Accuracy, agreement and size are not touched by it. DEGRADED: an order of magnitude. INVALID: no "
+            "measurement. --wide and report.html give each row's reason, and what to do."
+        )
+    if any(row.weights == "random" for row in report.rows):
+        lines.append("* random weights: accuracy and agreement prove nothing.")
+    return lines
 
 
 def heading(report: Report) -> str:

@@ -228,3 +228,15 @@ def test_a_file_that_is_no_report_is_refused(tmp_path, content, text):
 def test_logits_must_be_finite():
     with pytest.raises(ValueError, match="logits of float32"):
         Outputs.of(np.array([[np.nan, 1]], np.float32))
+
+
+def test_a_narrow_table_says_in_one_line_whether_to_worry(report, samples):
+    first, second = report.rows
+    doubtful = replace(second, launches=(samples.launch(1_000_000), samples.launch(1_000_000)))
+    text = table(replace(report, rows=(first, doubtful)), wide=False)
+    (line,) = [line for line in text.splitlines() if "rough here" in line]
+    assert line.startswith("The times of 1 of 2 rows are rough here: mostly, other work was running. Accuracy, ")
+    assert "SQNR" not in text
+    assert "is DEGRADED:" not in text
+    assert "rough here" not in table(report, wide=False)
+    assert all(len(one) <= 120 for one in text.splitlines() if "onnx-int8" in one)

@@ -126,3 +126,15 @@ def test_a_browser_shows_it(report, tmp_path, width):
         [CHROMIUM, *options, f"--screenshot={picture}", file.as_uri()], capture_output=True, timeout=90, check=True
     )
     assert picture.stat().st_size > 20_000
+
+
+def test_points_are_called_by_target_and_no_two_names_overlap(report):
+    text = page(report)
+    plot = text[text.index('aria-label="Accuracy against latency"') :]
+    plot = plot[: plot.index("</svg>")]
+    labels = re.findall(r'<circle class="row .*?</circle><text x="([\d.]+)" y="([\d.]+)">(.*?)</text>', plot)
+    assert {label for _, _, label in labels} == {row.target for row in report.rows}
+    boxes = [(float(x), float(y), 6.6 * len(label)) for x, y, label in labels]
+    for place, (x, y, width) in enumerate(boxes):
+        assert 60 <= x <= 880 - width
+        assert all(abs(y - b) >= 15 or x + width <= a or a + w <= x for a, b, w in boxes[place + 1 :])
