@@ -65,6 +65,19 @@ def test_a_split_follows_from_the_pictures_alone(drawn: list[tuple[bytes, int]],
         shutil.rmtree(Path(name, "here"))
 
 
+@given(st.integers(2, 30), st.integers(1, 6))
+def test_a_part_that_is_held_out_is_a_fifth_and_a_given_one_is_taken(count: int, given_count: int) -> None:
+    contents = [(b"image %d" % number, 0) for number in range(count)]
+    with tempfile.TemporaryDirectory() as name:
+        samples = _written(Path(name, "all"), contents, [f"{place:02d}.jpg" for place in range(count)])
+        kept, held = hold_out(samples)
+        assert len(held) == max(1, round(0.2 * count))
+        assert sorted(kept + held, key=lambda one: one.path) == samples
+        own = samples[: min(given_count, count - 1)]  # also among the training images
+        split = divide(Dataset(Path(name), "folders", tuple(samples), (), validation=tuple(own)))
+        assert (split.validation, split.fit) == (tuple(own), tuple(samples[len(own) :]))
+
+
 METHODS = [
     Calibration("max", 32),
     Calibration("mse", 32),
