@@ -33,6 +33,8 @@ class SessionOptions:
     def add_session_config_entry(self, name, value):
         pass
 
+    add_free_dimension_override_by_name = add_session_config_entry
+
 class _Input:
     name = "input"
     shape = (1, 7)  # as an output
