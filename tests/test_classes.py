@@ -58,6 +58,8 @@ def test_classes_go_from_the_data_to_the_bundle(
         picture = str(next((tmp_path / "cache").rglob("*.pgm")))
     assert tuple(ran("predict", "--model", model, picture)["predictions"][0]["probabilities"]) == labels
     bundle = ran("deploy", "bundle", *made)["bundle"]
-    assert [one["passed"] for one in ran("deploy", "verify", bundle)["models"]] == [True] * 4
+    models = ran("deploy", "verify", bundle)["models"]
+    assert len(models) >= 4
+    assert all(one["passed"] for one in models)
     folder = ran("deploy", "unpack", bundle)["folder"]
     assert tuple(json.loads((Path(folder) / "bundle.json").read_text())["input_spec"]["labels"]) == labels

@@ -106,7 +106,12 @@ def test_composes_health_check_asks_the_page(services: dict[str, Any], unused_po
         return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True).returncode == 0
 
     nothing: Any = SimpleNamespace(
-        labels=("a",), status=lambda: Status("none", "There is no camera."), facts=dict, picture=None, judge=None
+        labels=("a",),
+        status=lambda: Status("none", "There is no camera."),
+        facts=dict,
+        picture=None,
+        judge=None,
+        sources=lambda: (),
     )
     assert not healthy(TOKEN)
     with web.serve(nothing, ("127.0.0.1", unused_port), TOKEN):

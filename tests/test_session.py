@@ -47,7 +47,7 @@ def test_an_unknown_kind_is_refused_in_the_manifest(tmp_path: Path) -> None:
         open_session(tmp_path / "C6.tflite")
     assert str(refused.value) == (
         f"{tmp_path / 'C6.json'} has format 1 and kind 'tflite'. This version reads format 1 and the kinds "
-        "checkpoint, onnx, openvino, tensorrt. Use the version that made it, or export the model again."
+        "checkpoint, onnx, openvino, native, tensorrt. Use the version that made it, or export the model again."
     )
 
 
@@ -76,7 +76,7 @@ def test_a_missing_module_of_ours_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "package", "extra"), [("onnx", "onnxruntime", "jetson"), ("openvino", "openvino", "openvino")]
+    ("kind", "package", "extra"), [("onnx", "onnxruntime", "cpu"), ("openvino", "openvino", "openvino")]
 )
 def test_a_real_engine_that_is_not_installed(kind: str, package: str, extra: str, python: Any) -> None:
     done = python(

@@ -1,4 +1,4 @@
-"""Writes docs/robustness.md from docs/recorded/: what was tried, how often, and what came out.
+"""Writes docs/robustness.md from docs/recorded/robustness/: what was tried, how often, and what came out.
 
 `python tools/robustness.py`. The recorded files are what the commands wrote that the page names, as they wrote them.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORDED = ROOT / "docs" / "recorded"
+RECORDED = ROOT / "docs" / "recorded" / "robustness"
 PAGE = ROOT / "docs" / "robustness.md"
 
 
@@ -38,8 +38,8 @@ def page() -> str:
 _HEAD = """# Robustness
 
 What machines tried on this project, and what came out. This page is written by `python tools/robustness.py` from the
-files in `docs/recorded/`, which the commands below wrote; no number in it is written by hand. The rule for every
-answer: exit code 0 with the right result, or 2 or 3 with what happened, what was expected and what to do."""
+files in `docs/recorded/robustness/`, which the commands below wrote; no number in it is written by hand. The rule for
+every answer: exit code 0 with the right result, or 2 or 3 with what happened, what was expected and what to do."""
 
 
 def _read(name: str) -> Any:
@@ -76,7 +76,7 @@ def _writers() -> str:
     return f"""## A disk that fails under every writer
 
     cc -O1 -shared -fPIC tests/faults/disk.c -o disk.so -ldl
-    LD_PRELOAD=$PWD/disk.so python tests/faults/disk.py --out docs/recorded/writers.json
+    LD_PRELOAD=$PWD/disk.so python tests/faults/disk.py --out docs/recorded/robustness/writers.json
 
 Each system call that changes something below the folder is made to fail in turn: the disk is full from there on (the
 write keeps half of its bytes), the call ends with an I/O error, or the process is killed in front of it; and once all
@@ -122,7 +122,7 @@ def _mutants() -> str:
     ]
     return f"""## Mutation testing
 
-    nice -n 19 python tests/mutation/mutate.py --sample 40 --out docs/recorded/mutants.json [MODULE ...]
+    nice -n 19 python tests/mutation/mutate.py --sample 40 --out docs/recorded/robustness/mutants.json [MODULE ...]
 
 Small changes to a module, each in a process of its own; its tests have to notice. `SUBJECTS` in that file has the
 modules and their tests.
@@ -135,7 +135,8 @@ def _attacks() -> str:
     lines = ["| attack | what happens |", "| --- | --- |", *[f"| {name} | {told} |" for name, told in rows]]
     return "\n".join(
         [
-            "## Attacks on the page\n\n    python tests/security/attacks.py --out docs/recorded/attacks.json\n",
+            "## Attacks on the page\n",
+            "    python tests/security/attacks.py --out docs/recorded/robustness/attacks.json\n",
             *lines,
             "\n`tests/security/test_source.py` holds over the whole source that nothing that is read is run: no",
             "pickle, no eval, no shell. Bundles can be signed: [jetson.md](jetson.md).",
@@ -151,7 +152,7 @@ def _runtimes() -> str:
     ]
     return f"""## Other ONNX Runtimes
 
-    python tests/compatibility/runtimes.py FOLDER --out docs/recorded/runtimes.json
+    python tests/compatibility/runtimes.py FOLDER --out docs/recorded/robustness/runtimes.json
 
 Every ONNX file at all four levels of optimisation, against this installation's own session, on 16 pictures. What
 differs is `onnx-int8-fp16`, whose rest is float16. The gate pins IR version and opset of each.

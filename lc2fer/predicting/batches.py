@@ -83,19 +83,21 @@ def judged(
     batch: int,
     workers: int,
     keep: bool,
+    spec: InputSpec | None = None,
 ) -> Iterator[Told]:
     """The units' answers, in their order, `batch` units at a time; `keep` their pictures.
 
+    Faces are cut out as `spec` says, the session's own by default.
     `finders` has one for each worker: none may be used by two threads at once. Without any a picture is a face.
     """
-    spec = session.artifact.input_spec
+    cut = spec or session.artifact.input_spec
 
     def prepare(unit: Unit) -> _Prepared | Told:
         if unit.error is not None:
             return Told(unit.item, error=unit.error)
         finder = None if finders is None else finders.get()
         try:
-            return _prepared(unit, spec, finder, way, keep)
+            return _prepared(unit, cut, finder, way, keep)
         except DataError as error:
             return Told(unit.item, error=error)
         finally:

@@ -103,8 +103,8 @@ class Judge:
         for file, content in files.items():
             (here / file).write_bytes(content)
         artifact = artifacts.load(here / name)
-        spec = replace(artifact.input_spec, alignment=alignment)
-        self._session = open_session(replace(artifact, input_spec=spec), threads=1)
+        self._spec = replace(artifact.input_spec, alignment=alignment)
+        self._session = open_session(artifact, threads=1)
         self._finders: SimpleQueue[Finder] | None = None
         if way != "crop":
             yunet = None
@@ -120,7 +120,8 @@ class Judge:
         arrow = importlib.import_module("pyarrow")
         rows = table.to_pylist()
         asked = [Unit(Item(Path(row["picture"]), Path(row["picture"])), content=row["content"]) for row in rows]
-        told = batches.judged(asked, self._session, self._finders, self._way, batch=self._batch, workers=1, keep=False)
+        options = {"batch": self._batch, "workers": 1, "keep": False, "spec": self._spec}
+        told = batches.judged(asked, self._session, self._finders, self._way, **options)
         labels = self._session.artifact.input_spec.labels
         found = [line for row, each in zip(rows, told) for line in _rows(row["picture"], each, labels)]
         return arrow.Table.from_pylist(found, schema=_schema(arrow, labels))

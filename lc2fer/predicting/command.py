@@ -85,11 +85,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
     given = parser().parse_args(arguments)
     _check(given)
     artifact = artifacts.load(given.model or _bundled())
+    spec = artifact.input_spec
     if given.alignment is not None:
-        artifact = replace(artifact, input_spec=replace(artifact.input_spec, alignment=given.alignment))
+        spec = replace(spec, alignment=given.alignment)
     if given.engine == "ray":
         console = stderr_console()
-        return cluster.main(given, artifact, lambda text: _say(console, text))
+        return cluster.main(given, replace(artifact, input_spec=spec), lambda text: _say(console, text))
     labels = artifact.input_spec.labels
     found = Found()
     unreadable: list[str] = []
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         advance = stack.enter_context(_bar(console, given))
         items = sources.walk(given.pictures, sys.stdin.buffer, found, leave=given.draw)
         keep = given.draw is not None
-        options = {"batch": given.batch, "workers": workers, "keep": keep}
+        options = {"batch": given.batch, "workers": workers, "keep": keep, "spec": spec}
         last: object = None
         for told in batches.judged(batches.units(items, given.every), session, finders, given.faces, **options):
             name = str(told.item) if isinstance(told.item, DataError) else str(told.item.path)

@@ -30,7 +30,8 @@ def balanced(logits: NDArray[np.float32], labels: NDArray[np.int64], counts: NDA
     for strength in _STRENGTHS:
         answers = (logits + strength * rare).argmax(axis=1)
         accuracy = metrics.accuracy(labels, answers)
-        found.append((metrics.mean_class_accuracy(labels, answers), -float(strength), accuracy))
+        recall = metrics.mean_class_accuracy(labels, answers, len(rare))
+        found.append((recall, -float(strength), accuracy))
     least = found[0][2] - MOST_LOST
     recall, weaker, accuracy = max(one for one in found if one[2] >= least)
     return {

@@ -31,6 +31,7 @@ ONNX_VERSIONS = {
     "onnx-int8-fp16": (10, {"": 19}),
     "ort-fp32": (10, {"": 18}),
     "ort-int8": (10, {"": 18}),
+    "web-int8": (10, {"": 18}),
     "ort-fp32-fused": (8, {"": 18, "lc2fer": 1}),
     "ort-fp16-fused": (8, {"": 18, "lc2fer": 1}),
     "ort-int8-fused": (8, {"": 18, "lc2fer": 1}),

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT / "docs" / "recorded"
+RECORDED = ROOT / "docs" / "recorded" / "robustness"
 
 
 def test_the_page_is_what_the_command_writes() -> None:

@@ -49,6 +49,7 @@ def test_an_engine_is_built_proven_and_described(
         "cuda": "12.6",
         "driver": "13.2",
         "attempts": [{"source": "C8-onnx-int8-fp16", "sha256": source.sha256, "outcome": "built", "message": ""}],
+        "max_batch": 1,
         "executed_precisions": device["executed_precisions"],
         "checked": "ran on this device and agreed with the trained network",
     }

@@ -36,13 +36,12 @@ export class View {
     this.bars.replaceChildren(
       ...shared.labels.map((label, place) => {
         const row = document.createElement("li");
-        row.innerHTML =
-          '<span class="label"></span><span class="track"><span class="fill"></span></span><span class="percent"></span>';
+        row.append(span("label"), span("track"), span("percent"));
+        row.querySelector(".track").append(span("fill"));
         row.firstChild.textContent = row.firstChild.dataset.label = label; // its bold form takes the room from the start
         row.querySelector(".fill").style.background = colour(place);
         if (shared.threshold !== null) {
-          const tick = document.createElement("span");
-          tick.className = "tick";
+          const tick = span("tick");
           tick.style.left = `${shared.threshold * 100}%`;
           row.querySelector(".track").append(tick);
         }
@@ -222,4 +221,10 @@ export class View {
       button.setAttribute("aria-pressed", String(track === this.chosen));
     }
   }
+}
+
+function span(name) {
+  const made = document.createElement("span");
+  made.className = name;
+  return made;
 }
