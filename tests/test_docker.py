@@ -111,7 +111,7 @@ def test_composes_health_check_asks_the_page(services: dict[str, Any], unused_po
         facts=dict,
         picture=None,
         judge=None,
-        sources=lambda: (),
+        sources=dict,
     )
     assert not healthy(TOKEN)
     with web.serve(nothing, ("127.0.0.1", unused_port), TOKEN):
