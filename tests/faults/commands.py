@@ -82,7 +82,7 @@ COMMANDS = {
 
 def warm() -> None:
     """Import what the commands import; no engine is opened here, whose threads would not come along in a fork."""
-    for name in ("torch", "onnx", "onnxruntime", "openvino", "scipy.stats", "psutil", "kornia", "tensorboard"):
+    for name in ("torch", "onnx", "onnxruntime", "openvino", "scipy.stats", "psutil", "tensorboard"):
         importlib.import_module(name)
     for name in ("torch.onnx", "onnxscript", "torch.utils.tensorboard", "accelerate", "lc2fer.training.train"):
         importlib.import_module(name)
