@@ -51,6 +51,7 @@ ENGINES = {  # a module of deploy -> the one engine, or device, that it is about
     "camera.readers": {"cv2"},
     "camera.record": {"cv2"},
     "camera.publish": {"paho"},
+    "camera.listening": {"starlette"},
     "camera.patience": {"uvicorn"},
     "camera.web": {"starlette", "uvicorn"},
     "serving.metrics": {"prometheus_client"},

@@ -6,9 +6,7 @@ Nothing is written to disk, and no viewer has a queue: who is slow asks less oft
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
-import logging
 import re
 import socket
 import time
@@ -33,32 +31,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lc2fer import pictures
 from lc2fer.errors import DataError, Lc2ferError, UsageError
 
-from .patience import Patient
+from .listening import OPTIONS, asked_for_loopback, check_token, failure, is_loopback, listen, split_address, stranger
 from .scene import Scene, Viewable
 
 _PAGE = Path(__file__).with_name("page")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FILES = {f"/{path.name}".replace("/index.html", "/"): path for path in _PAGE.iterdir() if path.suffix in _TYPES}
-_LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[?::1\]?"
-_TOKEN = re.compile(r"[!-~]{16,}")
 
 _POLL_S = 10.0  # the longest wait for a picture
 _SLICE_S = 0.5  # the part of it that a thread waits: in between, who went away and `close` are noticed
 _UPLOAD_S = 30.0
 _MAX_BYTES = 10_000_000
+_LINK = "Open the address that the program printed."  # where a token is missing
 _JUDGES = 2  # pictures of viewers judged at the same time
 _MAX_JUDGING = 8  # with those that wait for it
-_OPTIONS: dict[str, Any] = {
-    "http": Patient,
-    "ws": "none",
-    "lifespan": "off",
-    "access_log": False,
-    "server_header": False,
-    "log_config": None,
-    "log_level": "critical",  # what fails is logged by _failure
-    "limit_concurrency": 128,
-    "timeout_graceful_shutdown": 2,
-}
+_OPTIONS: dict[str, Any] = {**OPTIONS, "limit_concurrency": 128, "timeout_graceful_shutdown": 2}
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -72,29 +59,19 @@ _HEADERS = {
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of "8000", "HOST:PORT", ":8000" or "[::1]:8000"; 127.0.0.1 and 8000 where the text has none."""
-    match = re.fullmatch(r"(?:(\[[^\[\]\s/]+\]|[^\[\]:\s/]*):)?([0-9]{1,5})", text or "8000")
-    if match is None or int(match[2]) > 65535:
-        raise UsageError(
-            f"{text!r} is no address for the page. Expected PORT or HOST:PORT with a port up to 65535. "
-            "Give for example 8000, 0.0.0.0:8000 or [::1]:8000."
-        )
-    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
+    return split_address(text or "8000", "the page")
 
 
 def serve(live: Viewable, address: tuple[str, int], token: str | None) -> Server:
     """Serve the page in a thread of its own until `close` (port 0: a free one); UsageError where that must not be."""
     host, port = address
-    if token is None and not re.fullmatch(_LOOPBACK, host):
+    if token is None and not is_loopback(host):
         raise UsageError(
             f"The page would be open to everyone who reaches {host}:{port}. Expected a token for any address but "
             "127.0.0.1. Give --token auto, which makes one, or set LC2FER_TOKEN."
         )
-    if token is not None and not _TOKEN.fullmatch(token):
-        raise UsageError(
-            f"The token has {len(token)} characters. Expected at least 16 ASCII letters, digits or signs and no space. "
-            "Give --token auto, which makes one."
-        )
-    return Server(live, _listen(host, port), host, token)
+    check_token(token)
+    return Server(live, listen(host, port, "page"), host, token)
 
 
 class Server:
@@ -150,7 +127,7 @@ class _Site:
         files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
         asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
         judge = Route("/api/judge", self._judge, methods=["POST"])
-        handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: _failure}
+        handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: failure}
         return Starlette(routes=[*files, *asked, judge], exception_handlers=handlers)
 
     async def _status(self, request: Request) -> Response:
@@ -238,39 +215,20 @@ class _Guard:
         headers = Headers(scope=scope)
         # The page's own files have to be there before it can send a token.
         wanted = None if scope["path"] in _FILES else self.token
-        refused = _foreign(headers) if self.token is None else wanted and _stranger(headers, wanted)
+        refused = _foreign(headers) if self.token is None else wanted and stranger(headers, wanted, "page", _LINK)
         await (refused or self.app)(scope, receive, guarded)
-
-
-def _stranger(headers: Headers, token: str) -> Response | None:
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):
-        return None
-    what = "The token is wrong." if given else "The request has no token."
-    text = f"{what} Expected the one of this page. Open the address that the program printed."
-    return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
 
 
 def _foreign(headers: Headers) -> Response | None:
     """Without a token only this very page may ask: no other site that is open in the same browser, by any name."""
     host, origin = headers.get("host", ""), headers.get("origin")
-    if not re.fullmatch(f"(?:{_LOOPBACK})(?::[0-9]+)?", host):
+    if not asked_for_loopback(host):
         text = f"The request was for the host {host!r}. Expected localhost or 127.0.0.1. Open the page under that name."
         return JSONResponse({"error": text}, 403)
     if origin not in (None, f"http://{host}", f"https://{host}"):
         text = f"The request came from a page of {origin}. Expected this page. Use the page's own address."
         return JSONResponse({"error": text}, 403)
     return None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except (OSError, UnicodeError) as error:
-        reason = str(getattr(error, "strerror", error)).split(" (")[0]
-        text = f"The page cannot be served at {host}:{port}: {reason}. Expected a free port of this machine."
-        raise UsageError(f"{text} Give another one, such as 8001.") from None
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[[], Any]) -> Any:
@@ -285,11 +243,6 @@ async def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code, error.headers)
     return JSONResponse({"error": str(error)}, 422)
-
-
-async def _failure(request: Request, error: Exception) -> Response:
-    logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
-    return JSONResponse({"error": f"The program failed: {type(error).__name__}. Its log says where."}, 500)
 
 
 async def _body(request: Request) -> bytes:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import logging
 import math
 import re
-import socket
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -27,28 +24,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lc2fer.errors import Lc2ferError, UsageError
 from lc2fer.session import Session
 
-from ..camera.patience import Patient
+from ..camera.listening import (
+    OPTIONS,
+    asked_for_loopback,
+    check_token,
+    failure,
+    is_loopback,
+    listen,
+    split_address,
+    stranger,
+)
 from . import protocol
 from .metrics import CONTENT_TYPE, Metrics
 from .waiting import Closed, Full, Late, Queue
 
-_LOOPBACK = r"localhost|127(?:\.[0-9]{1,3}){3}|\[?::1\]?"
-_TOKEN = re.compile(r"[!-~]{16,}")
 _JSON_BYTES = 16  # of a number, with what is between two
 _HEAD_BYTES = 1 << 16
 _HEADER = "inference-header-content-length"
 _HEALTH = ("/v2/health/live", "/v2/health/ready")
 _SMALL = 1 << 16  # bytes of a body that is read in the loop; a larger one would keep other requests from it
-_OPTIONS: dict[str, Any] = {
-    "http": Patient,
-    "ws": "none",
-    "lifespan": "off",
-    "access_log": False,
-    "server_header": False,
-    "log_config": None,
-    "log_level": "critical",  # what fails is logged by _failure
-    "timeout_graceful_shutdown": 10,
-}
+_OPTIONS: dict[str, Any] = {**OPTIONS, "timeout_graceful_shutdown": 10}
 
 
 @dataclass(frozen=True)
@@ -67,18 +62,14 @@ class Server:
         self, session: Session, name: str, address: tuple[str, int], token: str | None, limits: Limits = Limits()
     ) -> None:
         """Raises UsageError for a token that is too short, and an address that cannot be had."""
-        if token is not None and not _TOKEN.fullmatch(token):
-            raise UsageError(
-                f"The token has {len(token)} characters. Expected at least 16 ASCII letters, digits or signs and no "
-                "space. Give --token auto, which makes one."
-            )
-        listener = _listen(*address)
+        check_token(token)
+        listener = listen(*address, "model", backlog=512)
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         self.url = f"http://{host}:{listener.getsockname()[1]}"
         self.metrics = Metrics(name, lambda: self.queue.images)
         self.queue = Queue(session.run, most=limits.most, capacity=limits.queue, tell=self.metrics.ran)
         self._site = _Site(session, name, self.queue, self.metrics, limits)
-        guard = _Guard(self._site.app(), token, re.fullmatch(_LOOPBACK, address[0]) is not None)
+        guard = _Guard(self._site.app(), token, is_loopback(address[0]))
         self._server = uvicorn.Server(uvicorn.Config(guard, **_OPTIONS))
         self._thread = Thread(target=partial(self._server.run, sockets=[listener]), name="http", daemon=True)
         self._thread.start()
@@ -135,7 +126,7 @@ class _Site:
                 Route(f"{place}/infer", self._infer, methods=["POST"]),
             ]
         routes += [Route("/v2/repository/index", self._index, methods=["POST"])]
-        handlers: Any = {HTTPException: _refusal, Exception: _failure}
+        handlers: Any = {HTTPException: _refusal, Exception: failure}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _about(self, request: Request) -> Response:
@@ -242,8 +233,8 @@ class _Guard:
 
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if self.local and not re.fullmatch(f"(?:{_LOOPBACK})(?::[0-9]+)?", headers.get("host", "")):
-            host = headers.get("host", "")
+        host = headers.get("host", "")
+        if self.local and not asked_for_loopback(host):
             text = f"The request was for the host {host!r}. Expected localhost or 127.0.0.1. Ask under that name."
             return JSONResponse({"error": text}, 403)
         if self.local and headers.get("origin") is not None:
@@ -251,46 +242,20 @@ class _Guard:
             return JSONResponse({"error": text}, 403)
         if self.token is None or scope["path"] in _HEALTH:
             return None
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode()):
-            return None
-        what = "The token is wrong." if given else "The request has no token."
-        text = f"{what} Expected the one of this server. Send it as Authorization: Bearer."
-        return JSONResponse({"error": text}, 401, {"WWW-Authenticate": "Bearer"})
+        return stranger(headers, self.token, "server", "Send it as Authorization: Bearer.")
 
 
 def parse_address(text: str, *, token: str | None, anyone: bool) -> tuple[str, int]:
     """Host and port of "8000", "HOST:PORT" or "[::1]:8000"; raises UsageError where it would be open to everyone."""
-    match = re.fullmatch(r"(?:(\[[^\[\]\s/]+\]|[^\[\]:\s/]*):)?([0-9]{1,5})", text)
-    if match is None or int(match[2]) > 65535:
-        raise UsageError(
-            f"{text!r} is no address for a server. Expected PORT or HOST:PORT with a port up to 65535. "
-            "Give for example 8000, 0.0.0.0:8000 or [::1]:8000."
-        )
-    host = (match[1] or "127.0.0.1").strip("[]")
-    if token is None and not anyone and not re.fullmatch(_LOOPBACK, host):
+    host, port = split_address(text, "a server")
+    if token is None and not anyone and not is_loopback(host):
         raise UsageError(
             f"The model would be open to everyone who reaches {text}. Expected a token for any address but 127.0.0.1, "
             "or the word that it is meant. Give --token auto, which makes one, or --anyone."
         )
-    return host, int(match[2])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=512)
-    except (OSError, UnicodeError) as error:
-        reason = str(getattr(error, "strerror", error)).split(" (")[0]
-        text = f"The model cannot be served at {host}:{port}: {reason}. Expected a free port of this machine."
-        raise UsageError(f"{text} Give another one, such as 8001.") from None
+    return host, port
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _failure(request: Request, error: Exception) -> Response:
-    logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
-    return JSONResponse({"error": f"The program failed: {type(error).__name__}. Its log says where."}, 500)
