@@ -33,7 +33,7 @@ from .measuring import machine
 from .measuring.conditions import pinned
 from .measuring.images import Images, preparer, test_set
 from .measuring.models import make
-from .measuring.worker import Worker, WorkerError
+from .measuring.worker import Worker
 
 VERSION = 1
 REPORT = "throughput.json"
@@ -49,7 +49,7 @@ STOCK: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "stock-openvino-int8": {"throughput_hint": True},
     }
 )
-_PATIENCE_S = 300.0  # for a turn, or a model's opening
+_PATIENCE = (300.0, "a quarter of a second")  # seconds for a turn, or a model's opening; what a turn takes
 
 
 @dataclass(frozen=True)
@@ -240,14 +240,14 @@ def _launch(models: Sequence[Model], chosen: Namespace, images: Images, work: Pa
     for model in models if search else ():
         for threads in sorted({1, chosen.threads}):
             with started(model, threads) as worker:
-                _answer(worker)
+                worker.answer(*_PATIENCE)
                 for callers, count in product(CALLERS, IMAGES):
                     point = Point(callers, count, threads)
                     model.searched[point] = _turn(worker, point, SEARCH_S).rate
     with ExitStack() as stack:
         workers = [stack.enter_context(started(model, model.best.threads)) for model in models]
         for worker, model in zip(workers, models):
-            _answer(worker)
+            worker.answer(*_PATIENCE)
             model.launches.append([])
         seconds = max(TURN_S, chosen.seconds / ROUNDS)
         for number in range(ROUNDS):
@@ -257,15 +257,5 @@ def _launch(models: Sequence[Model], chosen: Namespace, images: Images, work: Pa
 
 def _turn(worker: Worker, point: Point, seconds: float) -> Turn:
     worker.send({"event": "turn", "callers": point.callers, "images": point.images, "seconds": seconds})
-    message = _answer(worker)
+    message = worker.answer(*_PATIENCE)
     return Turn(message["images"], message["ns"], tuple(message["calls_ns"]))
-
-
-def _answer(worker: Worker) -> Mapping[str, Any]:
-    message = worker.receive(_PATIENCE_S)
-    if message is None:
-        raise WorkerError(
-            f"The process that {worker.purpose} said nothing for {_PATIENCE_S:.0f} s. A turn takes a quarter of a "
-            "second. Stop other work on this machine and run it again."
-        )
-    return message

@@ -6,23 +6,21 @@ of a comparison live side by side, one of them running at a time: what the machi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from lc2fer.artifact import Artifact
 
 from ..report.document import Samples
 from .images import Images
 from .launch import Settings, start
-from .worker import Worker, WorkerError
 
 ROUNDS = 30
 TURN_S = 0.05
 LEAD = 5  # runs of a turn before the ones that count: they find their threads asleep and their data out of the caches
 FEWEST = 5  # runs of a turn that count
-_PATIENCE_S = 120.0  # for a turn, or for one phase of a start
+_PATIENCE = (120.0, "a twentieth of a second")  # seconds for a turn, or a phase of a start; what a turn takes
 
 
 def take_turns(
@@ -37,7 +35,7 @@ def take_turns(
         workers = []
         for number, (artifact, settings) in enumerate(contenders):
             worker = stack.enter_context(start(artifact, images, settings, work / f"turns-{number}.log", turns=True))
-            while _answer(worker)["event"] != "ready":
+            while worker.answer(*_PATIENCE)["event"] != "ready":
                 worker.send({"event": "go"})
             workers.append(worker)
         found = []
@@ -45,16 +43,6 @@ def take_turns(
             turn: list[Samples] = [()] * len(workers)
             for place in range(len(workers)) if number % 2 == 0 else reversed(range(len(workers))):
                 workers[place].send({"event": "turn", "runs": LEAD + FEWEST, "seconds": TURN_S})
-                turn[place] = tuple(_answer(workers[place])["samples_ns"][LEAD:])
+                turn[place] = tuple(workers[place].answer(*_PATIENCE)["samples_ns"][LEAD:])
             found.append(tuple(turn))
         return tuple(found)
-
-
-def _answer(worker: Worker) -> Mapping[str, Any]:
-    message = worker.receive(_PATIENCE_S)
-    if message is None:
-        raise WorkerError(
-            f"The process that {worker.purpose} said nothing for {_PATIENCE_S:.0f} s. A turn takes a twentieth of a "
-            "second. Stop other work on this machine and run it again."
-        )
-    return message

@@ -107,6 +107,16 @@ class Worker:
         self._stage = message.get("stage", self._stage)
         return dict(message)
 
+    def answer(self, patience_s: float, turn: str) -> Message:
+        """The process's next message; raises WorkerError after `patience_s` without one, where `turn` was expected."""
+        message = self.receive(patience_s)
+        if message is None:
+            raise WorkerError(
+                f"The process that {self.purpose} said nothing for {patience_s:.0f} s. A turn takes {turn}. Stop other "
+                "work on this machine and run it again."
+            )
+        return message
+
     def _read(self) -> None:
         assert self._process.stdout is not None
         try:
