@@ -24,10 +24,12 @@ namespace {
 template <class Format>
 inline void normalise(const BlockNumbers& its, const float* values, int count, typename Format::Value* rows) {
     const int stride = padded(its.channels);
+    alignas(64) float factors[padded(MOST_PIXELS)];
+    divide_by_deviations<true>(
+        its.inverse_step, count, its.channels, [&](int i) INLINE { return values + i * stride; }, factors);
     for (int i = 0; i < count; ++i, values += stride, rows += stride) {
-        const Lanes factor = all(its.inverse_step / deviation(values, its.channels));
-        for (int c = 0; c < its.channels; c += LANES)
-            Format::put(rows + c, load(values + c, its.channels - c) * factor);
+        const Lanes factor = all(factors[i]);
+        put<Format>(rows, its.channels, [&](int c) INLINE { return load(values + c) * factor; });
     }
 }
 
@@ -40,10 +42,14 @@ inline void expand(const BlockNumbers& its, const typename Format::Value* rows, 
         constexpr int ROWS = sizeof(sums) / sizeof(Reg);
         const Reg scale = Isa::load(its.expand.scale + output), bias = Isa::load(its.expand.bias + output);
         Reg square = Isa::load(squares + output);
-        each<ROWS>([&](auto i) INLINE {
-            const Reg value = Gelu<Format>::of(Isa::fma(sums[i], scale, bias));
-            square = Isa::fma(value, value, square);
-            Isa::keep(hidden + size_t(row + i) * wide + output, value);
+        constexpr_groups<Isa::CHAINS, ROWS>([&](auto first, auto size) INLINE {
+            Reg values[size()];
+            each<size()>([&](auto i) INLINE { values[i] = Isa::fma(sums[first + i], scale, bias); });
+            Gelu<Format>::put(values);
+            each<size()>([&](auto i) INLINE {
+                square = Isa::fma(values[i], values[i], square);
+                Isa::keep(hidden + size_t(row + first + i) * wide + output, values[i]);
+            });
         });
         Isa::store(squares + output, square);
     };
@@ -66,25 +72,27 @@ inline void respond(const BlockNumbers& its, int segments, float* squares) {
         store(squares + e, fma(load(its.response + wide + e), load(squares + e) * inverse, load(its.response + e)));
 }
 
-// out[count][C] = x[count][C] + the projection of hidden[count][4C] * factors[4C]
+// rows[count][4C] = hidden[count][4C] * factors[4C], in the projecting product's format
 template <class Format>
-inline void project(const BlockNumbers& its, const float* x, const typename Format::Hidden* hidden,
-                    const float* factors, int count, float* out) {
-    alignas(64) typename Format::Value rows[MOST_PIXELS * 4 * MOST_CHANNELS];
+inline void scale(const BlockNumbers& its, const typename Format::Hidden* hidden, const float* factors, int count,
+                  typename Format::Value* rows) {
     const int wide = its.hidden;
-    for (int i = 0; i < count; ++i)
-        for (int e = 0; e < wide; e += LANES) {
-            const size_t at = size_t(i) * wide + e;
+    for (int i = 0; i < count; ++i, hidden += wide, rows += wide)
+        put<Format>(rows, wide, [&](int e) INLINE {
             Lanes value;
-            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + at + j * W); });
-            Format::put(rows + at, value * load(factors + e));
-        }
-    write_products<Format>(rows, wide, count, its.project, wide, its.channels, x, out);
+            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + e + j * W); });
+            return value * load(factors + e);
+        });
 }
 
 inline size_t block_scratch(int height, int width, int hidden, size_t bytes) {
     return (size_t(Pieces{height, width}.segments()) * sizeof(float) + size_t(height) * width * bytes) * hidden;
 }
+
+template <class Format>
+constexpr int PIECES = sizeof(typename Format::Value) < sizeof(float) ? MOST_PIECES : 1;  // for the stack's sake
+template <class Format, int DEPTH>
+using Rows = typename Format::Value[padded(PIECES<Format> * MOST_PIXELS) * DEPTH];
 
 template <class Format>
 void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out, void* scratch) {
@@ -94,22 +102,26 @@ void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out
     float* squares = static_cast<float*>(scratch);
     Hidden* hidden = reinterpret_cast<Hidden*>(squares + size_t(segments) * wide);
 
-    share(pieces, pool, [&](int segment, int first, int end) {
+    share_runs<PIECES<Format>>(pieces, pool, [&](int segment, int first, int end, bool begins) INLINE {
         alignas(64) float values[MOST_PIXELS * MOST_CHANNELS];
-        alignas(64) typename Format::Value rows[MOST_PIXELS * MOST_CHANNELS];
+        alignas(64) Rows<Format, MOST_CHANNELS> rows;
         float* own = squares + size_t(segment) * wide;
-        __builtin_memset(own, 0, wide * sizeof(float));
+        if (begins) __builtin_memset(own, 0, wide * sizeof(float));
+        const int start = pieces.begin(first), pixels = pieces.begin(end) - start;
         for (int piece = first; piece < end; ++piece) {
             const int pixel = pieces.begin(piece), count = pieces.begin(piece + 1) - pixel;
             depthwise(its, x, pixel, count, values);
-            normalise<Format>(its, values, count, rows);
-            expand<Format>(its, rows, count, hidden + size_t(pixel) * wide, own);
+            normalise<Format>(its, values, count, rows + (pixel - start) * padded(its.channels));
         }
+        expand<Format>(its, rows, pixels, hidden + size_t(start) * wide, own);
     });
     respond(its, segments, squares);
-    share_pieces(pieces, pool, [&](int pixel, int count) {
-        const size_t at = size_t(pixel) * its.channels;
-        project<Format>(its, x + at, hidden + size_t(pixel) * wide, squares, count, out + at);
+    share_runs<PIECES<Format>>(pieces, pool, [&](int, int first, int end, bool) INLINE {
+        alignas(64) Rows<Format, 4 * MOST_CHANNELS> rows;
+        const int start = pieces.begin(first), pixels = pieces.begin(end) - start;
+        const size_t at = size_t(start) * its.channels;
+        scale<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows);
+        write_products<Format>(rows, wide, pixels, its.project, wide, its.channels, x + at, out + at);
     });
 }
 

@@ -2,26 +2,28 @@
 #pragma once
 
 #include "lanes.h"
+#include "share.h"
 
 namespace lc2fer {
 namespace {
 
-// Of COUNT pixels of a line from `left` on and W channels from `c` on; out is [COUNT][padded C].
-template <int COUNT>
-inline void span(const BlockNumbers& its, const float* x, int line, int left, int c, float* out) {
+// Of COUNT pixels of a line from `left` on and W channels from `c` on, or as many as `tail` has; out is
+// [COUNT][padded C]. INSIDE: no tap of theirs falls before or behind the line.
+template <int COUNT, bool INSIDE, class Tail>
+inline void span(const BlockNumbers& its, const float* x, int line, int left, int c, Tail tail, float* out) {
     const int channels = its.channels, stride = padded(channels);
-    const auto tail = Isa::tail(channels - c);
     Reg sums[COUNT];
     each<COUNT>([&](auto i) INLINE { sums[i] = Isa::load(its.depthwise + TAPS * stride + c); });
     const int first = line < TAP / 2 ? TAP / 2 - line : 0, end = least(TAP, its.height - line + TAP / 2);
     for (int ky = first; ky < end; ++ky) {
-        const float* row = x + (ptrdiff_t(line + ky - TAP / 2) * its.width + left - TAP / 2) * channels + c;
+        const float* next = x + (ptrdiff_t(line + ky - TAP / 2) * its.width + left - TAP / 2) * channels + c;
         const float* tap = its.depthwise + ky * TAP * stride + c;
         Reg taps[TAP];
-        each<TAP>([&](auto k) INLINE { taps[k] = Isa::load(tap + k * stride); });
+        each<TAP>([&](auto k) INLINE { taps[k] = Isa::load(step_on(tap, stride)); });
         each<COUNT + TAP - 1>([&](auto j) INLINE {
-            if (left + j < TAP / 2 || left + j >= its.width + TAP / 2) return;
-            const Reg value = Isa::load(row + j * channels, tail);
+            const float* from = step_on(next, channels);
+            if (!INSIDE && (left + j < TAP / 2 || left + j >= its.width + TAP / 2)) return;
+            const Reg value = Isa::load(from, tail);
             each<TAP>([&](auto k) INLINE {
                 constexpr int i = j - k;
                 if constexpr (i >= 0 && i < COUNT) sums[i] = Isa::fma(value, taps[k], sums[i]);
@@ -35,16 +37,22 @@ inline void span(const BlockNumbers& its, const float* x, int line, int left, in
 // was.
 inline void depthwise(const BlockNumbers& its, const float* x, int pixel, int count, float* out) {
     const int stride = padded(its.channels);
-    while (count > 0) {
-        const int line = pixel / its.width, left = pixel % its.width, here = least(count, its.width - left);
-        for (int c = 0; c < its.channels; c += W)
-            groups<Isa::SPAN>(here, [&](int first, auto size) INLINE {
-                span<size()>(its, x, line, left + first, c, out + size_t(first) * stride);
+    each_line(pixel, count, its.width, [&](int line, int left, int begin, int end) INLINE {
+        const auto spans = [&](int c, auto tail) INLINE {
+            groups<Isa::SPAN>(end - begin, [&](int first, auto size) INLINE {
+                const int from = left + first;
+                float* to = out + size_t(begin + first) * stride;
+                if (from >= TAP / 2 && from + size() + TAP / 2 <= its.width)
+                    span<size(), true>(its, x, line, from, c, tail, to);
+                else
+                    span<size(), false>(its, x, line, from, c, tail, to);
             });
-        pixel += here;
-        count -= here;
-        out += size_t(here) * stride;
-    }
+        };
+        int c = 0;
+        for (; c + W <= its.channels; c += W) spans(c, Isa::Whole{});
+        if constexpr (!std::is_same<typename Isa::Tail, typename Isa::Whole>::value)
+            if (c < its.channels) spans(c, Isa::tail(its.channels - c));
+    });
 }
 
 }  // namespace

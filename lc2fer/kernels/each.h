@@ -30,6 +30,25 @@ inline INLINE void groups(int count, const Function& function) {
     }
 }
 
+// The same where the count is a constant, too.
+template <int MOST, int COUNT, class Function>
+inline INLINE void constexpr_groups(const Function& function) {
+    constexpr int NUMBER = (COUNT + MOST - 1) / MOST;
+    each<NUMBER>([&](auto i) INLINE {
+        constexpr int FIRST = COUNT * i / NUMBER, SIZE = COUNT * (i + 1) / NUMBER - FIRST;
+        function(std::integral_constant<int, FIRST>{}, std::integral_constant<int, SIZE>{});
+    });
+}
+
+// Where `from` points, which then goes on. The compiler would keep the place of each of a loop's registers, and has no
+// registers for that.
+inline INLINE const float* step_on(const float*& from, int step) {
+    const float* here = from;
+    from += step;
+    asm("" : "+r"(from));
+    return here;
+}
+
 inline INLINE int least(int a, int b) {
     return a < b ? a : b;
 }

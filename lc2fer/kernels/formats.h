@@ -52,37 +52,61 @@ struct RoundedFloats : FloatProducts<Short> {
     }
 };
 
+// to[count] = value(0), value(16) ... of as many Lanes, in a format
+template <class Format, class Function>
+inline INLINE void put(typename Format::Value* to, int count, const Function& value) {
+    int c = 0;
+    if constexpr (Format::PACK > 1)
+        for (; c + Format::PACK * LANES <= count; c += Format::PACK * LANES) {
+            Lanes x[Format::PACK];
+            each<Format::PACK>([&](auto i) INLINE { x[i] = value(c + i * LANES); });
+            Format::put(to + c, x);
+        }
+    for (; c < count; c += LANES) Format::put(to + c, value(c));
+}
+
 // x * Phi(x). Phi - 1/2 is x times a polynomial of t, -1 to 1 while |x| grows from 0 to a bound, beyond which it stays.
 template <class Format>
 struct Gelu {
     static constexpr int TERMS = Format::TERMS, BOUND = TERMS, LEAST = TERMS + 1, SQUARE = TERMS + 2, HALF = TERMS + 3;
+    static constexpr int MINUS = TERMS + 4, NUMBERS = TERMS + 5;
 
     static constexpr float number(int i) {
         return i < TERMS     ? Format::GELU[i]
                : i == BOUND  ? Format::BOUND
                : i == LEAST  ? -Format::BOUND
                : i == SQUARE ? 2 / (Format::BOUND * Format::BOUND)
-                             : 0.5f;
+               : i == HALF   ? 0.5f
+                             : -1.0f;
     }
 
     struct Table {
-        float rows[TERMS + 4][W];
+        float rows[NUMBERS][W];
         constexpr Table() : rows{} {
-            for (int i = 0; i < TERMS + 4; ++i)
+            for (int i = 0; i < NUMBERS; ++i)
                 for (int lane = 0; lane < W; ++lane) rows[i][lane] = number(i);
         }
     };
     alignas(64) static constexpr Table TABLE{};
 
-    static INLINE Reg of(Reg x) {
+    // Of COUNT registers at once, operation by operation: one chain alone waits for each of its results.
+    template <int COUNT>
+    static INLINE void put(Reg (&x)[COUNT]) {
         const Table* table = &TABLE;
         if constexpr (Isa::TABLES) asm("" : "+r"(table));  // else GCC makes the address of each constant anew
         const auto its = [&](int i) INLINE { return Isa::TABLES ? Isa::load(table->rows[i]) : Isa::all(number(i)); };
-        const Reg near = Isa::max(Isa::min(x, its(BOUND)), its(LEAST));
-        const Reg t = Isa::fma(Isa::mul(near, near), its(SQUARE), Isa::all(-1.0f));
-        Reg sum = its(TERMS - 1);
-        each<TERMS - 1>([&](auto i) INLINE { sum = Isa::fma(sum, t, its(TERMS - 2 - i)); });
-        return Isa::mul(x, Isa::fma(sum, near, its(HALF)));
+        const Reg bound = its(BOUND), least = its(LEAST), square = its(SQUARE), first = its(TERMS - 1);
+        Reg near[COUNT], t[COUNT], sum[COUNT];
+        const auto all_of = [](const auto& function) INLINE { each<COUNT>(function); };
+        all_of([&](auto i) INLINE { near[i] = Isa::within(x[i], bound, least); });
+        all_of([&](auto i) INLINE { t[i] = Isa::mul(near[i], near[i]); });
+        all_of([&](auto i) INLINE { t[i] = Isa::fma(t[i], square, its(MINUS)); });
+        all_of([&](auto i) INLINE { sum[i] = Isa::fma(first, t[i], its(TERMS - 2)); });
+        each<TERMS - 2>([&](auto k) INLINE {
+            all_of([&](auto i) INLINE { sum[i] = Isa::fma(sum[i], t[i], its(TERMS - 3 - k)); });
+        });
+        all_of([&](auto i) INLINE { sum[i] = Isa::fma(sum[i], near[i], its(HALF)); });
+        all_of([&](auto i) INLINE { x[i] = Isa::mul(x[i], sum[i]); });
     }
 };
 

@@ -56,17 +56,52 @@ inline INLINE Lanes all(float value) {
     return x;
 }
 
-// Of a pixel's channels; their mean is the next layer's to take out.
-inline INLINE float deviation(const float* pixel, int channels) {
-    Lanes sum = all(0.0f), square = sum;
-    for (int c = 0; c < channels; c += LANES) {
-        const Lanes value = load(pixel + c, channels - c);
-        sum = sum + value;
-        square = fma(value, value, square);
+// A pixel's sums over its channels: 16 partial sums, added in halves. Those of W pixels are added together, and lie in
+// a register's lanes at the end.
+struct Moments {
+    Reg sum, square;
+};
+
+// Of the pixels FIRST .. FIRST + COUNT - 1 of W, in the order in which the halves want them; at() is null behind the
+// last.
+template <int FIRST, int COUNT, class At>
+inline INLINE Moments moments(const At& at, int channels) {
+    if constexpr (COUNT == 1) {
+        const float* pixel = at(FIRST % (W / 4) * 4 + FIRST / (W / 4));
+        Lanes sum = all(0.0f), square = sum;
+        const auto add = [&](const Lanes& value) INLINE {
+            sum = sum + value;
+            square = fma(value, value, square);
+        };
+        if (pixel != nullptr) {
+            int c = 0;
+            for (; c + LANES <= channels; c += LANES) add(load(pixel + c));
+            if (c < channels) add(load(pixel + c, channels - c));
+        }
+        return {Isa::fold(sum.part), Isa::fold(square.part)};
+    } else {
+        const Moments a = moments<FIRST, COUNT / 2>(at, channels);
+        const Moments b = moments<FIRST + COUNT / 2, COUNT / 2>(at, channels);
+        constexpr int LEFT = 2 * W / COUNT;  // partial sums a pixel
+        return {Isa::template halved<LEFT>(a.sum, b.sum), Isa::template halved<LEFT>(a.square, b.square)};
     }
-    const float mean = Isa::reduce(sum.part) / channels;
-    const float left = Isa::fma(-mean, mean, Isa::reduce(square.part) / channels);
-    return __builtin_sqrtf((left > 0.0f ? left : 0.0f) + EPSILON);
+}
+
+// factors[count] = numerator / deviation of each pixel at(0) .. at(count - 1). Their mean, if they have one, is the
+// next layer's to take out.
+template <bool MEAN, class At>
+inline void divide_by_deviations(float numerator, int count, int channels, const At& at, float* factors) {
+    for (int first = 0; first < count; first += W) {
+        const auto own = [&](int i) INLINE { return first + i < count ? at(first + i) : nullptr; };
+        const Moments its = moments<0, W>(own, channels);
+        const Reg number = Isa::all(float(channels));
+        Reg square = Isa::div(its.square, number);
+        if constexpr (MEAN) {
+            const Reg mean = Isa::div(its.sum, number);
+            square = Isa::max(Isa::fma(Isa::mul(mean, Isa::all(-1.0f)), mean, square), Isa::all(0.0f));
+        }
+        Isa::store(factors + first, Isa::div(Isa::all(numerator), Isa::root(Isa::add(square, Isa::all(EPSILON)))));
+    }
 }
 
 }  // namespace

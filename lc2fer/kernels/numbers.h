@@ -14,9 +14,12 @@ constexpr int LANES = 16;
 constexpr int TAP = 7, TAPS = TAP * TAP;
 constexpr int STEM_KERNEL = 4, STEM_DEPTH = 3 * STEM_KERNEL * STEM_KERNEL;
 constexpr int MOST_CHANNELS = 512;  // C of C3 and C7, the widest
-constexpr int MOST_TAPS = 9;        // of a downsample
-constexpr float EPSILON = 1e-6f;    // of LayerNorm and of GRN
-constexpr float CENTRE = 128.0f;    // of the pixels, as lc2fer/network/fuse.py has it
+constexpr int MOST_PIXELS = 25;     // of a piece of an image: C6's lines of 49 are two
+constexpr int MOST_PIECES = 5;      // that go through a product together
+constexpr int MOST_KERNEL = 3;
+constexpr int MOST_TAPS = 9;      // of a downsample
+constexpr float EPSILON = 1e-6f;  // of LayerNorm and of GRN
+constexpr float CENTRE = 128.0f;  // of the pixels, as lc2fer/network/fuse.py has it
 
 inline INLINE constexpr int padded(int channels) {
     return (channels + LANES - 1) / LANES * LANES;

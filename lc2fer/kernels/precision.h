@@ -11,6 +11,8 @@ struct Plain {
     static constexpr bool TILES = false;        // products go by tiles, if their depth is a multiple of TILE_DEPTH
     static constexpr bool OWN_PRODUCT = false;  // neither dot() nor pack() are as product() wants them
 
+    static constexpr int PACK = 1;  // of 16 values each that are best put at a time
+
     static constexpr int place(int step) { return step; }  // in a row, of the values of a step of the weights
 };
 

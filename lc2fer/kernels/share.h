@@ -8,7 +8,6 @@
 namespace lc2fer {
 namespace {
 
-constexpr int MOST_PIXELS = 25;    // of a piece: C6's lines of 49 are two
 constexpr int MOST_SEGMENTS = 24;  // shared equally by 1, 2, 3, 4, 6, 8 or 12 threads
 
 struct Pieces {  // whole lines, or equal parts of one
@@ -23,6 +22,17 @@ struct Pieces {  // whole lines, or equal parts of one
         return piece / parts() * width + width * (piece % parts()) / parts();
     }
 };
+
+// function(line, pixel in it, first, last + 1) for the lines of `count` pixels from `pixel` on; the last two of
+// 0..count
+template <class Function>
+inline INLINE void each_line(int pixel, int count, int width, const Function& function) {
+    for (int first = 0, end; first < count; first = end) {
+        const int line = (pixel + first) / width, left = (pixel + first) % width;
+        end = least(count, first + width - left);
+        function(line, left, first, end);
+    }
+}
 
 // function(segment, first piece, last + 1)
 template <class Function>
@@ -47,6 +57,15 @@ inline void share_pieces(const Pieces& pieces, const Pool& pool, const Function&
             const int begin = pieces.begin(piece);
             function(begin, pieces.begin(piece + 1) - begin);
         }
+    });
+}
+
+// function(segment, first piece, last + 1, whether the segment begins there) for runs of at most MOST pieces
+template <int MOST, class Function>
+inline void share_runs(const Pieces& pieces, const Pool& pool, const Function& function) {
+    share(pieces, pool, [&](int segment, int first, int end) {
+        for (int piece = first; piece < end; piece += MOST)
+            function(segment, piece, least(piece + MOST, end), piece == first);
     });
 }
 

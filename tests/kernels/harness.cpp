@@ -3,8 +3,8 @@
 //   int8 avx2 2 0123456789abcdef        precision, variant, threads, FNV-1a of all outputs
 //
 // for each variant that this processor runs; without THREADS the names of those. The shapes take every way through the
-// kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, every kernel and
-// stride.
+// kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, more pieces than
+// go through a product together, every kernel and stride.
 #include "../../lc2fer/kernels/operations.h"
 
 #include <algorithm>
@@ -173,6 +173,7 @@ uint64_t hash_of(Precision precision, int threads) {
     with(7).downsample(9, 13, 40, 2, 80);
     with(8).downsample(10, 7, 64, 3, 128);
     with(9).downsample(3, 3, 24, 1, 8);
+    with(10).block(75, 26, 16);
     return hash;
 }
 

@@ -14,7 +14,7 @@ from lc2fer.kernels import build
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 # Of all outputs of harness.cpp. They change where a change means to compute something else, and nowhere else.
-BITS = {"int8": "629853adeb4db988", "bf16": "f28b5920578a2000", "fp32": "c4973161593e4480"}
+BITS = {"int8": "7637da87c38720f8", "bf16": "611c2ab9288fc0d0", "fp32": "bd9c8718dec2e519"}
 CLANG = next(
     (name for name in ("clang++", *(f"clang++-{n}" for n in range(25, 13, -1))) if shutil.which(name)), "clang++"
 )

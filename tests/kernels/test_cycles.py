@@ -1,4 +1,4 @@
-"""What the inner loops of the products cost on processors that are not here, by LLVM's model of them.
+"""What the inner loops cost on processors that are not here, by LLVM's model of them.
 
 A model knows ports and latencies, and nothing of caches: its cycles show that a change made a loop worse.
 """
@@ -18,8 +18,10 @@ from lc2fer.kernels import build
 COMPILERS = {"x86_64": "g++", "aarch64": "aarch64-linux-gnu-g++"}
 # A variant's opcode, how many of it a pass through the loop has, a processor, and its cycles a pass with GCC 12.2.
 LOOPS = [
-    ("aarch64", "dotprod", "sdot", 64, "neoverse-n1", 36.2),
-    ("aarch64", "dotprod", "sdot", 64, "cortex-a55", 98.1),
+    ("aarch64", "dotprod", "sdot", 64, "neoverse-n1", 32.2),
+    ("aarch64", "dotprod", "sdot", 64, "cortex-a55", 99.1),
+    ("aarch64", "dotprod", "fmla", 56, "neoverse-n1", 57.3),  # eight pixels of the depthwise convolution
+    ("aarch64", "dotprod", "fmla", 56, "cortex-a55", 67.1),
     ("aarch64", "i8mm", "smmla", 16, "neoverse-n2", 16.2),
     ("aarch64", "neon", "smull", 16, "cortex-a72", 37.2),
     ("aarch64", "neon", "fmla", 64, "neoverse-n1", 71.2),

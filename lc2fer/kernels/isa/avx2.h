@@ -10,10 +10,11 @@ namespace lc2fer {
 namespace {
 
 struct Avx2 {
-    static constexpr int W = 8, COLUMNS = 1, FLOAT_ROWS = 6, SPAN = 8;
+    static constexpr int W = 8, COLUMNS = 1, FLOAT_ROWS = 6, SPAN = 8, CHAINS = 2;
     static constexpr bool TABLES = false, FLOAT_LANED = false;
     using Reg = __m256;
     struct Tail {};
+    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return _mm256_loadu_ps(from); }
@@ -25,13 +26,16 @@ struct Avx2 {
     static INLINE Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
     static INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
     static INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-    static INLINE Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
+    static INLINE Reg within(Reg x, Reg most, Reg least) { return _mm256_max_ps(_mm256_min_ps(x, most), least); }
+    static INLINE Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
+    static INLINE Reg root(Reg x) { return _mm256_sqrt_ps(x); }
     static INLINE Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
-    static INLINE float reduce(const Reg (&x)[2]) {
-        const __m256 a = _mm256_add_ps(x[0], x[1]);
-        const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-        const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
-        return _mm_cvtss_f32(c) + _mm_cvtss_f32(_mm_movehdup_ps(c));
+    static INLINE Reg fold(const Reg (&x)[2]) { return add(x[0], x[1]); }
+    template <int LEFT>
+    static INLINE Reg halved(Reg a, Reg b) {
+        if constexpr (LEFT == 8) return add(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+        if constexpr (LEFT == 4) return add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+        if constexpr (LEFT == 2) return add(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
     }
     static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[2]) {
         to[0] = _mm256_set_m128(_mm_loadu_ps(from + stride), _mm_loadu_ps(from));

@@ -9,13 +9,15 @@ namespace lc2fer {
 namespace {
 
 struct Avx512 {
-    static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 13;
+    static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 13, CHAINS = 4;
     static constexpr bool TABLES = false, FLOAT_LANED = false;
     using Reg = __m512;
     using Tail = __mmask16;
+    struct Whole {};
 
     static INLINE Tail tail(int left) { return left >= 16 ? 0xffff : Tail((1 << left) - 1); }
     static INLINE Reg load(const float* from) { return _mm512_loadu_ps(from); }
+    static INLINE Reg load(const float* from, Whole) { return load(from); }
     static INLINE Reg load(const float* from, Tail tail) { return _mm512_maskz_loadu_ps(tail, from); }
     static INLINE void store(float* to, Reg x) { _mm512_storeu_ps(to, x); }
     static INLINE void store(float* to, Tail tail, Reg x) { _mm512_mask_storeu_ps(to, tail, x); }
@@ -24,13 +26,20 @@ struct Avx512 {
     static INLINE Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
     static INLINE Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
     static INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-    static INLINE Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
+    static INLINE Reg within(Reg x, Reg most, Reg) {  // the lesser magnitude, with the sign of x
+        constexpr int LESSER_MAGNITUDE = 2, SIGN_OF_FIRST = 0 << 2;
+        return _mm512_range_ps(x, most, LESSER_MAGNITUDE | SIGN_OF_FIRST);
+    }
+    static INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+    static INLINE Reg root(Reg x) { return _mm512_sqrt_ps(x); }
     static INLINE Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
-    static INLINE float reduce(const Reg (&x)[1]) {
-        const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x[0]), _mm512_extractf32x8_ps(x[0], 1));
-        const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-        const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
-        return _mm_cvtss_f32(c) + _mm_cvtss_f32(_mm_movehdup_ps(c));
+    static INLINE Reg fold(const Reg (&x)[1]) { return x[0]; }
+    template <int LEFT>
+    static INLINE Reg halved(Reg a, Reg b) {
+        if constexpr (LEFT == 16) return add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+        if constexpr (LEFT == 8) return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+        if constexpr (LEFT == 4) return add(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+        if constexpr (LEFT == 2) return add(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
     }
     static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[1]) {
         const __m256 low = _mm256_set_m128(_mm_loadu_ps(from + stride), _mm_loadu_ps(from));
@@ -79,6 +88,16 @@ struct Avx512 {
             return sum;
         }
         static INLINE Reg floats(Sum sum) { return _mm512_cvtepi32_ps(sum); }
+        static constexpr int PACK = 4;
+        template <class Lanes>
+        static INLINE void put(Value* to, const Lanes (&x)[4]) {
+            const auto words = [&](int i) INLINE {
+                return _mm512_packs_epi32(_mm512_cvtps_epi32(x[i].part[0]), _mm512_cvtps_epi32(x[i + 1].part[0]));
+            };
+            const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(words(0), words(2)));
+            _mm512_storeu_si512(to, _mm512_xor_si512(bytes, _mm512_set1_epi8(char(0x80))));
+        }
         template <class Lanes>
         static INLINE void put(Value* to, const Lanes& x) {  // half to even, clipped to -128..127, plus 128
             const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.part[0]));

@@ -13,6 +13,18 @@ struct AvxVnni : Avx2 {
         static constexpr int STEP = 4, ROWS = 6, WEIGHT_BYTES = 1;
         static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
 
+        static constexpr int PACK = 2;
+        template <class Lanes>
+        static INLINE void put(Value* to, const Lanes (&x)[2]) {
+            const auto words = [&](int i) INLINE {
+                return _mm256_packs_epi32(_mm256_cvtps_epi32(x[i].part[0]), _mm256_cvtps_epi32(x[i].part[1]));
+            };
+            const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(words(0), words(1)), order);
+            const __m256i out = _mm256_xor_si256(bytes, _mm256_set1_epi8(char(0x80)));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), out);
+        }
+
         static INLINE Sum start(const int32_t* from) {
             return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
         }

@@ -10,6 +10,11 @@ struct Dotprod : Neon {
     struct Bytes : Neon::Bytes {
         static constexpr bool LANED = true;
 
+        static INLINE Weight weight(const uint8_t* from) {  // one by one: a pair counts for three
+            Weight weight;
+            asm("ldr %q0, %1" : "=w"(weight) : "m"(*reinterpret_cast<const Weight*>(from)));
+            return weight;
+        }
         static INLINE Row four_steps(const Value* from) { return vld1q_s8(from); }
         static INLINE Sum dot(Sum sum, Row row, Weight weight) { return vdotq_s32(sum, weight, row); }
         template <int LANE>  // in place: around the intrinsic, GCC 12 copies some of the sums

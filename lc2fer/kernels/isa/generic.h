@@ -12,11 +12,12 @@ namespace lc2fer {
 namespace {
 
 struct Generic {
-    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 4;
+    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 4, CHAINS = 1;
     static constexpr bool TABLES = false, FLOAT_LANED = false;
     typedef float Reg __attribute__((vector_size(16)));
     typedef int32_t Ints __attribute__((vector_size(16)));
     struct Tail {};
+    using Whole = Tail;
 
     template <class T>
     static INLINE T get(const void* from) {
@@ -35,6 +36,7 @@ struct Generic {
     static INLINE Reg mul(Reg a, Reg b) { return a * b; }
     static INLINE Reg min(Reg a, Reg b) { return a < b ? a : b; }
     static INLINE Reg max(Reg a, Reg b) { return a > b ? a : b; }
+    static INLINE Reg within(Reg x, Reg most, Reg least) { return max(min(x, most), least); }
 
     // A double holds the product of two floats. Their sum with a third, rounded to double and then to float, differs
     // from a sum rounded once only if the double fell upon the middle between two floats: it is then moved off it.
@@ -59,9 +61,15 @@ struct Generic {
 #endif
         return each_fma(a, b, c);
     }
-    static INLINE float reduce(const Reg (&x)[4]) {
-        const Reg a = (x[0] + x[2]) + (x[1] + x[3]);
-        return (a[0] + a[2]) + (a[1] + a[3]);
+    static INLINE Reg div(Reg a, Reg b) { return a / b; }
+    static INLINE Reg root(Reg x) {
+        return Reg{__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
+    }
+    static INLINE Reg fold(const Reg (&x)[4]) { return (x[0] + x[2]) + (x[1] + x[3]); }
+    template <int LEFT>
+    static INLINE Reg halved(Reg a, Reg b) {
+        if constexpr (LEFT == 4) return Reg{a[0], a[1], b[0], b[1]} + Reg{a[2], a[3], b[2], b[3]};
+        if constexpr (LEFT == 2) return Reg{a[0], a[2], b[0], b[2]} + Reg{a[1], a[3], b[1], b[3]};
     }
     static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[4]) {
         each<4>([&](auto i) INLINE { to[i] = load(from + i * stride); });

@@ -9,10 +9,11 @@ namespace lc2fer {
 namespace {
 
 struct Neon {
-    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 4, SPAN = 8;
+    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 4, SPAN = 8, CHAINS = 4;
     static constexpr bool TABLES = true, FLOAT_LANED = true;
     using Reg = float32x4_t;
     struct Tail {};
+    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return vld1q_f32(from); }
@@ -28,12 +29,18 @@ struct Neon {
         return vfmaq_laneq_f32(c, b, a, LANE);
     }
     static INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-    static INLINE Reg min(Reg a, Reg b) { return vminq_f32(a, b); }
+    static INLINE Reg within(Reg x, Reg most, Reg least) { return vmaxq_f32(vminq_f32(x, most), least); }
+    static INLINE Reg div(Reg a, Reg b) { return vdivq_f32(a, b); }
+    static INLINE Reg root(Reg x) { return vsqrtq_f32(x); }
     static INLINE Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }
-    static INLINE float reduce(const Reg (&x)[4]) {
-        const Reg a = vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3]));
-        const float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
-        return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+    static INLINE Reg fold(const Reg (&x)[4]) { return vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3])); }
+    template <int LEFT>
+    static INLINE Reg halved(Reg a, Reg b) {
+        const auto two = [](Reg x) INLINE { return vreinterpretq_f64_f32(x); };
+        if constexpr (LEFT == 4)
+            return vaddq_f32(vreinterpretq_f32_f64(vzip1q_f64(two(a), two(b))),
+                             vreinterpretq_f32_f64(vzip2q_f64(two(a), two(b))));
+        if constexpr (LEFT == 2) return vpaddq_f32(a, b);
     }
     static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[4]) {
         each<4>([&](auto i) INLINE { to[i] = vld1q_f32(from + i * stride); });
