@@ -11,11 +11,11 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -116,8 +116,8 @@ class _Site:
 
     def __init__(self, live: Viewable) -> None:
         self.closing = False
-        self.threads = ThreadPoolExecutor(4 + len(live.sources()), "page")  # one each may wait for a picture
-        self.judges = ThreadPoolExecutor(_JUDGES, "judge")
+        self.threads = _started(4 + len(live.sources()), "page")  # one each may wait for a picture
+        self.judges = _started(_JUDGES, "judge")
         self._live = live
         self._judging = 0
         self._newest: dict[str, int] = {}  # of each source the number of the newest scene that was sent
@@ -229,6 +229,13 @@ def _foreign(headers: Headers) -> Response | None:
         text = f"The request came from a page of {origin}. Expected this page. Use the page's own address."
         return JSONResponse({"error": text}, 403)
     return None
+
+
+def _started(count: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads all run from the start: one that grows as it is asked looks like a leak for minutes."""
+    threads, together = ThreadPoolExecutor(count, name), Barrier(count)
+    wait([threads.submit(together.wait) for _ in range(count)])
+    return threads
 
 
 async def _in(threads: ThreadPoolExecutor, call: Callable[[], Any]) -> Any:

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -37,13 +38,22 @@ from ip_camera import IpCamera
 
 LIMITS = {"resident_mb": 8.0, "descriptors": 0.5, "threads": 0.5}
 _SAMPLES = 400
-_PICTURES = (  # size, coding, pictures a second
+_FILMS = (  # size, coding, pictures a second
     ((320, 240), "baseline", 15),
+    ((640, 480), "mp4v", 30),
     ((640, 480), "progressive", 30),
+    ((854, 480), "mpg2", 25),
     ((800, 600), "grey", 8),
-    ((480, 640), "baseline", 25),
+    ((320, 240), "VP80", 20),
 )
-_CHANGE_S = 20.0  # from one kind of pictures to the next; every fourth time the camera goes away for a moment
+_CONTAINERS = {
+    "mp4v": ".ts",
+    "mpg2": ".ts",
+    "VP80": ".mkv",
+}  # the other codings are JPEG's, one picture after the other
+_FILM_S = 5.0  # a film ends, and the camera is opened anew
+_LONGER_S = 15.0  # that the command runs on, so that nothing is read of one that ends
+_CHANGE_S = 20.0  # from one film to the next: the camera goes away and returns, every fourth time seconds later
 
 
 def state(pid: int | str = "self") -> dict[str, float]:
@@ -106,15 +116,15 @@ def sessions(model: Path, count: int) -> dict[str, Any]:
 
 
 def camera(model: Path, minutes: float) -> dict[str, Any]:
-    """The command as a user starts it, on a camera in the network whose pictures change, and which goes and comes."""
-    ends = time.monotonic() + 60 * minutes
+    """The command as a user starts it, on a camera in the network whose film changes, and which goes and comes."""
     samples, asked, changes, number = [], 0, 0, 0
     program = "import sys; from lc2fer.cli import deploy; sys.exit(deploy())"
-    with tempfile.TemporaryDirectory() as work, IpCamera(_jpegs(*_PICTURES[0][:2])) as source:
+    with tempfile.TemporaryDirectory() as work, IpCamera([]) as source:
+        _show(source, Path(work), *_FILMS[0])
         command = ["run", str(model), "--source", source.url, "--json", "--threads", "1", "--web", "127.0.0.1:0"]
         with Path(work, "lines").open("w") as lines:
             process = subprocess.Popen(
-                [sys.executable, "-c", program, *command, "--seconds", str(60 * minutes)],
+                [sys.executable, "-c", program, *command, "--seconds", str(60 * minutes + _LONGER_S)],
                 stdout=lines,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -123,17 +133,15 @@ def camera(model: Path, minutes: float) -> dict[str, Any]:
             found = re.search(r"http://127[^ \n]+", process.stderr.readline())
             assert found is not None
             threading.Thread(target=process.stderr.read, daemon=True).start()
-            while time.monotonic() < ends and process.poll() is None:
+            began = time.monotonic()
+            while time.monotonic() < began + 60 * minutes and process.poll() is None:
                 time.sleep(2)
-                if time.monotonic() > ends - 60 * minutes + _CHANGE_S * (changes + 1):
+                if time.monotonic() > began + _CHANGE_S * (changes + 1):
                     changes += 1
-                    size, kind, fps = _PICTURES[changes % len(_PICTURES)]
-                    source.pictures, source._period_s = _jpegs(size, kind), 1 / fps
-                    source.damaged = 1
-                    if changes % 4 == 0:
-                        source.vanish()
-                        time.sleep(3)
-                        source.come_back()
+                    source.vanish()
+                    _show(source, Path(work), *_FILMS[changes % len(_FILMS)])
+                    time.sleep(3 if changes % 4 == 0 else 0)
+                    source.come_back()
                 if process.poll() is None:
                     samples.append(state(process.pid))
                     with (
@@ -144,20 +152,37 @@ def camera(model: Path, minutes: float) -> dict[str, Any]:
                         number = int(json.loads(answer.headers.get("LC2FER-Scene", "{}")).get("number", number))
             code = process.wait(900)  # a busy machine starts late, and counts its seconds from there
         last = json.loads(Path(work, "lines").read_text().splitlines()[-1])
-    told = {name: last.get(name) for name in ("captured", "judged", "dropped", "reconnects", "age_ms")}
+    told = {name: last[name] for name in ("captured", "judged", "dropped", "age_ms")}
     return {"minutes": minutes, "changes": changes, "exit_code": code, "pages_pictures": asked, **told, **flat(samples)}
 
 
-def _jpegs(size: tuple[int, int], kind: str) -> list[bytes]:
-    """A few pictures of that size with a drawn face, as baseline, progressive or grey JPEG."""
+def _show(camera: IpCamera, folder: Path, size: tuple[int, int], coding: str, fps: float) -> None:
+    """Let the camera give pictures of that size, coding and rate, with a drawn face that moves."""
+    pictures = _pictures(size)
+    camera.fps, camera.pictures, camera.film = fps, [], None
+    if coding not in _CONTAINERS:
+        for picture in pictures:
+            file = io.BytesIO()
+            picture.convert("L" if coding == "grey" else "RGB").save(file, "JPEG", progressive=coding == "progressive")
+            camera.pictures.append(file.getvalue())
+        camera.damaged = 1
+        return
+    path = folder / f"film{_CONTAINERS[coding]}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*coding), fps, size)
+    for step in range(round(_FILM_S * fps)):
+        writer.write(np.asarray(pictures[step % len(pictures)])[:, :, ::-1])
+    writer.release()
+    camera.film = path.read_bytes(), _FILM_S
+
+
+def _pictures(size: tuple[int, int]) -> list[Image.Image]:
+    """RGB [height,width,3]."""
     face = draw(sample(3, np.random.default_rng(3000)), 200)
     found = []
     for step in range(4):
         picture = Image.new("RGB", size, (120, 120, 120))
         picture.paste(face, (10 + 15 * step, (size[1] - 200) // 2))
-        file = io.BytesIO()
-        picture.convert("L" if kind == "grey" else "RGB").save(file, "JPEG", progressive=kind == "progressive")
-        found.append(file.getvalue())
+        found.append(picture)
     return found
 
 

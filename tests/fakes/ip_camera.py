@@ -1,4 +1,6 @@
-"""A camera on the network: MJPEG over HTTP from this machine. It stalls, vanishes, returns, sends damaged pictures."""
+"""A camera on the network: MJPEG or a film over HTTP from this machine. It stalls, vanishes, returns, sends damaged
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ class IpCamera:
         self.pictures = list(pictures)
         self.damaged = 0  # pictures to come whose second half is missing
         self.sent = 0
-        self._period_s = 1 / fps
+        self.film: tuple[bytes, float] | None = None  # a file and its seconds: sent instead of pictures, once a viewer
+        self.fps = fps
         self._stalled = threading.Event()
         self._server: ThreadingHTTPServer | None = None
         self._gone = threading.Event()
@@ -45,10 +48,13 @@ class IpCamera:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                kind = (
+                    "multipart/x-mixed-replace; boundary=frame" if camera.film is None else "application/octet-stream"
+                )
+                self.send_header("Content-Type", kind)
                 self.end_headers()
                 with suppress(OSError):  # the viewer went away
-                    camera._send(self.wfile)
+                    camera._send(self.wfile) if camera.film is None else camera._send_film(self.wfile, *camera.film)
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -61,7 +67,7 @@ class IpCamera:
 
     def _send(self, out: Any) -> None:
         gone = self._gone
-        while not gone.wait(self._period_s):
+        while not gone.wait(1 / self.fps):
             if self._stalled.is_set():
                 continue
             picture = self.pictures[self.sent % len(self.pictures)]
@@ -72,6 +78,14 @@ class IpCamera:
             out.write(picture + b"\r\n")
             out.flush()
             self.sent += 1
+
+    def _send_film(self, out: Any, film: bytes, seconds: float) -> None:
+        steps = max(1, round(seconds * 20))
+        for step in range(steps):
+            out.write(film[len(film) * step // steps : len(film) * (step + 1) // steps])
+            out.flush()
+            if self._gone.wait(seconds / steps):
+                return
 
     def __enter__(self) -> IpCamera:
         return self

@@ -110,6 +110,26 @@ def test_it_ends_and_its_port_is_free_again(film):
     assert threading.active_count() <= threads
 
 
+def test_its_threads_are_there_from_the_start_and_stay_as_many(film):
+    before = threading.active_count()
+    with web.serve(film, ("127.0.0.1", 0), None) as server:
+        begin = threading.active_count()
+        assert begin == before + 1 + 5 + 2  # the page's own, one source's and four more, two that judge
+        viewers = [threading.Thread(target=look, args=(server,)) for _ in range(8)]
+        for viewer in viewers:
+            viewer.start()
+        for viewer in viewers:
+            viewer.join()
+        assert threading.active_count() == begin
+
+
+def look(server):
+    """A viewer who asks for the newest picture a few times."""
+    number = 0
+    for _ in range(5):
+        number = json.loads(ask(server, f"api/picture?after={number}")[1]["LC2FER-Scene"])["number"]
+
+
 def test_links(film):
     with web.serve(film, ("127.0.0.1", 0), "sixteen+or&more#") as server:
         assert server.link == f"{server.url}#token=sixteen%2Bor%26more%23"
