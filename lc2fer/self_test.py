@@ -120,12 +120,25 @@ def check(
     if sqnr_db < kept["needed_db"]:
         raise TargetUnavailable(
             f"{artifact.path.name} computes other numbers here than where it was proven: {sqnr_db:.1f} dB on its own "
-            f"test pictures, {kept['needed_db']:g} were expected. {processor.name()} may lack 8-bit products that do "
-            f"not overflow (on x86: VNNI). Export {KINDS[artifact.kind].in_float}, or a target that ends in "
-            "-int8-fused, whose sums are exact everywhere."
+            f"test pictures, {kept['needed_db']:g} were expected. {_mend(artifact, version)}"
         )
     if passed is not None:
         _remember(passed)
+
+
+def _mend(artifact: Artifact, version: str) -> str:
+    """What is the likely cause, and what to do."""
+    kind = KINDS[artifact.kind]
+    then = artifact.tools.get(kind.package, version)
+    if then != version:
+        return (
+            f"It was proven with {kind.package} {then}, and {version} runs it here. Install that version, or export "
+            f"{kind.in_float}."
+        )
+    return (
+        f"{processor.name()} may lack 8-bit products that do not overflow (on x86: VNNI). Export {kind.in_float}, or a "
+        "target that ends in -int8-fused, whose sums are exact everywhere."
+    )
 
 
 def _memory(artifact: Artifact, version: str) -> Path | None:

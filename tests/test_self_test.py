@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,13 @@ def test_other_numbers_are_refused_once_and_equal_ones_remembered(
         "exact everywhere."
     )
     assert not cache.exists()
+    package = "openvino" if target == "openvino-int8" else "onnxruntime"
+    with pytest.raises(TargetUnavailable) as refused:
+        lc2fer.open_session(replace(other, tools={**other.tools, package: "1.2.3"}), threads=1)
+    assert str(refused.value).endswith(
+        f" were expected. It was proven with {package} 1.2.3, and {metadata.version(package)} runs it here. Install "
+        f"that version, or export {instead}."
+    )
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
