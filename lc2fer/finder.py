@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lc2fer.threads import check as check_threads
+
 Point = tuple[float, float]  # x and y in pixels, from the upper left corner
 
 
@@ -59,7 +61,9 @@ def open_finder(model: Path | None = None, *, threads: int = 1, thorough: bool =
     """BlazeFace, or YuNet where its file is given; OpenCV is not needed.
 
     `thorough` is for photographs: large ones are searched at larger sizes too, for the small faces of groups. Raises
-    ArtifactError for another file than YuNet's, TargetUnavailable where no engine is installed.
+    UsageError for threads that this machine does not have, ArtifactError for another file than YuNet's, and
+    TargetUnavailable where no engine is installed.
     """
+    check_threads(threads)
     finder: Finder = importlib.import_module("lc2fer.finders").open_finder(model, threads, thorough)
     return finder

@@ -262,6 +262,40 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_makes_is_no
     assert [path.name for path in tmp_path.iterdir()] == [".making-young"]
 
 
+NAMES = ["C6-onnx-int8.json", "C6-onnx-int8.onnx"]
+
+
+@pytest.mark.parametrize("moved", [0, 1], ids=["nothing was in its place", "the model was"])
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_killed_process_had_ready_is_put_in_its_place(
+    made: Artifact, tmp_path: Path, moved: int, name: str
+) -> None:
+    ready = tmp_path / ".ready-C6-onnx-int8"
+    ready.mkdir()
+    for each in NAMES[: 2 - moved]:
+        (tmp_path / each).rename(ready / each)
+    assert load(tmp_path / name) == made
+    assert sorted(os.listdir(tmp_path)) == NAMES
+
+
+def test_the_next_run_publishes_over_what_a_killed_one_had_ready(tmp_path: Path) -> None:
+    make(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / ".ready-C6-onnx-int8")
+    made = make(tmp_path, content=b"new")
+    assert load(made.path) == made
+    assert made.path.read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == NAMES
+
+
+def test_a_model_can_be_read_by_whoever_can_read_its_manifest(tmp_path: Path) -> None:
+    with staged(tmp_path) as staging:
+        path = staging / "a.onnx"
+        path.write_bytes(b"model")
+        path.chmod(0o600)  # as some writers make it
+        made = publish(Artifact(path, "onnx", "onnx-fp32", "C6", InputSpec(), files=(record_of(path),)), tmp_path)
+    assert made.path.stat().st_mode == made.manifest_path.stat().st_mode
+
+
 def test_names_that_engines_cannot_open_are_refused_before_work_is_done(tmp_path: Path) -> None:
     odd = tmp_path / "o\udce9"
     for use in (lambda: artifacts.load(odd), lambda: artifacts.staged(odd).__enter__()):

@@ -10,6 +10,7 @@ import pytest
 
 from lc2fer import threads
 from lc2fer.errors import UsageError
+from lc2fer.finder import open_finder
 
 
 @pytest.fixture
@@ -64,3 +65,10 @@ def test_one_core_has_one_thread(eight: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3}, raising=False)
     with pytest.raises(UsageError, match=r"^2 threads were asked for\. Expected 1, as many as this process has cores"):
         threads.check(2)
+
+
+@pytest.mark.parametrize("given", [-1, 99999])
+def test_a_finder_of_faces_is_opened_with_no_other(eight: Path, given: int) -> None:
+    """An engine would take the number, and be busy for minutes making that many."""
+    with pytest.raises(UsageError, match=rf"^{given} threads were asked for\. Expected 1 to 8"):
+        open_finder(threads=given)

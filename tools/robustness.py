@@ -1,10 +1,12 @@
 """Writes docs/robustness.md from docs/recorded/robustness/: what was tried, how often, and what came out.
 
-`python tools/robustness.py`. The recorded files are what the commands wrote that the page names, as they wrote them.
+`python tools/robustness.py [--add NAME FILE ...]`. The recorded files are what the commands wrote that the page names;
+`--add` puts another run's FILE to NAME: a run of the fuzzers beside those before, of the others what is new.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ PAGE = ROOT / "docs" / "robustness.md"
 
 def main() -> None:
     """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--add", nargs=2, action="append", default=[], metavar=("NAME", "FILE"))
+    for name, file in parser.parse_args().add:
+        _add(name, json.loads(Path(file).read_text(encoding="utf-8")))
     PAGE.write_text(page(), encoding="utf-8", newline="\n")
 
 
@@ -30,6 +36,8 @@ def page() -> str:
         _attacks(),
         _runtimes(),
         _runs(),
+        _shortage(),
+        _container(),
         (RECORDED / "limits.md").read_text(),
     ]
     return "\n".join(part.strip("\n") + "\n" for part in parts)
@@ -40,6 +48,12 @@ _HEAD = """# Robustness
 What machines tried on this project, and what came out. This page is written by `python tools/robustness.py` from the
 files in `docs/recorded/robustness/`, which the commands below wrote; no number in it is written by hand. The rule for
 every answer: exit code 0 with the right result, or 2 or 3 with what happened, what was expected and what to do."""
+
+
+def _add(name: str, found: dict[str, Any]) -> None:
+    known = _read(name)
+    known = {**known, "runs": [*known["runs"], found]} if name == "fuzzing" else {**known, **found}
+    (RECORDED / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def _read(name: str) -> Any:
@@ -58,6 +72,7 @@ def _summary() -> str:
     readers = [one for run in fuzzing["runs"] for one in run["readers"].values()]
     faults = sum(sum(kinds.values()) for kinds in writers["trials"].values())
     hours = sum(one["seconds"] for one in readers) / 3600
+    worked = sum(one.get("cpu_s", 0) for one in readers) / 3600
     tried = sum(one["tried"] for one in mutants.values())
     rows = [
         ["faults injected into writers", faults, len(writers["wrong"])],
@@ -66,7 +81,10 @@ def _summary() -> str:
         ["attacks on the page", len(_read("attacks")["attacks"]), len(_read("attacks")["wrong"])],
     ]
     table = _table(["what", "tried", "wrong, or survived"], rows)
-    return f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all."
+    return (
+        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} hours of a "
+        "processor."
+    )
 
 
 def _writers() -> str:
@@ -96,7 +114,9 @@ def _fuzzing() -> str:
     for name in names:
         runs = [run["readers"][name] for run in found["runs"] if name in run["readers"]]
         inputs, seconds = sum(one["inputs"] for one in runs), sum(one["seconds"] for one in runs)
-        rows.append([name, runs[-1]["how"], inputs, round(seconds / 60, 1), sum(bool(one["fault"]) for one in runs)])
+        worked = round(sum(one.get("cpu_s", 0) for one in runs) / 60, 1)
+        faults = sum(bool(one["fault"]) for one in runs)
+        rows.append([name, runs[-1]["how"], inputs, round(seconds / 60, 1), worked or "-", faults])
     before = "\n".join(f"- {one}" for one in found["found_before"])
     return f"""## Fuzzing
 
@@ -107,7 +127,7 @@ Each reader of files from outside returns, or raises an error of this project's 
 operators in C++ are under libFuzzer with the address and undefined-behaviour sanitizers. Inputs that were once
 answered wrongly are kept in `tests/fuzz/corpus/`. In the gate every reader gets half a second of mutation.
 
-{_table(["reader", "how", "inputs", "minutes", "faults"], rows)}
+{_table(["reader", "how", "inputs", "minutes", "of a processor", "faults"], rows)}
 
 What they found before these runs, mended since:
 
@@ -167,16 +187,52 @@ def _runs() -> str:
         memory = one["resident_mb"]
         done = f"{one['count']:,}" if "count" in one else f"{one['minutes']:g} minutes"
         flat = all(one[each]["flat"] for each in ("resident_mb", "descriptors", "threads"))
-        rows.append([name, done, f"{memory['first']} to {memory['last']} MB", "yes" if flat else "no"])
-    table = _table(["run", "how much", "resident memory", "memory, descriptors, threads flat"], rows) if rows else ""
+        most = [f"{one[each]['largest']:g}" for each in ("descriptors", "threads")]
+        rows.append([name, done, f"{memory['first']} to {memory['last']} MB", *most, "yes" if flat else "no"])
+    heads = ["run", "how much", "resident memory", "descriptors at most", "threads at most", "all flat"]
+    table = _table(heads, rows) if rows else ""
     return f"""## Long runs
 
     nice -n 19 python tests/endurance/endure.py FOLDER --out endurance.json
 
-100,000 inferences an engine, 500 sessions opened and closed, and half an hour of `lc2fer-deploy run` on a camera whose
-pictures change size, rate and coding and which goes away and returns. Recorded so far:
+100,000 inferences an engine, 500 sessions opened and closed, and half an hour of `lc2fer-deploy run` on a camera that
+goes away every 20 seconds and returns with a film of another size, rate and coding (MJPEG baseline, progressive and
+grey, MPEG-2, MPEG-4, VP8), while somebody looks at the page. Flat is what does not rise over the second half, by a
+straight line through all values: at most 8 MB, and not by one descriptor or thread. Recorded so far:
 
 {table or "nothing."}"""
+
+
+def _shortage() -> str:
+    ends = _read("shortage").get("ends", {})
+    rows = []
+    for name, codes in ends.items():
+        said = [code.partition(":")[0].removeprefix("exit code ") for code in codes]
+        rows.append([name, len(codes), ", ".join(f"{code} ({said.count(code)})" for code in dict.fromkeys(said))])
+    return f"""## Whole commands in want
+
+    python tests/faults/shortage.py DATA --out docs/recorded/robustness/shortage.json
+
+Two of a kind at once in one folder, a full /dev/shm, a folder on a disk of 20 kB to 3 MB, a clock that was set back by
+two days, and `ulimit -v`. Every model that is there afterwards has the bytes that its manifest names.
+
+{_table(["command", "times", "exit codes, how often"], rows) if rows else "Nothing is recorded yet."}
+
+Wrong: {len(_read("shortage").get("wrong", []))}."""
+
+
+def _container() -> str:
+    found = _read("container")
+    rows = [[name.replace("_", " "), json.dumps(value)] for name, value in found.items()]
+    return f"""## The image for CPUs, without Docker
+
+    sudo tests/docker.sh docs/recorded/robustness/container.json
+
+docker/cpu.Dockerfile is built by buildah in chroot isolation, a Debian tree by debootstrap in the place of its base
+image, and started as docker/compose.yaml says: another user than root, a read-only root, no capability and none to
+gain, a network of its own, a film for a camera. The health check of compose.yaml is asked until it answers.
+
+{_table(["what", "found"], rows) if rows else "Nothing is recorded yet."}"""
 
 
 if __name__ == "__main__":

@@ -279,7 +279,13 @@ def _openvino() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _compiler() -> tuple[str, ...]:
-    return tuple(shlex.split(os.environ.get("CXX", "g++")))
+    named = os.environ.get("CXX", "")
+    try:
+        words = tuple(shlex.split(named))
+    except ValueError as error:
+        reason = str(error).rstrip(".").lower()
+        raise Lacking(f"CXX is {named!r} ({reason}). A compiler's command was expected. Correct CXX") from None
+    return words or ("g++",)
 
 
 def _check_compiler(compiler: tuple[str, ...]) -> None:
@@ -290,8 +296,11 @@ def _check_compiler(compiler: tuple[str, ...]) -> None:
 
 
 def run(command: tuple[str, ...]) -> None:
-    """Raises Lacking with the compiler's first error."""
+    """Raises Lacking with the compiler's first error, or where it made nothing."""
     done = subprocess.run(command, capture_output=True, text=True)
+    made = Path(command[command.index("-o") + 1])
+    if done.returncode == 0 and not made.is_file():
+        raise Lacking(f"{command[0]} made no {made.name}. A C++17 compiler was expected. Name one in CXX")
     if done.returncode:
         error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
         raise Lacking(

@@ -1,6 +1,8 @@
-"""Two commands at once in one folder, a full /dev/shm, and too little memory: whole commands, each with its exit code.
+"""Two commands at once in one folder, a full /dev/shm, a full disk, too little memory, and a clock that was set back:
+whole commands, each with its exit code.
 
-`python shortage.py DATA --out FILE`; DATA as commands.py has it. Mounting over /dev/shm needs root.
+`python shortage.py DATA --out FILE`; DATA as commands.py has it. Mounting needs root, and setting the clock back
+Debian's faketime; what cannot be done is left out, and not in FILE.
 """
 
 from __future__ import annotations
@@ -21,8 +23,13 @@ from lc2fer.errors import ArtifactError
 
 _RUN = "import sys; from lc2fer import cli; sys.exit(cli.run(sys.argv[1], sys.argv[2:]))"
 _SHM = 'mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero > /dev/shm/full; exec "$@"'
+_DISK_KB = (20, 200, 1000, 3000)
+_ROOM = "300m"
+_BACK = ("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", "-2d")
 _MEMORY_MB = (300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 4000)
 _TIMEOUT_S = 300
+_KINDS = ("together", "shared_memory", "disk", "clock", "memory")
+_OWN = "LC2FER_SHORTAGE_OWN_MOUNTS"
 
 
 class Trials:
@@ -81,7 +88,8 @@ class Trials:
         last = errors.strip().splitlines()[-1] if errors.strip() else ""
         code = process.returncode
         self.ends.setdefault(name, []).append(f"exit code {code}" + (f": {last}" if code else ""))
-        if code not in allowed or "Unexpected" in errors or "Traceback" in errors:
+        silent = code in (2, 3) and errors.count(". ") + errors.count("? ") < 2
+        if code not in allowed or silent or "Unexpected" in errors or "Traceback" in errors:
             self.wrong.append(f"{name}: exit code {code}: {errors[-600:]}")
         return code
 
@@ -120,6 +128,38 @@ class Trials:
             self.end(f"{name} with a full /dev/shm", process, (0, 2))
             self.whole(name, out)
 
+    def disk(self) -> None:
+        """A folder on a disk of a few kilobytes; with more room the next run goes on."""
+        if os.geteuid() != 0:
+            return
+        for name in ("train", "export", "bench"):
+            out = self.work / f"disk-{name}"
+            out.mkdir()
+            for kilobytes in _DISK_KB:
+                subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(out)], check=True)
+                self.end(f"{name} on a full disk", self.start(getattr(self, name)(out)), (0, 2))
+                self.whole(name, out)
+                left = [path.name for path in out.iterdir() if path.name.startswith(".making-")]
+                if left:
+                    self.wrong.append(f"{name} on a disk of {kilobytes} kB: {left} is left")
+                subprocess.run(["mount", "-o", f"remount,size={_ROOM}", str(out)], check=True)
+                if self.end(f"{name} with more room", self.start(getattr(self, name)(out)), (0,)):
+                    self.wrong.append(f"{name}: does not go on after a disk of {kilobytes} kB")
+                self.whole(name, out)
+                subprocess.run(["umount", str(out)], check=True)
+
+    def clock(self) -> None:
+        """A run of today goes on, and is done again, the day before yesterday."""
+        if shutil.which("faketime") is None:
+            return
+        for name in ("train", "export", "bench"):
+            out = self.work / f"clock-{name}"
+            self.end(f"{name}, then the clock is set back", self.start(getattr(self, name)(out)), (0,))
+            more = ["--epochs", "3"] if name == "train" else []
+            arguments = [*getattr(self, name)(out), *more]
+            self.end(f"{name} with the clock set back", self.start(arguments, _BACK), (0,))
+            self.whole(name, out)
+
     def memory(self) -> None:
         """Under `ulimit -v`: a sentence, or the signal by which an engine's own code ends; and never half."""
         for name in ("train", "export"):
@@ -137,13 +177,16 @@ class Trials:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--only", choices=("together", "shared_memory", "memory"))
+    parser.add_argument("--only", choices=_KINDS)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
+    if os.geteuid() == 0 and not os.environ.get(_OWN):  # mounts are seen by nobody else, and go with this process
+        os.environ[_OWN] = "1"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, __file__, *arguments])
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lc2fer-shortage-") as work:
         trials = Trials(given.data, Path(work))
-        for name in (given.only,) if given.only else ("together", "shared_memory", "memory"):
+        for name in (given.only,) if given.only else _KINDS:
             getattr(trials, name)()
     document = {"ends": trials.ends, "wrong": trials.wrong, "seconds": round(time.monotonic() - started, 1)}
     given.out.write_text(json.dumps(document, indent=1) + "\n")

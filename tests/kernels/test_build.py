@@ -46,6 +46,16 @@ def anew() -> Iterator[None]:
             "was expected (GCC 11, Clang 12 or newer). Name one in CXX, or export openvino-int8, which runs "
             "without them.",
         ),
+        (
+            '"x',
+            "The fused operations cannot run here: CXX is '\"x' (no closing quotation). A compiler's command was "
+            "expected. Correct CXX, or export openvino-int8, which runs without them.",
+        ),
+        (
+            "true",
+            "The fused operations cannot run here: true made no {first}.o. A C++17 compiler was expected. Name one in "
+            "CXX, or export openvino-int8, which runs without them.",
+        ),
     ],
 )
 def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
@@ -53,8 +63,14 @@ def test_no_compiler(compiler: str, text: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
     with pytest.raises(TargetUnavailable) as raised:
         kernels.library("openvino", "int8")
-    assert str(raised.value) == text
+    assert str(raised.value) == text.format(first=next(iter(build.VARIANTS.get(build.machine(), build._ANY))))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("named", ["", " "])
+def test_an_empty_name_of_a_compiler_is_none(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", named)
+    assert build._compiler() == ("g++",)
 
 
 @pytest.mark.parametrize(("engine", "instead"), [("openvino", "openvino-fp32"), ("onnxruntime", "ort-fp32")])

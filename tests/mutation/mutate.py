@@ -26,18 +26,59 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-_JUDGING = ("tests/benchmarks/judging", "tests/properties/test_numbers.py")
-_INT8 = ("tests/export/int8", "tests/properties/test_numbers.py")
+_NUMBERS = "tests/properties/test_numbers.py"
+_DOCUMENTS = "tests/properties/test_documents.py"
+_JUDGING = ("paired", "spread", "validity", "gate", "choose", "compare")  # tests/benchmarks/judging
+_RANGES = (
+    f"{_NUMBERS}::test_a_range_scales_with_its_values",
+    f"{_NUMBERS}::test_rounding_to_int8_stays_within_half_a_step",
+)
+
+
+def _judging(*first: str, also: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A module's own tests first, for a mutant is left at the first that fails; then the others of its folder."""
+    names = (*first, *(name for name in _JUDGING if name not in first))
+    return (*(f"tests/benchmarks/judging/test_{name}.py" for name in names), *also)
+
+
 SUBJECTS: dict[str, tuple[str, ...]] = {
-    "lc2fer.metrics": ("tests/test_metrics.py", "tests/properties/test_numbers.py"),
-    "lc2fer.data.split": ("tests/data/test_split.py", "tests/properties/test_numbers.py"),
-    "lc2fer.artifact": ("tests/test_artifact.py", "tests/properties/test_documents.py"),
-    "lc2fer.deploy.device.bundle": ("tests/deploy/device/test_archive.py", "tests/properties/test_documents.py"),
+    "lc2fer.metrics": ("tests/test_metrics.py", _NUMBERS),
+    "lc2fer.data.split": ("tests/data/test_split.py", _NUMBERS),
+    "lc2fer.artifact": ("tests/test_artifact.py", "tests/test_header.py", _DOCUMENTS),
+    "lc2fer.deploy.device.bundle": ("tests/deploy/device/test_archive.py", _DOCUMENTS),
+    "lc2fer.benchmarks.judging.paired": _judging(
+        "paired",
+        also=(
+            f"{_NUMBERS}::test_a_drop_is_the_others_gain",
+            f"{_NUMBERS}::test_verdicts_do_not_depend_on_the_rows_order",
+        ),
+    ),
+    "lc2fer.benchmarks.judging.spread": _judging(
+        "spread", also=(f"{_NUMBERS}::test_a_ratio_is_the_inverse_of_the_other",)
+    ),
     **{
-        f"lc2fer.benchmarks.judging.{name}": _JUDGING
-        for name in ("paired", "spread", "validity", "rules", "ratios", "gate", "figures", "choose", "compare", "peers")
+        f"lc2fer.benchmarks.judging.{name}": _judging(first)
+        for name, first in (
+            ("validity", "validity"),
+            ("rules", "gate"),
+            ("gate", "gate"),
+            ("choose", "choose"),
+            ("compare", "compare"),
+        )
     },
-    **{f"lc2fer.export.int8.{name}": _INT8 for name in ("ranges", "quantize", "lint", "smooth", "calibration")},
+    "lc2fer.benchmarks.judging.ratios": _judging("gate", also=("tests/benchmarks/measuring/test_turns.py",)),
+    "lc2fer.benchmarks.judging.figures": _judging(
+        "choose", also=("tests/benchmarks/measuring/test_labels.py", "tests/benchmarks/report/test_document.py")
+    ),
+    "lc2fer.benchmarks.judging.peers": (
+        "tests/benchmarks/report/test_document.py",
+        "tests/benchmarks/judging/test_compare.py",
+    ),
+    "lc2fer.export.int8.ranges": ("tests/export/int8/test_ranges.py", *_RANGES),
+    "lc2fer.export.int8.quantize": ("tests/export/int8/test_quantize.py",),
+    "lc2fer.export.int8.lint": ("tests/export/int8/test_lint.py",),
+    "lc2fer.export.int8.smooth": ("tests/export/int8/test_smooth.py",),
+    "lc2fer.export.int8.calibration": ("tests/export/int8/test_quantize.py", "tests/export/int8/test_recorded.py"),
 }
 _PRELOADED = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "tabulate", "rich.console", "psutil", "onnx", "torch")
 _COMPARED = {
