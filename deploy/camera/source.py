@@ -75,12 +75,13 @@ def parse(text: str) -> Source:
     if named is not None and named[1].strip() and not os.path.lexists(text):
         return replace(parse(named[2]), given_name=named[1].strip())
     kind, _, rest = text.partition(":")
+    kind = kind.lower()  # RTSP://, as some cameras' pages write it
     if text.isascii() and text.isdecimal():
         return Source("usb", str(int(text)))
     if kind in CAMERAS and rest.isascii() and rest.isdecimal():
         return Source(kind, rest)
     if kind in ("rtsp", "rtsps", "http", "https") and rest.startswith("//"):
-        return Source("stream", text)
+        return Source("stream", f"{kind}:{rest}")
     path = Path(text)
     if re.fullmatch(r"/dev/video[0-9]+", text):
         return Source("usb", text.removeprefix("/dev/video"))

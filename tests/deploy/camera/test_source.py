@@ -21,6 +21,8 @@ USB = Source("usb", "0")
         ("csi:1", Source("csi", "1")),
         ("usb:0", USB),
         ("0", USB),
+        ("USB:0", USB),
+        ("RTSP://10.0.0.5/Live", Source("stream", "rtsp://10.0.0.5/Live")),
         ("/dev/video2", Source("usb", "2")),
         ("rtsp://camera/stream", Source("stream", "rtsp://camera/stream")),
         ("door=usb:0", Source("usb", "0", "door")),
