@@ -221,7 +221,10 @@ def _reason(source: Path | bytes | BinaryIO, error: Exception) -> str:
         return "it is empty"
     kind = type(error).__name__
     if kind == "UnidentifiedImageError":
-        return "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
+        from lc2fer import header  # which imports this module
+
+        saved = header.told(source) if isinstance(source, Path) and source.is_file() else None
+        return f"it is {saved}" if saved is not None else "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
     text = (getattr(error, "strerror", None) or str(error) or kind).split("\n")[0].rstrip(".")
     said = isinstance(error, (OSError, SyntaxError, ValueError)) or kind == "DecompressionBombError"
     return text if said else f"{kind}: {text}"

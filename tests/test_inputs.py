@@ -117,8 +117,10 @@ def test_a_copy_keeps_its_rotation(tmp_path: Path) -> None:
         (lambda: b"", "it is empty"),
         (lambda: jpeg()[:400], "(broken data stream|truncated|Truncated)"),
         (lambda: b"label,path\n1,a.jpg\n", "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"),
+        (lambda: b"version https://git-lfs.github.com/spec/v1\nsize 1234\n", "it is a Git LFS pointer to 1,234 bytes"),
+        (lambda: b"<!DOCTYPE html><title>Log in</title>", "it is a web page"),
     ],
-    ids=["empty", "truncated", "no picture"],
+    ids=["empty", "truncated", "no picture", "pointer", "page"],
 )
 def test_a_broken_file_is_named(tmp_path: Path, content: Callable[[], bytes], reason: str) -> None:
     path = tmp_path / "face.jpg"
