@@ -3,7 +3,8 @@
 #   docker run --rm -v "$PWD/out:/home/lc2fer/out" lc2fer:cpu --configs C6 --data synthetic --out out/docker
 #   docker run --rm --entrypoint lc2fer-export lc2fer:cpu --help
 #   LC2FER_TOKEN=... docker compose -f docker/compose.yaml --profile cpu up
-# The authors have not built this image yet, and CI does not build it.
+# tests/docker.sh builds and runs it by buildah, on a Debian tree in the place of python:3.11-slim. The authors have not
+# built it by Docker yet, and CI does not build it.
 
 FROM python:3.11-slim AS build
 WORKDIR /src

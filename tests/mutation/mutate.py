@@ -45,7 +45,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "lc2fer.metrics": ("tests/test_metrics.py", _NUMBERS),
     "lc2fer.data.split": ("tests/data/test_split.py", _NUMBERS),
     "lc2fer.artifact": ("tests/test_artifact.py", "tests/test_header.py", _DOCUMENTS),
-    "lc2fer.deploy.device.bundle": ("tests/deploy/device/test_archive.py", _DOCUMENTS),
+    "lc2fer.deploy.device.bundle": (
+        "tests/deploy/device/test_archive.py",
+        "tests/deploy/device/test_unpacking.py",
+        _DOCUMENTS,
+    ),
     "lc2fer.benchmarks.judging.paired": _judging(
         "paired",
         also=(

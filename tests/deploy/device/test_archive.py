@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from archives import SIZE, written
 from lc2fer.deploy.device import bundle, signing
 
 from lc2fer.errors import ArtifactError, UsageError
-from lc2fer.inputs import InputSpec
 
-SIZE = 8
 INSTALL = Path(bundle.__file__).parents[1] / "scripts" / "install.sh"
 Change = Callable[[dict[str, bytes]], object]
 
@@ -39,23 +38,6 @@ def pem(folder: Path, name: str, *arguments: str) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return pem(tmp_path_factory.mktemp("keys"), "mine", "-algorithm", "ed25519")
-
-
-def written(folder: Path, key: Path | None = None, **members: bytes) -> Path:
-    contents = {
-        "a.onnx": b"model",
-        bundle.IMAGES: bytes(SIZE * SIZE * 3),
-        bundle.LOGITS: np.arange(7, dtype="<f4").tobytes(),
-        **members,
-    }
-    (folder / "members").mkdir(parents=True)
-    for name, content in contents.items():
-        (folder / "members" / name).write_bytes(content)
-    path = folder / "C8.bundle"
-    models, spec = [bundle.Model("a.onnx", 20.0)], InputSpec(size=SIZE)
-    files = list((folder / "members").iterdir())
-    bundle.write(path, files, variant="C8", input_spec=spec, parent_sha256="ab", models=models, key=key)
-    return path
 
 
 def changed(path: Path, change: Change) -> Path:
@@ -253,3 +235,79 @@ def test_golden_faces_that_do_not_belong_together_are_refused(tmp_path: Path, im
     text = r"which do not belong together\. Expected 192 bytes and 7 logits a face"
     with bundle.opened(written(tmp_path, **members)) as opened, pytest.raises(ArtifactError, match=text):
         _ = opened.golden
+
+
+def test_golden_faces_come_back_as_they_were(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    logits = np.arange(14, dtype="<f4").reshape(2, 7)
+    members = {bundle.IMAGES: pixels.tobytes(), bundle.LOGITS: logits.tobytes()}
+    with bundle.opened(written(tmp_path, **members)) as opened:
+        images, answers = opened.golden
+    assert (images.dtype, answers.dtype) == (np.float32, np.float32)
+    assert np.array_equal(images, pixels.transpose(0, 3, 1, 2))
+    assert np.array_equal(answers, logits)
+
+
+def test_members_stand_in_the_order_of_their_names_without_times_or_owners(tmp_path: Path) -> None:
+    with tarfile.open(written(tmp_path, z=b"z", b=b"b")) as tar:
+        members = list(tar)
+    assert [one.name for one in members] == [bundle.MANIFEST, "a.onnx", "b", bundle.IMAGES, bundle.LOGITS, "z"]
+    assert {(one.mode, one.mtime, one.uid, one.uname) for one in members} == {(0o644, 0, 0, "")}
+
+
+def test_the_largest_bundle_that_may_be(tmp_path: Path) -> None:
+    """One file more, or one byte, and it is refused: above."""
+    names = [f"{n:a>99}" for n in range(64)]
+    files = [{"name": name, "sha256": "", "size_bytes": 200_000_000 if name == names[0] else 0} for name in names]
+    assert refused(changed(written(tmp_path), fields(files=files))).startswith(" lacks a.onnx, golden.images, ")
+
+
+@pytest.mark.parametrize("twice", ["a.onnx", bundle.IMAGES])
+def test_a_name_that_stands_there_twice_is_refused(tmp_path: Path, twice: str) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        files = json.loads(members[bundle.MANIFEST])["files"]
+        fields(files=[*files, *(one for one in files if one["name"] == twice)])(members)
+
+    assert "Expected plain names, each once. Do not use this bundle." in refused(changed(written(tmp_path), change))
+
+
+def first(name: str) -> Change:
+    def change(members: dict[str, bytes]) -> None:
+        rest = dict(members)
+        members.clear()
+        members.update({name: rest.pop(name, b"x"), **rest})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change", [first("a.onnx"), first("other"), lambda members: members.clear(), fields(more="x" * 1_000_000)]
+)
+def test_what_does_not_begin_with_its_manifest_is_no_bundle(tmp_path: Path, change: Change) -> None:
+    path = changed(written(tmp_path), change)
+    assert refused(path) == " does not begin with bundle.json. Expected a bundle of lc2fer-deploy. Make it again."
+
+
+def test_a_signature_is_looked_for_after_the_manifest_and_nowhere_else(tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    path = written(tmp_path, keys[0])
+
+    def last(members: dict[str, bytes]) -> None:
+        members[bundle.SIGNATURE] = members.pop(bundle.SIGNATURE)
+
+    changed(path, last)
+    assert refused(path).startswith(": 'bundle.sig' is not what bundle.json describes.")
+    assert " is not signed. " in refused(path, keys[1])
+
+
+@pytest.mark.parametrize("left", [400, 20_000, 1])
+def test_a_bundle_that_was_cut_short_is_refused(tmp_path: Path, left: int) -> None:
+    path = written(tmp_path, z=bytes(40_000))
+    path.write_bytes(path.read_bytes()[:left])
+    assert "is not what bundle.json describes" in (text := refused(path)) or "cannot be read as a bundle (" in text
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    assert refused(tmp_path / "C8.bundle").startswith(" is missing. Expected a bundle. Make one where the weights are")
+    assert refused(tmp_path).startswith(
+        " holds no bundle.json. Expected an unpacked bundle. Name the bundle's own file"
+    )
