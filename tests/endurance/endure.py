@@ -53,7 +53,6 @@ _CONTAINERS = {
 }  # the other codings are JPEG's, one picture after the other
 _FILM_S = 5.0  # a film ends, and the camera is opened anew
 _LONGER_S = 15.0  # that the command runs on, so that nothing is read of one that ends
-_CHANGE_S = 20.0  # from one film to the next: the camera goes away and returns, every fourth time seconds later
 
 
 def state(pid: int | str = "self") -> dict[str, float]:
@@ -115,8 +114,9 @@ def sessions(model: Path, count: int) -> dict[str, Any]:
     return _repeat(count, once)
 
 
-def camera(model: Path, minutes: float) -> dict[str, Any]:
-    """The command as a user starts it, on a camera in the network whose film changes, and which goes and comes."""
+def camera(model: Path, minutes: float, change_s: float = 20.0) -> dict[str, Any]:
+    """The command as a user starts it, on a camera in the network that goes away every `change_s` and returns with
+    another film, every fourth time three seconds later."""
     samples, asked, changes, number = [], 0, 0, 0
     program = "import sys; from lc2fer.cli import deploy; sys.exit(deploy())"
     with tempfile.TemporaryDirectory() as work, IpCamera([]) as source:
@@ -136,7 +136,7 @@ def camera(model: Path, minutes: float) -> dict[str, Any]:
             began = time.monotonic()
             while time.monotonic() < began + 60 * minutes and process.poll() is None:
                 time.sleep(2)
-                if time.monotonic() > began + _CHANGE_S * (changes + 1):
+                if time.monotonic() > began + change_s * (changes + 1):
                     changes += 1
                     source.vanish()
                     _show(source, Path(work), *_FILMS[changes % len(_FILMS)])
@@ -193,13 +193,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--sessions", type=int, default=500)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--change", type=float, default=20.0, metavar="SECONDS", help="that a camera's film lasts")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     models = sorted(path for path in given.folder.iterdir() if path.suffix in (".onnx", ".xml", ".safetensors"))
     document: dict[str, Any] = {}
     for what in given.what:
         for model in models[:1] if what == "camera" else models:
-            size = {"inferences": given.runs, "sessions": given.sessions, "camera": given.minutes}[what]
+            size = {"inferences": given.runs, "sessions": given.sessions, "camera": f"{given.minutes}, {given.change}"}[
+                what
+            ]
             program = "import sys, json; sys.path[:0] = sys.argv[1:3]; import endure; from pathlib import Path; "
             program += f"print(json.dumps(endure.{what}(Path(sys.argv[3]), {size})))"
             here = Path(__file__).parent

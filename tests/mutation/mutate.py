@@ -196,10 +196,12 @@ def run(module: str, path: Path, tree: ast.Module, tests: tuple[str, ...], timeo
         sys.meta_path.insert(0, _Changed(module, path, tree))
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", "--no-header"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--no-header"]
         code = 1
-        try:
-            code = int(pytest.main([*options, *(str(ROOT / test) for test in tests)]))
+        try:  # the others are not even collected where the module's own tests notice it
+            code = int(pytest.main([*options, str(ROOT / tests[0])]))
+            if code == 0 and tests[1:]:
+                code = int(pytest.main([*options, *(str(ROOT / test) for test in tests[1:])]))
         finally:
             os._exit(code)
     ends = time.monotonic() + timeout_s
@@ -217,6 +219,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(SUBJECTS))
     parser.add_argument("--sample", type=int, help="mutants of each module, drawn from seed 0; default: all")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="a module; the rest is left untried")
     parser.add_argument("--timeout", type=float, help="seconds a mutant (default: from what the tests take)")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
@@ -230,15 +233,19 @@ def main(arguments: list[str]) -> int:
         path = _path(module)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         every = list(mutants(tree))
-        chosen = every if given.sample is None else random.Random(0).sample(every, min(given.sample, len(every)))
+        chosen = random.Random(0).sample(every, len(every) if given.sample is None else min(given.sample, len(every)))
         started = time.monotonic()
         if run(module, path, tree, SUBJECTS[module], 600):
             print(f"{module}: its tests fail unchanged", file=sys.stderr, flush=True)
             continue
         timeout_s = given.timeout or 10 + 5 * (time.monotonic() - started)
-        survivors = []
+        survivors: list[str] = []
         killed = 0
+        ends = time.monotonic() + given.seconds
         for told, changed in chosen:
+            if time.monotonic() > ends:  # they stand in no order, so those that were tried are a sample as well
+                chosen = chosen[: killed + len(survivors)]
+                break
             if run(module, path, changed, SUBJECTS[module], timeout_s):
                 killed += 1
             else:
