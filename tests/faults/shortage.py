@@ -28,6 +28,7 @@ _ROOM = "300m"
 _BACK = ("env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "faketime", "-f", "-2d")
 _MEMORY_MB = (300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2000, 3000, 4000)
 _TIMEOUT_S = 300
+_COMMANDS = ("train", "export", "bench")
 _KINDS = ("together", "shared_memory", "disk", "clock", "memory")
 _OWN = "LC2FER_SHORTAGE_OWN_MOUNTS"
 
@@ -35,8 +36,9 @@ _OWN = "LC2FER_SHORTAGE_OWN_MOUNTS"
 class Trials:
     """What was tried and how it ended."""
 
-    def __init__(self, data: Path, work: Path) -> None:
-        self.data, self.work = data, work
+    def __init__(self, data: Path, work: Path, out: Path, commands: Sequence[str]) -> None:
+        self.data, self.work, self.commands = data, work, commands
+        self._out, self._started = out, time.monotonic()
         self.ends: dict[str, list[str]] = {}
         self.wrong: list[str] = []
 
@@ -91,7 +93,13 @@ class Trials:
         silent = code in (2, 3) and errors.count(". ") + errors.count("? ") < 2
         if code not in allowed or silent or "Unexpected" in errors or "Traceback" in errors:
             self.wrong.append(f"{name}: exit code {code}: {errors[-600:]}")
+        self.keep()
         return code
+
+    def keep(self) -> None:
+        """Write what is known so far."""
+        document = {"ends": self.ends, "wrong": self.wrong, "seconds": round(time.monotonic() - self._started, 1)}
+        self._out.write_text(json.dumps(document, indent=1) + "\n")
 
     def whole(self, name: str, folder: Path) -> None:
         """Every artifact in a folder is whole; what lies there and is none has no manifest, and no name of one."""
@@ -106,11 +114,13 @@ class Trials:
 
     def together(self) -> None:
         """Two of each at once into one folder."""
-        for name, one, other in (
-            ("two exports", self.export, self.export),
-            ("two trainings", self.train, lambda out: self.train(out, seed=1)),
-            ("two benches", self.bench, self.bench),
+        for command, name, one, other in (
+            ("train", "two trainings", self.train, lambda out: self.train(out, seed=1)),
+            ("export", "two exports", self.export, self.export),
+            ("bench", "two benches", self.bench, self.bench),
         ):
+            if command not in self.commands:
+                continue
             out = self.work / name.replace(" ", "-")
             processes = [self.start(one(out)), self.start(other(out))]
             codes = sorted(self.end(name, process, (0, 2)) for process in processes)
@@ -122,7 +132,7 @@ class Trials:
         """Nothing that this project does lies in /dev/shm, or it says so."""
         if os.geteuid() != 0 or shutil.which("unshare") is None:
             return
-        for name in ("train", "export", "bench"):
+        for name in self.commands:
             out = self.work / f"shm-{name}"
             process = self.start(getattr(self, name)(out), ("unshare", "-m", "bash", "-c", _SHM, "-"))
             self.end(f"{name} with a full /dev/shm", process, (0, 2))
@@ -132,7 +142,7 @@ class Trials:
         """A folder on a disk of a few kilobytes; with more room the next run goes on."""
         if os.geteuid() != 0:
             return
-        for name in ("train", "export", "bench"):
+        for name in self.commands:
             out = self.work / f"disk-{name}"
             out.mkdir()
             for kilobytes in _DISK_KB:
@@ -152,7 +162,7 @@ class Trials:
         """A run of today goes on, and is done again, the day before yesterday."""
         if shutil.which("faketime") is None:
             return
-        for name in ("train", "export", "bench"):
+        for name in self.commands:
             out = self.work / f"clock-{name}"
             self.end(f"{name}, then the clock is set back", self.start(getattr(self, name)(out)), (0,))
             more = ["--epochs", "3"] if name == "train" else []
@@ -162,7 +172,7 @@ class Trials:
 
     def memory(self) -> None:
         """Under `ulimit -v`: a sentence, or the signal by which an engine's own code ends; and never half."""
-        for name in ("train", "export"):
+        for name in self.commands[:2]:
             out = self.work / f"memory-{name}"
             out.mkdir()
             for megabytes in _MEMORY_MB:
@@ -177,19 +187,18 @@ class Trials:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("--only", choices=_KINDS)
+    parser.add_argument("--only", nargs="+", choices=_KINDS, default=_KINDS)
+    parser.add_argument("--commands", nargs="+", choices=_COMMANDS, default=_COMMANDS)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     if os.geteuid() == 0 and not os.environ.get(_OWN):  # mounts are seen by nobody else, and go with this process
         os.environ[_OWN] = "1"
         os.execvp("unshare", ["unshare", "--mount", sys.executable, __file__, *arguments])
-    started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="lc2fer-shortage-") as work:
-        trials = Trials(given.data, Path(work))
-        for name in (given.only,) if given.only else _KINDS:
+        trials = Trials(given.data, Path(work), given.out, given.commands)
+        for name in given.only:
             getattr(trials, name)()
-    document = {"ends": trials.ends, "wrong": trials.wrong, "seconds": round(time.monotonic() - started, 1)}
-    given.out.write_text(json.dumps(document, indent=1) + "\n")
+        trials.keep()
     return 1 if trials.wrong else 0
 
 
