@@ -6,12 +6,12 @@
 
 namespace lc2fer {
 
-// What is used here of ONNX Runtime's C interface (onnxruntime_c_api.h, version 17), whose headers pip does not
-// install. Its table of functions and its struct for an operation grow at their ends alone.
+// What is used here of ONNX Runtime's C interface (onnxruntime_c_api.h, version 17; of an operation 18), whose headers
+// pip does not install. Its table of functions and its struct for an operation grow at their ends alone.
 using Any = void*;  // a pointer to one of its own structs; a status is null where all is well
 enum Type { FLOAT32 = 1, UINT8 = 2 };
 constexpr int FAIL = 1, INVALID_ARGUMENT = 2;
-constexpr uint32_t API_VERSION = 17, OPERATION_VERSION = 16;
+constexpr uint32_t API_VERSION = 17, OPERATION_VERSION = 18;
 
 struct CustomOp;
 
@@ -76,6 +76,10 @@ struct CustomOp {
     int (*GetVariadicOutputHomogeneity)(const CustomOp*);
     Any (*CreateKernelV2)(const CustomOp*, const Api*, Any kernel_info, void** kernel);
     Any (*KernelComputeV2)(void* kernel, Any context);
+    Any unused[3];
+    size_t (*GetMayInplace)(int** inputs, int** outputs);
+    void (*ReleaseMayInplace)(int* inputs, int* outputs);
+    Any more_unused[2];
 };
 
 struct Refused {
@@ -225,6 +229,14 @@ const CustomOp* operation() {
             const auto* its = static_cast<const Kernel<Kind>*>(kernel);
             return status_of(its->api(), [&] { its->run(context); });
         };
+        if constexpr (Kind::IN_PLACE) {
+            op.GetMayInplace = [](int** inputs, int** outputs) {
+                static int first = 0;
+                *inputs = *outputs = &first;
+                return size_t(1);
+            };
+            op.ReleaseMayInplace = [](int*, int*) {};
+        }
         op.KernelDestroy = [](void* kernel) { delete static_cast<Kernel<Kind>*>(kernel); };
         return op;
     }();

@@ -98,6 +98,7 @@ private:
 class Block {
 public:
     static constexpr char NAME[] = "Block";
+    static constexpr bool IN_PLACE = true;  // adds to each pixel what it made of it
     static constexpr std::array<bool, 6> BYTES{false, true, false, false, true, false};
 
     template <class Visit>
@@ -147,6 +148,7 @@ private:
 class Convolution {
 public:
     static constexpr std::array<bool, 2> BYTES{true, false};
+    static constexpr bool IN_PLACE = false;
 
     static std::vector<Shape> constants(const Attributes& its, size_t depth, size_t rows) {
         demand(its.outputs >= 8 && its.outputs <= MOST_CHANNELS && its.outputs % 8 == 0, "8, 16, 24 .. 512 channels");
