@@ -9,7 +9,7 @@ namespace lc2fer {
 namespace {
 
 struct Avx512 {
-    static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 13, CHAINS = 4;
+    static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 16, CHAINS = 4;
     static constexpr bool TABLES = false, FLOAT_LANED = false;
     using Reg = __m512;
     using Tail = __mmask16;
