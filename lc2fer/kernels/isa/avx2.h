@@ -10,7 +10,7 @@ namespace lc2fer {
 namespace {
 
 struct Avx2 {
-    static constexpr int W = 8, COLUMNS = 1, FLOAT_ROWS = 6, SPAN = 12, CHAINS = 2;
+    static constexpr int W = 8, COLUMNS = 1, FLOAT_ROWS = 6, SPAN = 12, CHAINS = 6;
     static constexpr bool TABLES = false, FLOAT_LANED = false;
     using Reg = __m256;
     struct Tail {};
