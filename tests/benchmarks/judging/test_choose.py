@@ -1,8 +1,9 @@
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from lc2fer.benchmarks.command import main
-from lc2fer.benchmarks.judging.choose import Limits, NoChoice, choose, export_command, quantity
+from lc2fer.benchmarks.judging.choose import Limits, NoChoice, _parse, choose, export_command, quantity, table
 from lc2fer.benchmarks.measuring.memory import Memory
 from lc2fer.benchmarks.report import document as reports
 
@@ -132,3 +133,59 @@ def test_limits_that_are_none(arguments, text):
     name, value = arguments
     with pytest.raises(UsageError, match=text):
         main(["choose", f"{name}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("3b", 3), ("1 KB", 1e3), ("1MB", 1e6), ("1gb", 1e9), ("1KiB", 2**10), ("1MiB", 2**20), ("1GiB", 2**30)),
+    ],
+)
+def test_units_of_memory(text, value):
+    assert _parse([f"--max-memory={text}"]).max_memory == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("20us", 0.02), ("3 ms", 3), ("1s", 1000)])
+def test_units_of_time_are_milliseconds(text, value):
+    assert _parse([f"--max-latency={text}"]).max_latency == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("share", "right"), [("0", True), ("1", True), ("-0.01", False), ("1.01", False)])
+def test_an_accuracy_is_a_share(share, right):
+    with nullcontext() if right else pytest.raises(UsageError, match="Expected a share, 0 to 1"):
+        assert _parse([f"--min-accuracy={share}"]).min_accuracy == float(share)
+
+
+def test_a_limit_itself_is_kept(report):
+    alone = replace(report, rows=report.rows[:1])
+    found = choose(alone, Limits()).best.figures
+    limits = Limits(found.p50_ms.high, found.accuracy, found.memory_bytes)
+    assert choose(alone, limits).best.row.target == "torch"
+    for tighter in (
+        replace(limits, latency_ms=found.p50_ms.high * 0.999),
+        replace(limits, accuracy=found.accuracy + 1e-9),
+        replace(limits, memory_bytes=found.memory_bytes - 1),
+    ):
+        with pytest.raises(NoChoice):
+            choose(alone, tighter)
+
+
+def test_a_report_without_rows_of_ours(report):
+    with pytest.raises(
+        UsageError, match=r"^The report has no row\. Expected measured models\. Run lc2fer-bench first\.$"
+    ):
+        choose(replace(report, rows=report.rows[-1:]), Limits())
+
+
+def test_the_table_marks_the_choice_its_ties_and_what_proves_nothing(report):
+    rows = tuple(replace(row, weights="random") if row.target == "openvino-fp32" else row for row in report.rows)
+    text = table(choose(replace(report, rows=rows), Limits()))
+    lines = {line[4:].split()[1]: line for line in text.splitlines()[2:6]}
+    assert [target for target, line in lines.items() if line.startswith("->")] == ["onnx-int8"]
+    assert [target for target, line in lines.items() if line.startswith("=")] == ["openvino-int8"]
+    assert " 300.0 " in lines["openvino-int8"]  # megabytes
+    assert "80.00*" in lines["openvino-fp32"]
+    assert "99.50 " in lines["onnx-int8"]
+    assert "= cannot be told from it in accuracy nor in latency: C6 openvino-int8. " in text
+    assert "* weights that are random or of unknown origin: the accuracy proves nothing." in text
+    assert "*" not in table(choose(report, Limits())).partition("=")[0]

@@ -197,6 +197,14 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
         ("version = 1\n[accuracy]\nmargin = 1.5", "a margin is a share between 0 and 1"),
         ('version = 1\n[accuracy]\nmargin = 0.01\ninconclusive = "maybe"', 'it is "undecided", "fail" or "warn"'),
         ('version = 1\n[accuracy]\nmargin = "1"', "accuracy.margin is '1'"),
+        ("version = 1\n[accuracy]\nmargin = true", "accuracy.margin is True"),
+        ("version = 1\n[accuracy]\nmargin = 0", "a margin is a share between 0 and 1"),
+        ("version = 1\n[accuracy]\nmargin = 1", "a margin is a share between 0 and 1"),
+        ("version = 1\n[accuracy]\nmargin = 0.1\nconfidence = 0.5", "a margin is a share between 0 and 1"),
+        ("version = 1\n[accuracy]\nmargin = 0.1\nconfidence = 1", "a margin is a share between 0 and 1"),
+        ("version = 1\n[accuracy]\nmargin = 0.1\ngain = 0", "a margin is a share between 0 and 1"),
+        ("version = 1\n[latency]\ntripwire = 1", "latency.tripwire is 1, and it is a ratio above 1"),
+        ('version = 1\n[[ratio]]\nto = "a"\nat_most = 1\nmodels = ["C6", 1]', "ratio.models is "),
         ("version = 1\n[latency]\ntripwire = 0.9", "latency.tripwire is 0.9, and it is a ratio above 1"),
         ('version = 1\n[exact]\nfigures = ["luck"]', "exact.figures has 'luck', and there are nodes"),
         ('version = 1\n[[floor]]\nfigure = "luck"\nat_least = 1', "a floor has the figure 'luck'"),
@@ -217,3 +225,72 @@ def test_the_rules_that_come_with_it_are_read():
     assert rules.accuracy.margin == 0.01
     assert len(rules.floors) == 3
     assert rules.latency == Latency(1.5, "torch")
+
+
+def test_what_is_asked_for_exactly_is_kept(planted):
+    rules = Rules(
+        floors=(Floor("accuracy", 0.875, targets=("onnx-int8",)),),
+        references=tuple(Reference(known, 0.125, "f1000", targets=("onnx-int8",)) for known in (0.75, 1.0)),
+    )
+    found = [(one.rule, one.state) for one in judge(planted(1000, onnx_int8=(125, 0)), rules)]
+    assert found == [("accuracy", "pass"), ("reference", "pass"), ("reference", "pass")]
+
+
+def test_an_accuracy_that_fell_below_its_reference_is_no_gain(planted):
+    (verdict,) = judge(
+        planted(1000, onnx_int8=(100, 0)), Rules(references=(Reference(0.95, 0.01, "f", ("*",), ("o*",)),))
+    )
+    assert (verdict.state, verdict.text) == ("fail", "accuracy 0.9000, 0.9500 ±0.0100 expected")
+
+
+def test_a_row_without_a_parent_has_no_agreement_to_judge(planted):
+    report = replace(planted(1000, onnx_int8=(0, 0)), parents=())
+    rules = Rules(floors=(Floor("agreement", 0.9), Floor("accuracy", 0.5)))
+    found = {(one.target, one.rule): (one.state, one.text) for one in judge(report, rules)}
+    assert found["onnx-int8", "agreement"] == ("skipped", "there is no parent in the report")
+
+
+def test_one_launch_decides_no_ratio(planted):
+    report = planted(onnx_int8=(0, 0, 1_000_000))
+    report = replace(report, rows=tuple(replace(row, launches=row.launches[:1]) for row in report.rows))
+    (verdict,) = judge(report, Rules(ratios=(Ratio("torch", 9.0, targets=("onnx-int8",)),)))
+    assert verdict.state == "inconclusive"
+    assert verdict.text.endswith(" from one launch. Raise --launches")
+
+
+RULES = """
+version = 1
+[accuracy]
+margin = 0.02
+confidence = 0.9
+inconclusive = "warn"
+gain = 0.5
+[[floor]]
+figure = "sqnr_db"
+at_least = 20
+targets = ["*-int8"]
+[[reference]]
+accuracy = 0.8
+tolerance = 0.01
+data = "ab"
+models = ["C6", "C8"]
+[[ratio]]
+to = "torch"
+at_most = 1
+[latency]
+tripwire = 1.01
+[exact]
+figures = ["nodes", "size_bytes"]
+"""
+
+
+def test_every_rule_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "rules.toml").write_text(RULES)
+    assert read(tmp_path / "rules.toml") == Rules(
+        Accuracy(0.02, 0.9, "warn", 0.5),
+        (Floor("sqnr_db", 20, targets=("*-int8",)),),
+        (Reference(0.8, 0.01, "ab", models=("C6", "C8")),),
+        (Ratio("torch", 1),),
+        Latency(1.01),
+        ("nodes", "size_bytes"),
+    )

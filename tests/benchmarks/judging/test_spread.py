@@ -56,3 +56,45 @@ def test_the_same_row_twice_rarely_differs_and_a_slower_one_is_seen(samples):
     slowed = [spread.ratio(*rows(1 / 1.1)) for _ in range(200)]
     assert sum(found.low <= 1 <= found.high for found in alike) >= 180
     assert sum(found.low > 1 for found in slowed) >= 180
+
+
+def test_times_are_told_in_milliseconds_and_images_a_second(samples):
+    launches = [
+        samples.launch(
+            samples_ns=(2_000_000, 4_000_000, 9_000_000), compute_ns=(1_000_000,), throughput=(10, 4 * 10**9)
+        ),
+        samples.launch(samples_ns=(4_000_000,), compute_ns=(3_000_000,), throughput=(30, 6 * 10**9)),
+    ]
+    assert spread.latency_ms(launches).value == pytest.approx(4)
+    assert spread.median_ms(launches, "compute") == 2
+    assert spread.throughput_hz(launches) == 4
+    assert spread.percentile_ms(launches, 50).value == 4
+    nothing = [samples.launch(samples_ns=(), compute_ns=(), throughput=(0, 0))]
+    assert spread.median_ms(nothing, "compute") is None
+    assert spread.throughput_hz(nothing) is None
+    assert spread.percentile_ms(nothing, 50) is None
+
+
+def test_a_quotient_of_two_runs_has_welchs_interval():
+    first, second = [1.0, 1.1, 0.95], [2.0, 2.1, 2.3, 1.9]
+    found = spread.quotient(spread.of(first), spread.of(second))
+    expected = stats.ttest_ind(np.log(first), np.log(second), equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((np.exp(expected.low), np.exp(expected.high)))
+    assert found.value == pytest.approx(stats.gmean(first) / stats.gmean(second))
+    point = spread.quotient(spread.of([3.0, 3.0]), spread.of([2.0, 2.0]))
+    assert (point.value, point.low, point.high) == pytest.approx((1.5, 1.5, 1.5))
+    for one, other in (([1.0], second), (first, [1.0])):
+        alone = spread.quotient(spread.of(one), spread.of(other))
+        assert (alone.low, alone.high) == (None, None)
+
+
+@pytest.mark.parametrize("values", [[1.0, 0.0], [2.0, -1.0]])
+def test_what_took_no_time_has_no_spread(values):
+    with pytest.raises(ValueError, match="a spread of no positive values"):
+        spread.of(values)
+
+
+def test_intervals_that_touch_share_that_point():
+    low, high = (spread.Spread(1.0, *ends, ()) for ends in ((1.0, 2.0), (2.0, 3.0)))
+    assert low.overlaps(high)
+    assert high.overlaps(low)

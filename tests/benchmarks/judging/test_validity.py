@@ -68,3 +68,19 @@ def test_it_says_what_to_do(samples):
         "a launch has 10 samples, fewer than 200; it has 1 launch, fewer than 3; a warm-up did not become steady. "
         "Raise --runs. Raise --launches. Stop other work and run it again."
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"samples_ns": (100,) * 200, "inputs": 64, "threads": 2, "others_cores": 0.25}, "VALID"),
+        ({"before": conditions(load=2.0), "others_cores": 1.25}, "VALID"),
+        ({"samples_ns": (100,) * 100 + (110,) * 100}, "VALID"),
+        ({"samples_ns": (100,) * 30}, "DEGRADED"),
+        ({"samples_ns": (100,) * 160 + (150,) * 120}, "DEGRADED"),
+        ({"samples_ns": (150,) * 200}, "DEGRADED"),
+        ({"samples_ns": (100, 100)}, "INVALID"),
+    ],
+)
+def test_a_limit_itself_is_within_it(doubts, change, state):
+    assert doubts(**change).state == state
