@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -117,3 +120,38 @@ def test_no_name_is_no_model() -> None:
         ArtifactError, match=r"^'' is no file\. Expected a model file or its manifest\. Pass its path\.$"
     ):
         open_session("")
+
+
+def test_a_container_that_lets_no_thread_be_pinned_hears_nothing_of_it(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    compiler = shutil.which("cc")
+    if compiler is None or not sys.platform.startswith("linux"):
+        pytest.skip("needs Linux and a C compiler")
+    (tmp_path / "refuse.c").write_text("int pthread_setaffinity_np(void) { return 22; }\n")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", "refuse.so", "refuse.c"], check=True, cwd=tmp_path)
+    helper, nodes = onnx.helper, []
+    for kind, given, made in (("GlobalAveragePool", ["pixels"], "mean"), ("Flatten", ["mean"], "row")):
+        nodes.append(helper.make_node(kind, given, [made]))
+    nodes.append(helper.make_node("MatMul", ["row", "weights"], ["logits"]))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("pixels", 1, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", 1, [1, 7])],
+        [helper.make_tensor("weights", 1, [3, 7], [1.0] * 21)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    with staged(tmp_path) as staging:
+        path = staging / "C6.onnx"
+        path.write_bytes(model.SerializeToString())
+        artifact_ = publish(
+            Artifact(path, "onnx", "onnx-fp32", "C6", InputSpec(size=8), files=(record_of(path),)), tmp_path
+        )
+    program = "import sys, lc2fer; lc2fer.open_session(sys.argv[1]).close()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(artifact_.path)],
+        env={**os.environ, "LD_PRELOAD": str(tmp_path / "refuse.so")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

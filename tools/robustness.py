@@ -185,7 +185,10 @@ def _runs() -> str:
     rows = []
     for name, one in found.items():
         memory = one["resident_mb"]
-        done = f"{one['count']:,}" if "count" in one else f"{one['minutes']:g} minutes"
+        if "count" in one:
+            done = f"{one['count']:,}"
+        else:
+            done = f"{one['minutes']:g} minutes, {one['captured']:,} pictures, {one['changes'] + 1} films"
         flat = all(one[each]["flat"] for each in ("resident_mb", "descriptors", "threads"))
         most = [f"{one[each]['largest']:g}" for each in ("descriptors", "threads")]
         rows.append([name, done, f"{memory['first']} to {memory['last']} MB", *most, "yes" if flat else "no"])
