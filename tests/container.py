@@ -1,13 +1,17 @@
 """What docker.sh built, run as docker/compose.yaml says: `python container.py ROOT OUT`, in namespaces of its own.
 
+With `--model FILE`, a C6-openvino-int8.xml that was exported before, what stands before `&&` is left out.
+
 ROOT is the image's mounted file system. It is made read-only, with a tmpfs for /tmp and one for the volume; the user is
 10001 with no capability, and none to gain. What happened is written to OUT as JSON; exit code 1 where it is not right.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,19 +26,29 @@ HERE = Path(__file__).parent
 USER = "10001"
 HOME = "/home/lc2fer"
 TOKEN = "correct-horse-battery"
-_FILM_S = 300
+_FILM_S = 90
 _WAIT_S = 900.0  # compose.yaml's start_period
 
 
 def main(arguments: list[str]) -> int:
-    root, out = Path(arguments[0]), Path(arguments[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", type=Path)
+    chosen = parser.parse_args(arguments)
+    root = chosen.root
     service = yaml.safe_load((HERE.parent / "docker" / "compose.yaml").read_text())["services"]["cpu"]
     _mount(root)
-    film = root / HOME[1:] / "engines" / "face.mp4"
+    volume = root / HOME[1:] / "engines"
+    film = volume / "face.mp4"
     subprocess.run([sys.executable, str(HERE / "fakes" / "video.py"), str(film), str(_FILM_S)], check=True)
     given = {**service["environment"], "LC2FER_TOKEN": TOKEN, "LC2FER_SOURCE": "engines/face.mp4"}
     started = time.monotonic()
     command = service["command"][0].replace("$${", "${")
+    if chosen.model is not None:
+        command = command.partition("&&")[2].strip()
+        for path in chosen.model.parent.glob(f"{chosen.model.stem}.*"):
+            shutil.copy(path, volume)
     process = subprocess.Popen(_jailed(root, given, *service["entrypoint"], command))
     healthy_after_s = None
     while time.monotonic() < started + _WAIT_S and process.poll() is None:
@@ -42,7 +56,7 @@ def main(arguments: list[str]) -> int:
         if _asked(root, service, given) == 0:
             healthy_after_s = round(time.monotonic() - started)
             break
-    found: dict[str, Any] = {"healthy_after_s": healthy_after_s}
+    found: dict[str, Any] = {"command": command, "healthy_after_s": healthy_after_s}
     if healthy_after_s is not None:
         time.sleep(5)
         with urllib.request.urlopen(
@@ -50,7 +64,7 @@ def main(arguments: list[str]) -> int:
         ) as answer:
             found["status"] = json.load(answer)["status"]["state"]
         found["health_check_with_another_token"] = _asked(root, service, {**given, "LC2FER_TOKEN": TOKEN[::-1]})
-        found |= _told(process.pid)
+        found |= _told(root / "proc" / str(process.pid))
         found["writing"] = {place: _write(root, given, place) for place in ("/file", f"{HOME}/file", "/tmp/file")}
         process.send_signal(signal.SIGTERM)
     found["exit_code"] = process.wait(60)
@@ -65,7 +79,7 @@ def main(arguments: list[str]) -> int:
         "exit_code": 0,
     }
     wrong = [name for name, value in wanted.items() if found.get(name) != value]
-    out.write_text(json.dumps({**found, "wrong": wrong}, indent=1) + "\n", encoding="utf-8")
+    chosen.out.write_text(json.dumps({**found, "wrong": wrong}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({**found, "wrong": wrong}, indent=1))
     return 1 if wrong else 0
 
@@ -102,9 +116,9 @@ def _asked(root: Path, service: dict[str, Any], environment: dict[str, str]) -> 
     return subprocess.run(_jailed(root, environment, *command), capture_output=True, timeout=60).returncode
 
 
-def _told(pid: int) -> dict[str, str]:
+def _told(process: Path) -> dict[str, str]:
     """What the kernel says of the container's process."""
-    lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    lines = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines() if ":\t" in line)
     names = {"Uid": "user", "CapEff": "capabilities", "CapBnd": "could_gain", "NoNewPrivs": "no_new_privileges"}
     return {name: lines[field].split()[0] for field, name in names.items()}
 

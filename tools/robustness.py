@@ -233,7 +233,8 @@ def _container() -> str:
 
 docker/cpu.Dockerfile is built by buildah in chroot isolation, a Debian tree by debootstrap in the place of its base
 image, and started as docker/compose.yaml says: another user than root, a read-only root, no capability and none to
-gain, a network of its own, a film for a camera. The health check of compose.yaml is asked until it answers.
+gain, a network of its own, a film for a camera. The health check of compose.yaml is asked until it answers. The command
+is compose.yaml's; where its export is missing here, the model was exported before (`tests/container.py --model`).
 
 {_table(["what", "found"], rows) if rows else "Nothing is recorded yet."}"""
 
