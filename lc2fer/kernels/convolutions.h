@@ -42,7 +42,7 @@ template <class Format>
 void stem(const ConvNumbers& its, const Pool& pool, const float* image, float* out) {
     const int across = its.across(), stride = padded(its.outputs);
     share_pieces({its.high(), across}, pool, [&](int first, int count) {
-        alignas(64) typename Format::Value rows[MOST_PIXELS * STEM_DEPTH];
+        alignas(64) typename Format::Value rows[padded(MOST_PIXELS) * STEM_DEPTH];
         alignas(64) float values[MOST_PIXELS * MOST_CHANNELS];
         each_line(first, count, across, [&](int line, int left, int begin, int end) INLINE {
             for (int colour = 0; colour < 3; ++colour) {

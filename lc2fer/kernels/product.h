@@ -54,9 +54,8 @@ template <class Format, class Finish>
 inline INLINE void products(const typename Format::Value* rows, int stride, int count, const Product& its, int depth,
                             int outputs, const Finish& finish) {
     if constexpr (Format::TILES) {
-        if (depth % Format::TILE_DEPTH == 0) {
-            return Format::products(rows, stride, count, its, depth, padded(outputs) / LANES, finish);
-        }
+        if (const int step = Format::tile_depth(depth))
+            return Format::products(rows, stride, count, its, depth, step, padded(outputs) / LANES, finish);
     }
     const int steps = depth / Format::STEP;
     const auto columns = [&](int first, auto registers) INLINE {

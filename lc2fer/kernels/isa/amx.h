@@ -1,5 +1,5 @@
-// AMX: bytes whose depth fills a tile (C6's and C5's blocks) go there, all else stays with AVX-512 VNNI. A tile's sums
-// are integers, so these are the same.
+// AMX: products of bytes go by tiles where their depth fills half of one, all else stays with AVX-512 VNNI. A tile's
+// sums are integers, so these are the same.
 #pragma once
 
 #include "avx512.h"
@@ -10,17 +10,28 @@ namespace {
 struct Amx : Avx512 {
     struct Bytes : Avx512::Bytes {
         static constexpr bool TILES = true;
-        static constexpr int TILE_DEPTH = 64, TILE_ROWS = 16;
+        static constexpr int TILE_ROWS = 16;
 
-        struct Ready {  // eight tiles of 16 rows of 64 bytes
+        // Bytes of a row that a tile takes: as many as can be and divide the depth; 0 where these are too few, and for
+        // a stem, whose few products are done before a tile could be.
+        static INLINE int tile_depth(int depth) {
+            if (depth == STEM_DEPTH) return 0;
+            for (int bytes = 64; bytes >= 32; bytes -= STEP)
+                if (depth % bytes == 0) return bytes;
+            return 0;
+        }
+
+        struct Ready {  // tiles of 16 rows of 64 bytes: four of sums, two of rows, two of weights
             struct alignas(64) Config {
                 uint8_t palette = 1, start_row = 0, reserved[14] = {};
                 uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
                 uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
             };
 
-            Ready() {
-                const Config config;
+            explicit Ready(int depth) {
+                Config config;
+                config.bytes[4] = config.bytes[5] = uint16_t(depth);
+                config.rows[6] = config.rows[7] = uint8_t(depth / STEP);
                 _tile_loadconfig(&config);
             }
             ~Ready() { _tile_release(); }
@@ -28,16 +39,16 @@ struct Amx : Avx512 {
 
         using Tile = int32_t[TILE_ROWS][LANES];
 
-        // As the packed weights lie, 16 steps are one tile. Sums come back by way of the first cache, those of two
-        // tiles of rows with PANELS panels at a time: for some thousand cycles behind each instruction for tiles, a
+        // As the packed weights lie, up to 16 steps are one tile. Sums come back by way of the first cache, those of
+        // two tiles of rows with PANELS panels at a time: for some thousand cycles behind each instruction for tiles, a
         // Sapphire Rapids has one port less for floats in 512 bits. A tile that has fewer rows takes what lies behind
         // them, in the same time.
         template <class Product, class Finish>
-        static INLINE void products(const Value* rows, int stride, int count, const Product& its, int depth, int panels,
-                                    const Finish& finish) {
+        static INLINE void products(const Value* rows, int stride, int count, const Product& its, int depth, int step,
+                                    int panels, const Finish& finish) {
             constexpr int PANELS = 16;
             alignas(64) Tile sums[PANELS][2];
-            const Ready ready;
+            const Ready ready(step);
             const int blocks = (count + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
             for (int block = 0; block < blocks; ++block) {
                 const int begin = count * block / blocks, here = count * (block + 1) / blocks - begin;
@@ -45,7 +56,7 @@ struct Amx : Avx512 {
                     if (panel % PANELS == 0)
                         for (int next = panel; next < least(panel + PANELS, panels); next += 2)
                             multiply(rows + size_t(begin) * stride, stride, here > TILE_ROWS,
-                                     its.weights + size_t(next) * depth * LANES, depth, next + 1 < panels,
+                                     its.weights + size_t(next) * depth * LANES, depth, step, next + 1 < panels,
                                      sums + next % PANELS);
                     const Sum first = start(its.start + panel * LANES);
                     const int32_t (*own)[LANES] = sums[panel % PANELS][0];
@@ -62,12 +73,12 @@ struct Amx : Avx512 {
 
         // Two tiles of rows, or one, by two of weights, or one.
         static INLINE void multiply(const Value* rows, int stride, bool more, const uint8_t* weights, int depth,
-                                    bool both, Tile (*sums)[2]) {
+                                    int step, bool both, Tile (*sums)[2]) {
             _tile_zero(0);
             _tile_zero(1);
             _tile_zero(2);
             _tile_zero(3);
-            for (int k = 0; k < depth; k += TILE_DEPTH, weights += TILE_DEPTH * LANES) {
+            for (int k = 0; k < depth; k += step, weights += step * LANES) {
                 _tile_loadd(4, rows + k, stride);
                 _tile_loadd(6, weights, 64);
                 _tile_dpbusd(0, 4, 6);
