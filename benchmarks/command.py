@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +29,7 @@ from .measuring.child import MOST_SAMPLES
 from .report.document import Report, Row, read, write
 from .run import run
 from .views.markdown import markdown
-from .views.page import page
+from .views.page import page, picture
 from .views.table import ran_in, table
 
 TARGETS = tuple(name for name in OURS if not name.startswith("rtx-"))  # which run on no machine that builds them
@@ -70,8 +69,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if chosen.mode == "throughput":
         with alone(chosen.out, "bench"):
             return throughput.main(chosen, arguments)
-    with alone(chosen.out, "bench"), tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
-        report, journal = run(chosen, arguments, Path(work))
+    with alone(chosen.out, "bench"), artifacts.staged(chosen.out) as work:  # gone at the next start, if this is killed
+        report, journal = run(chosen, arguments, work)
         write(path, report)
         journal.remove()
     document = _publish(path, report, wide=chosen.wide)
@@ -93,7 +92,8 @@ def _check_packages(*, making: bool) -> None:
 
 def _publish(path: Path, report: Report, *, wide: bool) -> dict[str, Any]:
     """Everything that people read, beside the JSON that it is computed from."""
-    for suffix, text in ((".md", markdown(report)), (".html", page(report))):
+    texts = {".md": markdown(report), ".html": page(report)} | ({".svg": picture(report)} if report.rows else {})
+    for suffix, text in texts.items():
         artifacts.write_text(path.with_suffix(suffix), text)
     print(table(report, wide=wide))
     return summary(path, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -13,7 +14,7 @@ from ..judging.figures import Figures, Scores, figures, parent_of, share
 from ..report.document import PARENT, Parent, Report, Row
 from ..report.graph import quantizers
 from . import robustness
-from .charts import distributions, pareto
+from .charts import distributions, pareto, standing_alone
 from .table import by_kernels, cells_of, heading, notes, stock_cells, stock_headings
 from .thumbnails import MOST_A_ROW, disagreements
 
@@ -28,6 +29,7 @@ _DISTURBED = (
     "flips -/+",
     "SQNR dB",
 )
+_OF_PICTURES = re.compile(r":root|@media \(prefers|  :root|}|svg (text|\.|circle)|\.e0")  # lines of page.css
 _RIGHT, _WRONG = "26 127 75", "179 38 30"  # red, green, blue
 
 
@@ -65,6 +67,12 @@ def page(report: Report) -> str:
     )
 
 
+def picture(report: Report) -> str:
+    """Accuracy against latency alone, as an SVG file that follows the reader's light or dark setting."""
+    colours = "".join(line + "\n" for line in _resource("page.css").splitlines() if _OF_PICTURES.match(line))
+    return standing_alone(pareto(_meant([(row, figures(report, row)) for row in report.rows])), colours)
+
+
 def _machine(report: Report) -> str:
     machine = report.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine.engines.items())
@@ -77,13 +85,17 @@ def _machine(report: Report) -> str:
 
 
 def _pareto(found: Sequence[tuple[Row, Figures]]) -> list[str]:
-    """The plot of the rows whose accuracy means something, or else of all."""
-    meant = [(row, one) for row, one in found if row.weights != "random"]
-    without = " Rows with random weights are left out." if 0 < len(meant) < len(found) else ""
+    meant = _meant(found)
+    without = " Rows with random weights are left out." if len(meant) < len(found) else ""
     return [
         f"<p class=quiet>Area: size of the file. Dashed: rows that none beats in both.{without}</p>",
-        pareto(meant or found),
+        pareto(meant),
     ]
+
+
+def _meant(found: Sequence[tuple[Row, Figures]]) -> Sequence[tuple[Row, Figures]]:
+    """The rows whose accuracy means something, or else all."""
+    return [(row, one) for row, one in found if row.weights != "random"] or found
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import pytest
 from lc2fer.benchmarks import command
@@ -11,7 +12,7 @@ from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Failure, Outputs, Rate
 from lc2fer.benchmarks.views.charts import ENGINES, engine
 from lc2fer.benchmarks.views.markdown import markdown
-from lc2fer.benchmarks.views.page import page
+from lc2fer.benchmarks.views.page import page, picture
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -83,8 +84,26 @@ def test_everything_is_written_anew_from_the_json(report, tmp_path, capsys):
     document = command.main(["--report-only", "--out", str(tmp_path)])
     assert (tmp_path / "report.html").read_text() == page(report)
     assert (tmp_path / "report.md").read_text() == markdown(report)
+    assert (tmp_path / "report.svg").read_text() == picture(report)
     assert len(document["rows"]) == 4
     assert "openvino-int8" in capsys.readouterr().out
+
+
+def test_the_plot_is_a_file_of_its_own(report):
+    """A circle and a label for each row in the plot, in colours that the file itself brings."""
+    drawing = ElementTree.fromstring(picture(report))
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    circles = drawing.findall("svg:circle[svg:title]", space)
+    assert [circle.find("svg:title", space).text.split(":")[0] for circle in circles] == [
+        "C6 torch",
+        "C6 onnx-int8",
+        "C6 openvino-int8",
+        "C6 stock-onnx-int8",
+    ]
+    style = drawing.find("svg:style", space).text
+    assert all(f".{circle.get('class').split()[1]} {{" in style for circle in circles)
+    assert style.count("--paper:") == 2  # light and dark
+    assert "button" not in style
 
 
 def test_an_empty_report_has_a_page(report):
