@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate  # type: ignore[import-untyped]
@@ -39,10 +37,10 @@ def main(chosen: Namespace) -> dict[str, Any]:
     settings = Settings(chosen.threads, 1, 1, 0.0, cores=pinned(chosen.threads))
     rows: list[dict[str, Any]] = []
     answers: dict[tuple[str, str], tuple[int, ...]] = {}
-    with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
-        images = preparer(samples, 0, Path(work), data.label_names)
+    with artifacts.staged(chosen.out) as work:
+        images = preparer(samples, 0, work, data.label_names)
         for model in found:
-            scored = evaluate(model, images(model.input_spec), settings, Path(work))
+            scored = evaluate(model, images(model.input_spec), settings, work)
             predicted = answers[model.variant, model.target] = tuple(scored.outputs.predictions)
             correct = sum(one == label for one, label in zip(predicted, data.labels))
             between = metrics.wilson_interval(correct, len(data.labels))

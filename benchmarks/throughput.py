@@ -7,7 +7,6 @@ how many images a call, and how many threads of its engine give most; all launch
 
 from __future__ import annotations
 
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from lc2fer.artifact import Artifact, load, write
+from lc2fer.artifact import Artifact, load, staged, write
 from lc2fer.data import open_dataset
 from lc2fer.errors import Lc2ferError
 from lc2fer.inputs import LABELS
@@ -146,12 +145,12 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
     failures: list[dict[str, str]] = []
     path = chosen.out / REPORT
     report: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="lc2fer-bench-") as work:
-        images = preparer(samples, 0, Path(work))
+    with staged(chosen.out) as work:
+        images = preparer(samples, 0, work)
         for variant, artifacts in _contenders(chosen, failures):
             own = [Model(variant, artifact, STOCK.get(artifact.target, {})) for artifact in artifacts]
             for number in range(chosen.launches if own else 0):
-                _launch(own, chosen, images(own[0].artifact.input_spec), Path(work), search=number == 0)
+                _launch(own, chosen, images(own[0].artifact.input_spec), work, search=number == 0)
                 say(f"{variant}: launch {number + 1} of {chosen.launches}")
             models += own
             report = {

@@ -58,11 +58,13 @@ def test_the_table(report):
         "model target ran in accuracy % agreement % flips -/+ SQNR dB p50 ms p90 ms p99 ms compute ms frame ms images/s"
     )
     assert lines[2].split() == [*heading.split(), *["size", "MB", "memory", "MB", "state"]]
-    parent = "C6 torch bf16 12, f32 3 90.00 ±19.31 parent 2.001 ±0.002 3.000 3.000 1.000 4.000 500 1.23 45.5 VALID"
+    parent = (
+        "C6 torch bf16 12, f32 3, i32 1 90.00 ±19.31 parent 2.001 ±0.002 3.000 3.000 1.000 4.000 500 1.23 45.5 VALID"
+    )
     assert lines[4].split() == parent.split()
     child = lines[5].split()
-    assert child[6:10] == ["80.00", "±22.66", "70.00", "2/1"]
-    assert child[11:] == ["1.001", "±0.002", "3.000", "3.000", "0.500", "4.000", "999", "1.23", "45.5", "VALID"]
+    assert child[8:12] == ["80.00", "±22.66", "70.00", "2/1"]
+    assert child[13:] == ["1.001", "±0.002", "3.000", "3.000", "0.500", "4.000", "999", "1.23", "45.5", "VALID"]
     assert [line.split() for line in lines[6:9]] == [
         ["C6", target, *["-"] * 13, *state.split()]
         for target, state in (
@@ -102,7 +104,7 @@ def test_the_table_says_what_must_be_known(report, samples):
     ) in text
     assert "Memory could not be read on this system." in text
     line = next(line for line in text.splitlines() if "onnx-int8" in line)
-    assert line.split()[8:11] == ["-", "-", "-"]
+    assert line.split()[10:13] == ["-", "-", "-"]
     assert line.split()[-2:] == ["45.5", "DEGRADED"]
 
 
