@@ -36,6 +36,7 @@ from .int8.recorded import Ranges
 
 Say = Callable[[str], None]
 
+_FEW = 64  # images of D^v that are enough for INT8's ranges, where a data set has no more
 _CONSTANT = 1e-6  # of the largest logit: a network whose answers differ by less gives one answer, rounded
 
 
@@ -69,6 +70,7 @@ class Pipeline:
         self.size = size
         self.max_batch = max_batch
         self.setting = setting
+        self._small = False  # a data set, which was said
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
     def export(self, target: str) -> Artifact:
@@ -127,7 +129,8 @@ class Pipeline:
         assert row.recipe is not None
         parent, recipe = self.export(row.parents[0]), row.recipe
         if recipe.calibration is not None:
-            count = recipe.calibration.count if self.calibration_images is None else self.calibration_images
+            count = self.calibration_images
+            count = self._usual(recipe.calibration.count) if count is None else count
             recipe = replace(recipe, calibration=replace(recipe.calibration, count=count), kept=recipe.kept + kept)
         calibration = self.calibration(recipe)
         return Artifact(
@@ -190,6 +193,18 @@ class Pipeline:
         if key not in self._calibrations:
             self._calibrations[key] = self.validation.calibration(recipe.calibration)
         return self._calibrations[key]
+
+    def _usual(self, count: int) -> int:
+        """As many calibration images as a recipe asks for; of a small data set of one's own all that there are."""
+        if str(self.data) == SYNTHETIC or not _FEW <= self.validation.available < count:
+            return count  # too few raises an error, with the number
+        if not self._small:
+            self._small = True
+            self.say(
+                f"{self.validation.dataset.place} has {self.validation.available} validation images: INT8 takes its "
+                f"ranges from these, where {count} are usual."
+            )
+        return self.validation.available
 
     @cached_property
     def _ranges(self) -> Ranges | None:

@@ -94,6 +94,11 @@ class Validation:
         pairs = [pair for pair in every if pair[0].path not in self.dataset.copies]
         return [sample for sample, _ in pairs], [sha256 for _, sha256 in pairs]
 
+    @property
+    def available(self) -> int:
+        """Images of D^v."""
+        return len(self._validation[0])
+
     @cached_property
     def test_sha256(self) -> dict[str, Sample]:
         """Images of D^e by the hash of their file."""
@@ -155,9 +160,8 @@ class Validation:
     def policy(self, count: int) -> CalibrationSet:
         """`count` images to decide by, or all there are; those that calibration sees come in last."""
         seen = Calibration().count
-        available = len(self._validation[0])
-        count = min(count, available)
-        return self.draw(count, Calibration().seed, skip=min(seen, available - count))
+        count = min(count, self.available)
+        return self.draw(count, Calibration().seed, skip=min(seen, self.available - count))
 
 
 def _hash(image: NDArray[np.uint8]) -> str:

@@ -200,11 +200,25 @@ def test_calibration_refuses_test_images(
         Pipeline("C8", tmp_path / "out", weights=weights, data=leaky).export("onnx-fp32")
 
 
-def test_too_few_validation_images(faces: Path, weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has 84 validation images .* 300 are needed to calibrate with"):
-        Pipeline("C8", tmp_path, weights=weights, data=faces).export("openvino-int8")
+def test_too_few_validation_images(
+    faces: Path, weights: Path, tmp_path: Path, write_faces: Callable[..., Path]
+) -> None:
+    few = write_faces(tmp_path / "few", train=20, test=1)
+    with pytest.raises(DataError, match=r"has 28 validation images .* 300 are needed to calibrate with"):
+        Pipeline("C8", tmp_path, weights=weights, data=few).export("openvino-int8")
     with pytest.raises(UsageError, match=r"20 calibration images were asked for\. At least 32 are needed"):
         Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=20).export("openvino-int8")
+
+
+def test_a_small_data_set_gives_all_of_its_validation_images(faces: Path, weights: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    pipeline = Pipeline("C8", tmp_path, weights=weights, data=faces, say=said.append)
+    for target in ("onnx-int8", "ort-int8"):
+        wanted = pipeline.wanted(target)
+        assert wanted.calibration is not None
+        assert wanted.calibration["images"] == 84
+    told = [line for line in said if "validation images" in line and "usual" in line]
+    assert told == [f"{faces} has 84 validation images: INT8 takes its ranges from these, where 300 are usual."]
 
 
 def test_calibration_set_rewinds_and_is_d_v(faces: Path) -> None:
