@@ -49,11 +49,11 @@ def examine(root: Path = Path("/"), folder: Path = Path()) -> list[Finding]:
     checks: list[Callable[[], Finding]] = [
         lambda: _board(board),
         lambda: _python(board),
-        lambda: _tensorrt(board),
+        lambda: _tensorrt(board, root),
         lambda: _gpu(board),
         _onnxruntime,
         _kernels,
-        _opencv,
+        lambda: _opencv(board),
         lambda: _cameras(root),
         lambda: _power(board),
         lambda: _heat(board),
@@ -104,11 +104,13 @@ def _python(board: Jetson | None) -> Finding:
     return Finding("Python", "ok", version)
 
 
-def _tensorrt(board: Jetson | None) -> Finding:
+def _tensorrt(board: Jetson | None, root: Path) -> Finding:
     try:
         trt = TENSORRT.load()
     except Unusable as reason:
-        mend = f"{_PIP} install 'lc2fer[tensorrt]'" if board is None else "sudo apt install python3-libnvinfer"
+        driver = (root / "proc" / "driver" / "nvidia").exists()  # without one there is nothing to install it for
+        mend = f"{_PIP} install 'lc2fer[tensorrt]'" if driver else None
+        mend = mend if board is None else "sudo apt install python3-libnvinfer"
         return Finding("TensorRT", "note", str(reason), mend)
     return Finding("TensorRT", "ok", f"{trt.__version__}, imported")
 
@@ -160,7 +162,7 @@ def _mend(lacking: build.Lacking) -> str | None:
     return None if found is None else f"sudo {found[1]}"
 
 
-def _opencv() -> Finding:
+def _opencv(board: Jetson | None) -> Finding:
     try:
         cv2 = importlib.import_module("cv2")
     except ImportError as error:
@@ -172,9 +174,12 @@ def _opencv() -> Finding:
                 f"no cameras: it is compiled for numpy 1, and {importlib.import_module('numpy').__version__} is here",
                 f"{_PIP} install 'numpy<2'",
             )
-        return Finding("OpenCV", "note", f"no cameras: {text}", "sudo apt install python3-opencv")
+        mend = f"{_PIP} install 'lc2fer[camera]'" if board is None else "sudo apt install python3-opencv"
+        return Finding("OpenCV", "note", f"no cameras: {text}", mend)
     if re.search(r"GStreamer:\s*YES", cv2.getBuildInformation()):
         return Finding("OpenCV", "ok", f"{cv2.__version__} with GStreamer")
+    if board is None:
+        return Finding("OpenCV", "ok", f"{cv2.__version__}, for USB cameras and films")
     return Finding(
         "OpenCV",
         "note",

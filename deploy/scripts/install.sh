@@ -205,4 +205,6 @@ for other in "$prefix"/versions/*; do
     [[ $other == "$home" ]] || rm -rf -- "$other"
 done
 [[ $service == no ]] || install_service
-echo "Installed. Build the engines with: bash $prefix/current/model/build-engines.sh"
+build="$prefix/bin/lc2fer-deploy build $prefix/current/model --engine onnxruntime"
+[[ ! -e $SYSTEM/etc/nv_tegra_release ]] || build="bash $prefix/current/model/build-engines.sh" # with a Jetson at its fastest
+echo "Installed. Build the engines with: $build"

@@ -219,12 +219,17 @@ def test_an_installation_is_made_once_replaced_whole_and_removed(run: Run, tmp_p
     assert done.stdout.splitlines() == [
         "lc2fer-deploy doctor",
         f"lc2fer-deploy verify {home}/model",
-        f"Installed. Build the engines with: bash {prefix}/current/model/build-engines.sh",
+        f"Installed. Build the engines with: {prefix}/bin/lc2fer-deploy build {prefix}/current/model "
+        "--engine onnxruntime",
     ]
     (home / "model" / "built.engine").write_text("kept")
     killed = prefix / "versions" / ".installing-killed"
     killed.mkdir()
-    again = run("install.sh", first, "--prefix", prefix)
+    jetson = tmp_path / "jetson"
+    (jetson / "etc").mkdir(parents=True)
+    (jetson / "etc" / "nv_tegra_release").write_text("# R36 (release), REVISION: 4.0\n")
+    again = run("install.sh", first, "--prefix", prefix, LC2FER_SYSTEM=str(jetson))
+    assert again.stdout.endswith(f"Build the engines with: bash {prefix}/current/model/build-engines.sh\n")
     assert again.stdout.splitlines()[0] == f"{first} is installed in {home} already."
     assert (home / "model" / "built.engine").read_text() == "kept"
     assert not killed.exists()
