@@ -34,6 +34,7 @@ FORMS = TRANSPOSE, FOLDED, ROWS, FUSED = ("transpose", "folded", "rows", "fused"
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"  # what every graph calls them, and their open first axis
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
+LEAST_ERROR = "least-error"  # smoothing as each block's output is best: export/int8/smooth.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 IR_VERSION = 10  # of ONNX files: the newest that ONNX Runtime 1.20 reads
 HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
@@ -87,7 +88,7 @@ class Recipe:
     opset: int = 18
     batch: int | None = None  # None: files take any; 1: no other, as those of earlier versions
     calibration: Calibration | None = None
-    smoothing: float | None = None  # share of an activation's range that moves into the weights after GRN, 0..1
+    smoothing: float | str | None = None  # share of a range that moves into the weights after GRN, or LEAST_ERROR
     rest: str = "fp32"  # precision of what an int8 graph does not quantise
     kept: tuple[str, ...] = ()  # convolutions that an int8 graph does not quantise
     bias_correction: bool = False  # whether biases take back the mean error that quantisation adds to each channel
@@ -102,10 +103,10 @@ class Recipe:
                 f"A recipe of precision {self.precision} {'lacks' if self.calibration is None else 'has'} a "
                 "calibration. int8 needs one and nothing else may have one. Correct the recipe."
             )
-        if self.smoothing is not None and (self.precision != "int8" or not 0 <= self.smoothing <= 1):
+        if self.smoothing is not None and (self.precision != "int8" or not _is_smoothing(self.smoothing)):
             raise UsageError(
-                f"Smoothing of {self.smoothing} was asked for with {self.precision}. Expected 0 to 1, with int8. "
-                "Correct the recipe."
+                f"Smoothing of {self.smoothing} was asked for with {self.precision}. Expected 0 to 1 or {LEAST_ERROR}, "
+                "with int8. Correct the recipe."
             )
         if self.rest not in RESTS or (self.rest != "fp32" and self.precision != "int8"):
             raise UsageError(
@@ -169,6 +170,10 @@ class Recipe:
             raise ArtifactError(
                 f"The manifest's recipe is damaged ({error}). Expected the fields of Recipe. Export the artifact again."
             ) from None
+
+
+def _is_smoothing(value: float | str) -> bool:
+    return value == LEAST_ERROR if isinstance(value, str) else 0 <= value <= 1
 
 
 MIN_SPEEDUP = 1.05

@@ -35,14 +35,20 @@ def record(weights: Path, data: str) -> Ranges:
         images = pipeline.calibration(recipe)
         assert isinstance(images, CalibrationSet)
         plain = replace(recipe, bias_correction=False, rest="fp32")
+        network = checkpoint.load(weights)
+        smoothed = smooth.smoothing(network, images, recipe.smoothing)
+        proof = pipeline.export("onnx-int8").proof
+        assert proof is not None
         model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
     return Ranges(
         method=recipe.calibration.method,
         smoothing=recipe.smoothing,
+        strengths=smoothed.strengths,
         about=images.to_json(),
-        largest=tuple(one.numpy() for one in smooth.largest(checkpoint.load(weights), images)),
+        largest=tuple(one.numpy() for one in smooth.largest(network, images)),
         clips={layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()},
         errors=quantize.errors(model, layers, images),
+        proof={name: proof[name] for name in ("sqnr_db", "agreement", "images")},
     )
 
 

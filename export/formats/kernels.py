@@ -66,13 +66,13 @@ class _Product:
 def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> FusedNetwork:
     """What the graph at `path` is to hold; a float graph to quantise is written beside it."""
     trained = checkpoint.load(parent.path, parent.variant)
-    factors = None
+    smoothed = None
     layers: Mapping[str, QuantizedLayer] = {}
     if calibration is not None:
         graph = path.with_suffix(".float.onnx")
         _, layers = qdq.quantized(parent, replace(recipe, form="folded"), calibration, graph)
-        factors = smoothing(parent, trained, calibration, recipe)
-    form = deploy_form(trained, "folded", smoothing=factors)
+        smoothed = smoothing(parent, trained, calibration, recipe)
+    form = deploy_form(trained, "folded", smoothing=smoothed.factors if smoothed else None)
     precision = kernels.PRODUCTS[recipe.precision]
 
     def product(name: str, *, channels_last: bool = True) -> _Product:

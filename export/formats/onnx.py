@@ -28,19 +28,17 @@ class _Normalize(torch.nn.Module):
         return normalize(pixels)
 
 
-_SMOOTHINGS: dict[tuple[str, str, float], list[torch.Tensor]] = {}  # what they depend on -> the last ones made
+_SMOOTHINGS: dict[tuple[str, str, float | str], smooth.Smoothing] = {}  # what they depend on -> the last ones made
 
 
-def smoothing(
-    parent: Artifact, trained: Network, calibration: Known | None, recipe: Recipe
-) -> list[torch.Tensor] | None:
-    """The recipe's factors, found once for all INT8 targets of the same weights and images: a third of an export."""
+def smoothing(parent: Artifact, trained: Network, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
+    """The recipe's factors and clips, found once for all INT8 targets of the same weights and images."""
     if recipe.smoothing is None:
         return None
     assert calibration is not None
     key = parent.sha256, calibration.fingerprint, recipe.smoothing
     if key not in _SMOOTHINGS:
-        found = smooth.factors(trained, calibration, recipe.smoothing)
+        found = smooth.smoothing(trained, calibration, recipe.smoothing)
         _SMOOTHINGS.clear()
         _SMOOTHINGS[key] = found
     return _SMOOTHINGS[key]
@@ -59,8 +57,8 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     if recipe.form == PLAIN:
         network = torch.nn.Sequential(_Normalize(), trained)
     else:
-        factors = smoothing(parent, trained, calibration, recipe)
-        network = deploy_form(trained, recipe.form, dtype, factors)
+        smoothed = smoothing(parent, trained, calibration, recipe)
+        network = deploy_form(trained, recipe.form, dtype, smoothed.factors if smoothed else None)
     pixels = torch.zeros(2, *parent.input_spec.shape)  # a first axis of 1 would be taken for a constant
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
     with errors_only(exporter), warnings.catch_warnings():

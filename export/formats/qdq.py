@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 
 from lc2fer.artifact import Artifact
+from lc2fer.network import checkpoint
 from lc2fer.recipe import Recipe
 
 from ..int8 import quantize
@@ -42,7 +43,8 @@ def quantized(
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
     model = onnx.load_model(path)
     assert recipe.calibration is not None
-    layers = quantize.quantize(model, calibration, recipe.calibration)
+    smoothed = float_onnx.smoothing(parent, checkpoint.load(parent.path, parent.variant), calibration, recipe)
+    layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {})
     if recipe.bias_correction:
         layers = quantize.corrected(model, layers, calibration)
     return model, layers

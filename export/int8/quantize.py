@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -46,17 +47,24 @@ def convolutions(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
 
 
 def quantize(
-    model: onnx.ModelProto, images: Iterable[NDArray[np.float32]] | Ranges, wanted: Calibration
+    model: onnx.ModelProto,
+    images: Iterable[NDArray[np.float32]] | Ranges,
+    wanted: Calibration,
+    chosen: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, QuantizedLayer]:
-    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W], or known."""
+    """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W], or known.
+
+    `chosen` has the clips of layers for which somebody else has chosen: layer -> magnitude.
+    """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = convolutions(model.graph)
     stem = next(iter(nodes))
     if isinstance(images, Ranges):
         clips = images.clips
     else:
-        seen = ranges.collect(model, {layer: node.input[0] for layer, node in nodes.items() if layer != stem}, images)
-        clips = {layer: ranges.clip(histogram, wanted) for layer, histogram in seen.items()}
+        tensors = {layer: node.input[0] for layer, node in nodes.items() if layer != stem and layer not in chosen}
+        seen = ranges.collect(model, tensors, images)
+        clips = {layer: ranges.clip(histogram, wanted) for layer, histogram in seen.items()} | dict(chosen)
     found = {}
     for layer, node in nodes.items():
         weight = constants[node.input[1]].astype(np.float64)

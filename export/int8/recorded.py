@@ -7,7 +7,7 @@ somebody who has no faces at hand as by those who trained them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ class Ranges:
     """Statistics of one recipe over one calibration set, in float32 graphs of any form."""
 
     method: str  # of the clips
-    smoothing: float
+    smoothing: float | str  # as the recipe has it
+    strengths: tuple[float, ...]  # that it came to, of each block
     about: Mapping[str, Any]  # of the images, as CalibrationSet.to_json gives it
     largest: tuple[NDArray[np.float32], ...]  # [4C] for each block: the channels' magnitudes behind GRN
     clips: Mapping[str, float]  # layer -> the magnitude that the largest s8 value stands for
     errors: Mapping[str, NDArray[np.float64]]  # layer -> [C_out], the mean error of quantising that layer alone
+    proof: Mapping[str, float] = field(default_factory=dict)  # what it gave on other images of the set: dB, agreement
 
     @property
     def fingerprint(self) -> str:
@@ -47,17 +49,19 @@ class Ranges:
 
     def to_json(self) -> dict[str, Any]:
         """An artifact's entry for its calibration."""
-        return {**self.about, "recorded": "with the weights"}
+        return {**self.about, "recorded": "with the weights", "proof": dict(self.proof)}
 
     def to_manifest(self) -> dict[str, Any]:
         """A checkpoint's entry; figures of five digits."""
         return {
             "method": self.method,
             "smoothing": self.smoothing,
+            "strengths": list(self.strengths),
             "about": dict(self.about),
             "largest": [_short(one) for one in self.largest],
             "clips": {layer: float(f"{clip:.5g}") for layer, clip in self.clips.items()},
             "errors": {layer: _short(error) for layer, error in self.errors.items()},
+            "proof": {name: float(f"{value:.5g}") for name, value in self.proof.items()},
         }
 
     @classmethod
@@ -69,12 +73,16 @@ class Ranges:
         try:
             ranges = cls(
                 str(found["method"]),
-                float(found["smoothing"]),
+                found["smoothing"],
+                tuple(float(one) for one in found.get("strengths", [found["smoothing"]] * len(found["largest"]))),
                 {**found["about"], "images": int(found["about"]["images"]), "seed": int(found["about"]["seed"])},
                 tuple(np.array(one, np.float32) for one in found["largest"]),
                 {str(layer): float(clip) for layer, clip in found["clips"].items()},
                 {str(layer): np.array(error, np.float64) for layer, error in found["errors"].items()},
+                {str(name): float(value) for name, value in found.get("proof", {}).items()},
             )
+            if len(ranges.strengths) != len(ranges.largest):
+                raise ValueError("each block needs a strength")
             figures = [*ranges.largest, *ranges.errors.values(), list(ranges.clips.values())]
             if not all(np.isfinite(np.asarray(one, np.float64)).all() for one in figures):
                 raise ValueError("a figure is not finite")

@@ -4,52 +4,139 @@ GRN spreads the channels' ranges, and INT8 has one scale for all of them: quanti
 does most of the damage. As in SmoothQuant (Xiao et al., arXiv 2211.10438, equation 4) a channel is divided by
 max|activation|^a / max|weight|^(1-a) and its weights are multiplied by it. GRN multiplies each channel anyway, so here
 this costs nothing at run time (lc2fer/network/fuse.py).
+
+The best a, and where to clip what is divided so, differ from block to block: early blocks want nearly all of the range
+in the weights, the last one, whose channels are loud on few images, wants room above what was seen. Both are chosen for
+the least squared error of what the layer gives. Each half of the images judges what the other half's ranges do, since
+ranges look better on their own images than they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lc2fer.network.fuse import DeployBlock, deploy_form
 from lc2fer.network.model import Network
+from lc2fer.recipe import LEAST_ERROR
 
 from .calibration import CalibrationSet, Known
+from .ranges import LEVELS
 from .recorded import Ranges
 
+STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0)  # a
+SHARES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3)  # of the largest divided magnitude, to clip at
+_PIXELS = 8  # of an image, of those that a block gives
 _CHUNK = 20  # images at once
 _LEAST = 1e-5  # of a range; a dead channel's factor stays finite
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """What one network's blocks divide by, in the order of the forward pass."""
+
+    strengths: tuple[float, ...]  # a
+    factors: list[Tensor]  # [4C] each, mean 1
+    clips: Mapping[str, float] = field(default_factory=dict)  # layer after GRN -> its clip, where it was chosen too
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one block's layer after GRN read of each image."""
+
+    largest: Tensor  # [N,4C] magnitudes
+    pixels: Tensor  # [N,pixels,4C], drawn
+
+
+@torch.inference_mode()
+def smoothing(network: Network, images: Known, strength: float | str) -> Smoothing:
+    """Factors by a strength a, 0..1, or LEAST_ERROR, from the largest activations over `images`."""
+    names, blocks = zip(*_blocks(deploy_form(network)), strict=True)
+    if isinstance(images, Ranges):
+        largest = [torch.tensor(one) for one in images.largest]
+        factors = [_factor(*three) for three in zip(blocks, largest, images.strengths, strict=True)]
+        return Smoothing(images.strengths, factors)
+    seen = _look(network, images)
+    if isinstance(strength, float):
+        factors = [_factor(block, one.largest.amax(dim=0), strength) for block, one in zip(blocks, seen)]
+        return Smoothing((strength,) * len(blocks), factors)
+    assert strength == LEAST_ERROR
+    chosen = [_choose(block, one) for block, one in zip(blocks, seen)]
+    return Smoothing(
+        tuple(strength for strength, _, _ in chosen),
+        [factor for _, factor, _ in chosen],
+        {f"{name}.project": clip for name, (_, _, clip) in zip(names, chosen)},
+    )
 
 
 @torch.inference_mode()
 def largest(network: Network, images: CalibrationSet) -> list[Tensor]:
     """The largest magnitude of each channel behind each block's GRN over the images, [4C] a block."""
+    return [one.largest.amax(dim=0) for one in _look(network, images)]
+
+
+def _look(network: Network, images: CalibrationSet) -> list[_Seen]:
     deployed = deploy_form(network)
-    grns = [block.grn for block in _blocks(deployed)]
-    seen: dict[nn.Module, Tensor] = {}
+    grns = [block.grn for _, block in _blocks(deployed)]
+    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {grn: [] for grn in grns}
+    draws: dict[nn.Module, np.random.Generator] = {grn: np.random.default_rng(0) for grn in grns}
 
     def look(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        found = output.abs().amax(dim=(0, 2, 3))
-        seen[module] = torch.maximum(seen.get(module, found), found)
+        rows = output.flatten(2)  # [N,4C,H*W]
+        count = rows.shape[2]
+        places = [torch.from_numpy(draws[module].permutation(count)[:_PIXELS]) for _ in rows]
+        pixels = torch.stack([row[:, place].t() for row, place in zip(rows, places)])
+        found[module].append((rows.abs().amax(dim=2), pixels))
 
     for grn in grns:
         grn.register_forward_hook(look)
     for begin in range(0, len(images), _CHUNK):
         deployed(torch.from_numpy(images.batch(begin, min(begin + _CHUNK, len(images)))))
-    return [seen[grn] for grn in grns]
+    return [_Seen(*(torch.cat(parts) for parts in zip(*found[grn]))) for grn in grns]
 
 
-@torch.inference_mode()
-def factors(network: Network, images: Known, strength: float) -> list[Tensor]:
-    """One vector [4C] for each block, mean 1, from the largest activations over `images`; `strength` is a, 0..1."""
-    seen = [torch.tensor(one) for one in images.largest] if isinstance(images, Ranges) else largest(network, images)
+def _choose(block: DeployBlock, seen: _Seen) -> tuple[float, Tensor, float]:
+    """Strength, factor and clip."""
+    halves = [(seen.largest[turn::2].amax(dim=0), seen.pixels[1 - turn :: 2]) for turn in (0, 1)]
+    least, best = np.inf, (STRENGTHS[0], 1.0)
+    for strength in STRENGTHS:
+        errors = np.zeros(len(SHARES))
+        for magnitudes, others in halves:
+            factor = _factor(block, magnitudes, strength)
+            top = float((magnitudes / factor).max())
+            errors += _errors(block, others.flatten(0, 1), factor, [share * top for share in SHARES])
+        if errors.min() < least:
+            least, best = float(errors.min()), (strength, SHARES[int(errors.argmin())])
+    strength, share = best
+    magnitudes = seen.largest.amax(dim=0)
+    factor = _factor(block, magnitudes, strength)
+    return strength, factor, share * float((magnitudes / factor).max())
+
+
+def _errors(block: DeployBlock, rows: Tensor, factor: Tensor, clips: Sequence[float]) -> list[float]:
+    """The squared error of what the layer gives of rows [R,4C], by each clip, but for the mean, which a bias mends."""
+    weight = block.project.weight.flatten(1)
+    exact = rows @ weight.t()
+    divided, scaled = rows / factor, weight * factor
+    step = (scaled.abs().amax(dim=1, keepdim=True) / LEVELS).clamp_min(_LEAST / LEVELS)
+    rounded = (scaled / step).round() * step
     found = []
-    for block, activation in zip(_blocks(deploy_form(network)), seen, strict=True):
-        weight = block.project.weight.abs().amax(dim=(0, 2, 3)).clamp_min(_LEAST)
-        factor = activation.clamp_min(_LEAST) ** strength / weight ** (1 - strength)
-        found.append(factor / factor.mean())
+    for clip in clips:
+        scale = max(clip, _LEAST) / LEVELS
+        error = (divided / scale).round_().clamp_(-LEVELS - 1, LEVELS).mul_(scale) @ rounded.t() - exact
+        found.append(float(error.var(dim=0, correction=0).sum()))
     return found
 
 
-def _blocks(deployed: nn.Module) -> list[DeployBlock]:
-    return [module for module in deployed.modules() if isinstance(module, DeployBlock)]
+def _factor(block: DeployBlock, magnitudes: Tensor, strength: float) -> Tensor:
+    weight = block.project.weight.abs().amax(dim=(0, 2, 3)).clamp_min(_LEAST)
+    factor = magnitudes.clamp_min(_LEAST) ** strength / weight ** (1 - strength)
+    return factor / factor.mean()
+
+
+def _blocks(deployed: nn.Module) -> list[tuple[str, DeployBlock]]:
+    return [(name, module) for name, module in deployed.named_modules() if isinstance(module, DeployBlock)]

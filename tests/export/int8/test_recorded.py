@@ -83,7 +83,11 @@ def test_an_export_without_faces_takes_them_and_says_so(
     monkeypatch.setattr(pipelines, "SYNTHETIC", str(faces))  # small ones in place of drawn ones
     said: list[str] = []
     exported = Pipeline("C8", tmp_path / "out", weights=made.path, data=faces, say=said.append).export("onnx-int8")
-    assert exported.calibration == {**known["about"], "recorded": "with the weights"}
+    assert exported.calibration == {**known["about"], "recorded": "with the weights", "proof": known["proof"]}
+    assert said[-1].endswith(
+        f" drawn faces. Its ranges are of photographs: {known['proof']['sqnr_db']:.1f} dB and "
+        f"{known['proof']['agreement']:.1%} on {known['proof']['images']:.0f} of them, as onnx-int8"
+    )
     assert (
         "C8: INT8 takes the ranges that came with the weights, of 300 faces of their own D^v. Pass --data, or "
         "--calibration-images, for others."
