@@ -73,7 +73,7 @@ struct Avx2 {
         using Sum = __m256i;
         using Row = __m256i;
         using Weight = __m256i;
-        static constexpr int STEP = 2, ROWS = 4, WEIGHT_BYTES = 2;
+        static constexpr int STEP = 2, ROWS = 6, WEIGHT_BYTES = 2;
         static constexpr auto pack = pack_bytes<int16_t, STEP>;
 
         static INLINE Sum start(const int32_t*) { return _mm256_setzero_si256(); }
