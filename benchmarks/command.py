@@ -35,6 +35,7 @@ from .views.table import ran_in, table
 TARGETS = tuple(name for name in OURS if not name.startswith("rtx-"))  # which run on no machine that builds them
 DEFAULT_TARGETS = tuple(name for name in TARGETS if targets.TARGETS[name].by_default)  # where they run
 ALL = "all"
+INSTALLED, EDGE = "stock", "edge"  # what --peers takes besides an engine's name
 REPORT = "report.json"
 # First argument -> the module whose main takes the rest.
 VERBS = MappingProxyType(
@@ -175,7 +176,13 @@ def parser() -> argparse.ArgumentParser:
         help="throughput: images a second of models that are asked by many, beside the stock ways: docs/serving.md",
     )
     parser.add_argument(
-        "--peers", action="store_true", help="also rows of stock routes, their ratios, and the machine's own rate"
+        "--peers",
+        nargs="*",
+        choices=[INSTALLED, EDGE, *targets.PEERS],
+        metavar="PEER",
+        help=f'also rows of stock routes and their ratios: "{INSTALLED}" (default), those of the engines that are '
+        f'installed here, and the machine\'s own rate; {", ".join(targets.PEERS)}, or "{EDGE}" for these four, each '
+        "installed into an environment of its own, once: docs/benchmarks.md",
     )
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     parser.add_argument(
@@ -240,6 +247,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if chosen.targets is None:
         chosen.targets = [kernels.or_instead(target) for target in DEFAULT_TARGETS]
     chosen.targets = list(TARGETS) if ALL in chosen.targets else list(dict.fromkeys(chosen.targets))
+    chosen.peers = _peers(chosen.peers)
     if chosen.threads is None:
         chosen.threads = threads.usable_cores()
     threads.check(chosen.threads)
@@ -268,3 +276,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             "Pass that one as --configs."
         )
     return chosen
+
+
+def _peers(named: list[str] | None) -> list[str]:
+    """The targets that these names mean, in the table's order."""
+    if named is None:
+        return []
+    every = {INSTALLED: targets.STOCK, **targets.PEERS}
+    wanted = {INSTALLED} if not named else {*named, *(targets.PEERS if EDGE in named else ())}
+    return [target for name, these in every.items() if name in wanted for target in these]

@@ -111,7 +111,9 @@ class _Run:
         chosen = self._chosen
         wanted = [PARENT, *(target for target in targets if target != PARENT)]
         if chosen.peers:
-            wanted += [*STOCK, *([RATE] if self.rate is None else [])]
+            wanted += chosen.peers
+            if any(target in STOCK for target in chosen.peers) and self.rate is None:
+                wanted.append(RATE)
         made = make(
             config,
             wanted,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer import self_test
+from lc2fer import environments, self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, records
 from lc2fer.errors import ArtifactError, ParityError, UsageError
@@ -26,7 +26,7 @@ from lc2fer.reading import Reading
 from lc2fer.recipe import Recipe
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.settings import ACCURACY
-from lc2fer.targets import ENGINES, FILES, KINDS, RATE, STOCK, TARGETS, adds_in_16_bits, check_target
+from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
 from lc2fer.variants import variant
 
 from . import parity
@@ -82,7 +82,7 @@ class Pipeline:
         """
         if target == RATE:
             return self._rate()
-        if target not in STOCK:
+        if not is_stock(target):
             check_target(target)
         if target == "torch":
             return self.checkpoint
@@ -144,7 +144,7 @@ class Pipeline:
             recipe=recipe,
             parent_sha256=parent.sha256,
             calibration=None if calibration is None else calibration.to_json(),
-            tools=artifacts.tool_versions(*_maker(target).TOOLS),
+            tools={**artifacts.tool_versions(*_maker(target).TOOLS), **environments.versions(row.kind)},
         )
 
     def build(self, wanted: Artifact, staging: Path) -> Artifact:
@@ -312,13 +312,9 @@ class Pipeline:
     def _compared(self, made: Artifact) -> tuple[parity.Proof, dict[str, Any] | None]:
         """The proof, and of INT8 that is delivered what it answers to the pictures by which a processor is tested."""
         images, reference = self.reference
-        answers = None
         assert made.recipe is not None
         try:
-            with open_session(made) as session:
-                logits = session.run(images.batch(0, len(images)))
-                if made.recipe.precision == "int8" and made.target not in STOCK:
-                    answers = self_test.record(session.run, made.input_spec.size)
+            logits, answers = self._answers(made, images)
         except ArtifactError as error:
             raise ParityError(f"{made.path.name} was made and cannot be opened, so it was not kept. {error}") from None
         proof = parity.prove(
@@ -328,9 +324,20 @@ class Pipeline:
             images,
             reference_sha256=self.checkpoint.sha256,
             name=made.path.name,
-            refuse=made.target not in STOCK,
+            refuse=not is_stock(made.target),
         )
         return proof, answers
+
+    @staticmethod
+    def _answers(made: Artifact, images: CalibrationSet) -> tuple[NDArray[np.float32], dict[str, Any] | None]:
+        """Logits of those images, and of INT8 that is delivered the self-test's."""
+        assert made.recipe is not None
+        if made.kind in PEERS:
+            return _maker(made.target).answers(made, images), None
+        with open_session(made) as session:
+            logits = session.run(images.batch(0, len(images)))
+            tested = made.recipe.precision == "int8" and not is_stock(made.target)
+            return logits, self_test.record(session.run, made.input_spec.size) if tested else None
 
 
 def _elsewhere(proof: Mapping[str, float] | None) -> str:

@@ -33,6 +33,7 @@ RESTS = ("fp32", "fp16")
 FORMS = TRANSPOSE, FOLDED, ROWS, FUSED = ("transpose", "folded", "rows", "fused")
 INPUT, OUTPUT, BATCH = "pixels", "logits", "batch"  # what every graph calls them, and their open first axis
 PLAIN = "plain"  # no deploy form: the network as it was trained, for stock routes
+PRODUCTS = "products"  # the same, and of it the convolutions alone in int8, where an engine can be told so
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
 LEAST_ERROR = "least-error"  # smoothing as each block's output is best: export/int8/smooth.py
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
@@ -122,7 +123,7 @@ class Recipe:
             raise UsageError(
                 f"The layers to keep are {', '.join(self.kept)}. Each was expected once. Correct the recipe."
             )
-        if self.form not in (*FORMS, PLAIN):
+        if self.form not in (*FORMS, PLAIN, PRODUCTS):
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )

@@ -78,6 +78,12 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
                 f"{artifact.path.name} needs {kind.session}, which this installation does not have. Expected the whole "
                 "package. Install lc2fer again."
             ) from None
+        if kind.extra is None:
+            raise TargetUnavailable(
+                f"{artifact.path.name} cannot be opened here: it is for {kind.engine}, which the bench has in an "
+                "environment of its own. A model that runs here was expected. To measure it: lc2fer-bench --peers "
+                f"{artifact.kind}."
+            ) from None
         raise TargetUnavailable(
             f"{artifact.path.name} cannot be opened here: the package {error.name} is not installed. "
             f"It comes with the extra [{kind.extra}]. Run: pip install 'lc2fer[{kind.extra}]'."

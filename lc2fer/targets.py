@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lc2fer.errors import UsageError
-from lc2fer.recipe import FUSED, LEAST_ERROR, PLAIN, ROWS, Calibration, Recipe
+from lc2fer.recipe import FUSED, LEAST_ERROR, PLAIN, PRODUCTS, ROWS, Calibration, Recipe
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,11 @@ class Kind:
     session: str
     engine: str
     package: str
-    extra: str
+    extra: str | None  # None: it is a peer's, which is installed into an environment of its own
     in_float: str  # the target to take where the engine's own INT8 cannot be trusted
 
 
+_PEERS = "lc2fer.export.peers.session"
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "checkpoint": Kind(".safetensors", "lc2fer.network.eager", "PyTorch", "torch", "export", "torch"),
@@ -34,6 +35,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "native": Kind(".lc2", "lc2fer.deploy.sessions.native", "liblc2fer", "lc2fer", "export", "native-fp32"),
         "tensorrt": Kind(".engine", "lc2fer.deploy.sessions.tensorrt", "TensorRT", "tensorrt", "tensorrt", "trt-fp16"),
+        "executorch": Kind(".pte", _PEERS, "ExecuTorch", "executorch", None, "stock-executorch-fp32"),
+        "litert": Kind(".tflite", _PEERS, "LiteRT", "ai-edge-litert", None, "stock-litert-fp32"),
+        "mnn": Kind(".mnn", _PEERS, "MNN", "mnn", None, "stock-mnn-fp32"),
+        "ncnn": Kind(".param", _PEERS, "ncnn", "ncnn", None, "stock-ncnn-fp32"),
     }
 )
 
@@ -167,6 +172,12 @@ def _stock(kind: str, recipe: Recipe) -> Target:
     return _file(_STOCK, kind, "stock", recipe)
 
 
+def _peer(kind: str, *more: str) -> dict[str, Target]:
+    """An engine of the edge: in float, and in INT8 as it documents it; `more` names what else it can do."""
+    recipes = {"fp32": Recipe("fp32", form=PLAIN), "int8": _STOCK_INT8, _CONV: replace(_STOCK_INT8, form=PRODUCTS)}
+    return {f"stock-{kind}-{name}": _file(_STOCK, kind, "peer", recipes[name]) for name in ("fp32", "int8", *more)}
+
+
 def _engine(family: Family, precision: str, *parents: str) -> Target:
     return Target(family, "tensorrt", precision, "tensorrt", parents)
 
@@ -176,6 +187,7 @@ def _fused(engine: str, recipe: Recipe, instead: str) -> Target:
     return _file(family, engine, f"kernels_{engine}", recipe, instead=instead, on=True)
 
 
+_CONV = "int8-conv"
 _FLOAT, _HALF = Recipe("fp32"), Recipe("fp16")
 _FLOAT_FOLDED, _HALF_FOLDED = Recipe("fp32", form="folded"), Recipe("fp16", form="folded")
 _FLOAT_FUSED, _HALF_FUSED = Recipe("fp32", form=FUSED), Recipe("fp16", form=FUSED)
@@ -215,12 +227,23 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
         "stock-openvino-fp32": _stock("openvino", Recipe("fp32", form=PLAIN)),
         "stock-openvino-fp16": _stock("openvino", Recipe("fp16", form=PLAIN)),
         "stock-openvino-int8": _stock("openvino", _STOCK_INT8),
+        **_peer("executorch", _CONV),
+        **_peer("litert", _CONV),
+        **_peer("mnn"),  # whose INT8 is of convolutions alone, as is ncnn's
+        **_peer("ncnn"),
     }
 )
 RATE = "matrix-rate"  # an 8-bit matrix product: how fast this machine could be; its manifest's device tells the MACs
 
 OURS = tuple(name for name, target in TARGETS.items() if not target.stock)
-STOCK = tuple(name for name, target in TARGETS.items() if target.stock)
+PEERS: Mapping[str, tuple[str, ...]] = MappingProxyType(  # stock routes in environments of their own, by engine
+    {
+        kind: tuple(name for name, target in TARGETS.items() if target.kind == kind)
+        for kind, row in KINDS.items()
+        if row.extra is None
+    }
+)
+STOCK = tuple(name for name, target in TARGETS.items() if target.stock and target.kind not in PEERS)
 FILES = tuple(name for name in OURS if TARGETS[name].recipe is not None)  # made from the weights, on any machine
 ENGINES = tuple(name for name in OURS if TARGETS[name].is_engine)
 # INT8 in which single layers can be kept in float.
@@ -251,7 +274,7 @@ def check_budget_target(target: str) -> None:
 
 def is_stock(target: str) -> bool:
     """Whether a report's row of that name is a stock route's; a name that is no target is not."""
-    return target in STOCK
+    return target in TARGETS and TARGETS[target].stock
 
 
 def markdown() -> str:

@@ -35,6 +35,18 @@ FOLDERS = {
         "nncf",
         "tensorrt",
     },
+    "lc2fer.export.peers": {  # a module an engine, in an environment of its own
+        "torch",
+        "executorch",
+        "torchao",
+        "litert_torch",
+        "ai_edge_quantizer",
+        "ai_edge_litert",
+        "_tools",  # MNN's
+        "MNN",
+        "ncnn",
+        "pnnx",
+    },
     "lc2fer.benchmarks": {"scipy", "psutil"},
     "lc2fer.deploy": set(),
     "lc2fer.native": set(),

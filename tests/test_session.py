@@ -50,7 +50,7 @@ def test_an_unknown_kind_is_refused_in_the_manifest(tmp_path: Path) -> None:
         open_session(tmp_path / "C6.tflite")
     assert str(refused.value) == (
         f"{tmp_path / 'C6.json'} has format 1 and kind 'tflite'. This version reads format 1 and the kinds "
-        "checkpoint, onnx, openvino, native, tensorrt. Use the version that made it, or export the model again."
+        f"{', '.join(KINDS)}. Use the version that made it, or export the model again."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lc2fer.targets import (
     FILES,
     KINDS,
     OURS,
+    PEERS,
     STOCK,
     TARGETS,
     adds_in_16_bits,
@@ -41,10 +43,15 @@ def test_a_kind_names_the_module_that_opens_it(kind: str) -> None:
 
 
 def test_every_target_is_of_one_sort() -> None:
-    assert sorted((*OURS, *STOCK)) == sorted(TARGETS)
+    assert sorted((*OURS, *STOCK, *chain(*PEERS.values()))) == sorted(TARGETS)
     assert sorted(("torch", *FILES, *ENGINES)) == sorted(OURS)
     assert set(BUDGETED) == {"onnx-int8", "onnx-int8-fp16", "ort-int8", "openvino-int8"}
-    assert [is_stock(name) for name in ("stock-torch", "torch", "matrix-rate")] == [True, False, False]
+    assert [is_stock(name) for name in ("stock-torch", "stock-mnn-int8", "torch", "matrix-rate")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_without_vnni_engines_own_int8_is_not_portable() -> None:

@@ -58,7 +58,8 @@ def target_table() -> str:
     lines = ["| target | engine | extra |", "| --- | --- | --- |"]
     for name, row in targets.TARGETS.items():
         kind = targets.KINDS[row.kind]
-        lines.append(f"| `{name}` | {kind.engine} | `{kind.extra}` |")
+        extra = "an environment of its own" if kind.extra is None else f"`{kind.extra}`"
+        lines.append(f"| `{name}` | {kind.engine} | {extra} |")
     return "# Targets\n\n" + "\n".join(lines) + "\n"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lc2fer.targets import FILES, STOCK, TARGETS, is_stock
+from lc2fer.targets import FILES, PEERS, TARGETS, is_stock
 from lc2fer.variants import variant
 
 from ..report.document import Rate, Report, Row
@@ -25,13 +26,21 @@ class Pair:
 
 
 def pairs(report: Report) -> list[Pair]:
-    """For each engine: the same precision against the same, and the fastest of ours against the fastest stock."""
+    """For each engine: the same precision against the same, and the fastest of ours against the fastest stock.
+
+    Engines of the edge, which none of ours runs on: our fastest of that precision against each.
+    """
     found = []
     for model in dict.fromkeys(row.variant for row in report.rows):
         rows = {row.target: row for row in report.rows if row.variant == model}
-        chosen = [(ours, stock) for stock in STOCK if stock in rows for ours in _counterparts(stock) if ours in rows]
+        chosen = [
+            (ours, stock)
+            for stock in TARGETS
+            if stock in rows and is_stock(stock)
+            for ours in _counterparts(stock, rows)
+        ]
         for kind in ("checkpoint", "onnx", "openvino"):
-            fastest = [_fastest(rows, kind, stock=stock) for stock in (False, True)]
+            fastest = [_fastest(_of(rows, stock=stock, kind=kind), rows) for stock in (False, True)]
             if None not in fastest and tuple(fastest) not in chosen:
                 chosen.append((str(fastest[0]), str(fastest[1])))
         for ours, stock in chosen:
@@ -50,17 +59,28 @@ def macs_per_ms(rate: Rate) -> float:
     return rate.macs / spread.latency_ms(rate.launches).value
 
 
-def _counterparts(stock: str) -> tuple[str, ...]:
-    """Ours of the same engine and precision."""
+def _counterparts(stock: str, rows: dict[str, Row]) -> list[str]:
+    """Of the rows, ours of the same engine and precision; of engines that we have nothing for, our fastest."""
     theirs = TARGETS[stock]
+    if theirs.kind in PEERS:
+        fastest = _fastest(_of(rows, stock=False, precision=theirs.precision), rows)
+        return [] if fastest is None else [fastest]
     if theirs.kind == "checkpoint":
-        return ("torch",)
-    ours = [name for name in FILES if name not in _IN_FLOAT]
-    return tuple(
-        name for name in ours if (TARGETS[name].kind, TARGETS[name].precision) == (theirs.kind, theirs.precision)
-    )
+        return ["torch"] if "torch" in rows else []
+    ours = _of(rows, stock=False, kind=theirs.kind, precision=theirs.precision)
+    return [name for name in FILES if name in ours and name not in _IN_FLOAT]
 
 
-def _fastest(rows: dict[str, Row], kind: str, *, stock: bool) -> str | None:
-    candidates = [name for name in rows if name in TARGETS and TARGETS[name].kind == kind and is_stock(name) == stock]
+def _of(rows: Iterable[str], *, stock: bool, **wanted: str) -> list[str]:
+    """The rows' targets of that side whose fields are the wanted ones."""
+    return [
+        name
+        for name in rows
+        if name in TARGETS
+        and is_stock(name) == stock
+        and all(getattr(TARGETS[name], field) == value for field, value in wanted.items())
+    ]
+
+
+def _fastest(candidates: list[str], rows: dict[str, Row]) -> str | None:
     return min(candidates, key=lambda target: spread.latency_ms(rows[target].launches).value, default=None)

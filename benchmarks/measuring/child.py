@@ -42,6 +42,10 @@ PACKAGES = MappingProxyType(
         "openvino": "openvino",
         "tensorrt": "tensorrt",
         "native": "lc2fer.deploy.sessions.native",
+        "executorch": "executorch.extension.pybindings.portable_lib",
+        "litert": "ai_edge_litert.interpreter",
+        "mnn": "MNN",
+        "ncnn": "ncnn",
     }
 )
 

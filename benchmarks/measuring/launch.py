@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lc2fer import environments
 from lc2fer.artifact import Artifact
 
 from ..report.answers import Outputs
@@ -90,6 +91,7 @@ def start(artifact: Artifact, images: Images, settings: Settings, log: Path, **m
         purpose=f"measures {artifact.variant} {artifact.target}",
         environment={"OMP_NUM_THREADS": str(settings.threads)},
         log=log,
+        python=environments.interpreter(artifact.kind),
     )
 
 

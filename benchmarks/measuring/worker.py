@@ -49,6 +49,7 @@ class Worker:
         purpose: str = "works",  # "measures C6 onnx-int8": completes "The process that ..." in errors
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,  # takes the process's standard error; None: it shares the parent's
+        python: Path = Path(sys.executable),
     ) -> None:
         self.purpose = purpose
         self._log = log
@@ -57,7 +58,7 @@ class Worker:
         stderr = None if log is None else log.open("wb")
         try:
             self._process = subprocess.Popen(
-                [sys.executable, *safe, "-m", module],
+                [str(python), *safe, "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

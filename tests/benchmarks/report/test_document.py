@@ -137,6 +137,19 @@ def test_ratios_are_of_the_turns_where_models_took_them(report, samples):
     assert [(pair.ours, pair.ratio.launches) for pair in pairs(again)] == [("torch", (0.75, 0.75))]
 
 
+def test_engines_that_none_of_ours_runs_on_stand_against_the_fastest_of_ours(report, samples):
+    outputs = report.rows[0].outputs
+    ours = [samples.row(name, outputs, ns) for name, ns in (("ort-int8", 2_000_000), ("ort-int8-fused", 1_000_000))]
+    theirs = [samples.row(f"stock-{name}", outputs, 4_000_000) for name in ("litert-int8-conv", "mnn-int8")]
+    lone = samples.row("stock-ncnn-fp32", outputs, 1_000_000)  # none of ours is in float
+    found = pairs(replace(report, rows=(*ours, *theirs, lone)))
+    assert [(pair.ours, pair.stock) for pair in found] == [
+        ("ort-int8-fused", "stock-litert-int8-conv"),
+        ("ort-int8-fused", "stock-mnn-int8"),
+    ]
+    assert found[0].ratio.launches[0] == pytest.approx(0.25)
+
+
 def test_older_versions_are_read_where_they_held_what_this_one_needs(report):
     document = json.loads(json.dumps(report.to_json())) | {"version": 3}
     assert Report.from_json(document).to_json() == report.to_json()
