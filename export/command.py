@@ -10,13 +10,12 @@ from typing import Any
 
 from lc2fer import reading
 from lc2fer.errors import UsageError
+from lc2fer.nvidia import MOST_IMAGES
 from lc2fer.recipe import MIN_SPEEDUP, Budget
 from lc2fer.settings import ACCURACY, SETTINGS
 from lc2fer.targets import ENGINES, OURS, check_budget_target, check_target
 from lc2fer.text import stderr_console
 from lc2fer.variants import VARIANTS
-
-from .formats.tensorrt_builder import MOST_IMAGES
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+MOST_IMAGES = 256  # of an engine's batch; the largest tensor, of C7, then has 1.3 GB
+
 _L4T = Path("/etc/nv_tegra_release")
 
 

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
-from lc2fer.errors import MALFORMED, ArtifactError, ParityError, TargetUnavailable
+from lc2fer.errors import MALFORMED, ArtifactError, ParityError, TargetUnavailable, UsageError
+from lc2fer.nvidia import MOST_IMAGES
 from lc2fer.session import Session, open_session
 from lc2fer.spokes import make_engine
 from lc2fer.targets import FILES, TARGETS
@@ -43,7 +44,10 @@ ENGINES: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that was tried: its golden verdict, and the median of one image's time in ms, where it was measured."""
+    """A model that was tried: its golden verdict, and the median of a call's time in ms, where it was measured.
+
+    A call has one image, or as many as the engine was built for.
+    """
 
     file: str
     target: str
@@ -62,17 +66,33 @@ class Choice:
     file: str
     why: str
     candidates: tuple[Candidate, ...]
+    max_batch: int = 1  # images that its engines take at once
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}
 
 
-def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[[str], None]) -> Choice:
+def choose(
+    unpacked: Bundle,
+    engine: str,
+    *,
+    threads: int | None,
+    say: Callable[[str], None],
+    max_batch: int | None = None,
+) -> Choice:
     """Build what the engine needs in the bundle's folder, judge it, measure it, and keep the verdict in CHOICE.
 
-    A kept verdict is used again while the models, their engine and the threads are the same. Raises TargetUnavailable
-    where the engine cannot run here, ParityError where no model answers as the trained network does.
+    TensorRT's engines take 1 to `max_batch` images at once (None: 1), and are measured with as many. A kept verdict is
+    used again while the models, their engine and the threads are the same. Raises UsageError for a batch that cannot
+    be, TargetUnavailable where the engine cannot run here, ParityError where no model answers as the trained network
+    does.
     """
+    if max_batch is not None and (engine != "tensorrt" or not 1 <= max_batch <= MOST_IMAGES):
+        raise UsageError(
+            f"--max-batch {max_batch} was given for {engine}. Expected 1 to {MOST_IMAGES}, for tensorrt: other models "
+            "take any batch. Correct or leave out --max-batch."
+        )
+    most = max_batch or 1
     images, reference = unpacked.golden
     own = {artifact.target: (artifact, model) for model in unpacked.models for artifact in [unpacked.artifact(model)]}
     made: dict[str, Artifact] = {}
@@ -103,7 +123,7 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
         try:
             if engine == "tensorrt":
                 sources = [own[form][0] for form in forms]
-                made[target] = make_engine(target, sources, unpacked.folder, prove, say)
+                made[target] = make_engine(target, sources, unpacked.folder, prove, say, most)
                 if target not in verdicts:  # an engine that was built before
                     prove(made[target])
             else:
@@ -122,11 +142,11 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
         )
     if not made:
         raise ParityError(" ".join(refused.values()))
-    kept = _kept(unpacked.folder / CHOICE, engine, threads, made, refused)
+    kept = _kept(unpacked.folder / CHOICE, (engine, threads, most), made, refused)
     if kept is not None:
         say(f"{kept.file}: chosen before, from the same models")
         return kept
-    times = _measure(list(made.values()), images[:1], threads)
+    times = _measure(list(made.values()), np.resize(images, (most, *images.shape[1:])), threads)
     candidates = tuple(
         Candidate(
             file=made[target].path.name if target in made else f"{unpacked.variant}-{target}",
@@ -138,7 +158,7 @@ def choose(unpacked: Bundle, engine: str, *, threads: int | None, say: Callable[
         )
         for target in wanted
     )
-    choice = _decide(engine, threads, candidates)
+    choice = replace(_decide(engine, threads, candidates), max_batch=most)
     artifacts.write(unpacked.folder / CHOICE, choice.to_json())
     return choice
 
@@ -181,14 +201,14 @@ def _decide(engine: str, threads: int | None, candidates: Sequence[Candidate]) -
 
 
 def _kept(
-    path: Path, engine: str, threads: int | None, made: Mapping[str, Artifact], refused: Mapping[str, str]
+    path: Path, asked: tuple[str, int | None, int], made: Mapping[str, Artifact], refused: Mapping[str, str]
 ) -> Choice | None:
     try:
         there = chosen(path.parent)
     except ArtifactError:
         return None
     same = (
-        (there.engine, there.threads) == (engine, threads)
+        (there.engine, there.threads, there.max_batch) == asked
         and {each.target: each.sha256 for each in there.candidates if each.refused is None}
         == {target: artifact.sha256 for target, artifact in made.items()}
         and {each.target for each in there.candidates if each.refused is not None} == set(refused)
@@ -196,25 +216,25 @@ def _kept(
     return there if same else None
 
 
-def _measure(models: Sequence[Artifact], image: NDArray[np.float32], threads: int | None) -> dict[str, float]:
-    """Medians in ms of one image, in rounds by turns, so that a device that heats up slows all of them."""
+def _measure(models: Sequence[Artifact], batch: NDArray[np.float32], threads: int | None) -> dict[str, float]:
+    """Medians in ms of a call with the batch, in rounds by turns, so that a device that heats up slows all of them."""
     with ExitStack() as stack:
         sessions = [(each.path.name, stack.enter_context(open_session(each, threads=threads))) for each in models]
         for _, session in sessions:
             until = time.perf_counter() + _WARM_UP_S
             while time.perf_counter() < until:
-                session.run(image)
+                session.run(batch)
         samples: dict[str, list[float]] = {name: [] for name, _ in sessions}
         for turn in range(_ROUNDS):
             for name, session in sessions if turn % 2 == 0 else sessions[::-1]:
-                samples[name] += _times(session, image)
+                samples[name] += _times(session, batch)
     return {name: round(1000 * statistics.median(found), 4) for name, found in samples.items()}
 
 
-def _times(session: Session, image: NDArray[np.float32]) -> list[float]:
+def _times(session: Session, batch: NDArray[np.float32]) -> list[float]:
     found = []
     for _ in range(_RUNS):
         start = time.perf_counter()
-        session.run(image)
+        session.run(batch)
         found.append(time.perf_counter() - start)
     return found

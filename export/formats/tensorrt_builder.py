@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tensorrt import IBuilderConfig, INetworkDefinition, ITensor, OnnxParser, _Module
 
 WORKSPACE_BYTES = 512 << 20  # a layer's scratch memory; the largest tensor, of C7 at 100x100, has 4.9 MB
-MOST_IMAGES = 256  # of a batch; the largest tensor, of C7, then has 1.3 GB
 
 Progress = Callable[[str, int, int], None]  # phase, steps done, steps in all
 

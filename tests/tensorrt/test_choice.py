@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from lc2fer.deploy.device import bundle, choice, golden
 from lc2fer.deploy.device import packing as making
+from numpy.typing import NDArray
 
-from lc2fer import cli
+from lc2fer import cli, open_session
 from lc2fer.errors import ArtifactError
 from lc2fer.kernels import build
 
@@ -72,6 +73,50 @@ def test_engines_are_built_proven_and_chosen(
     clocked.update({"trt-int8": 9.0})  # not measured again
     assert choice.choose(unpacked, "tensorrt", threads=None, say=said.append) == made
     assert said[-1] == "C8-trt-int8.engine: chosen before, from the same models"
+
+
+def test_engines_for_batches_are_measured_with_batches(
+    gpu: ModuleType,
+    unpacked: bundle.Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured: list[tuple[int, ...]] = []
+
+    def measure(models: list[choice.Artifact], batch: NDArray[np.float32], threads: None) -> dict[str, float]:
+        measured.append(batch.shape)
+        return {each.path.name: 2.0 if each.target == "trt-int8" else 6.0 for each in models}
+
+    monkeypatch.setattr(choice, "_measure", measure)
+    build = ["build", str(unpacked.folder), "--max-batch"]
+    assert cli.run("deploy", [*build, "60"]) == 0  # more than there are golden faces
+    *table, document = capsys.readouterr().out.splitlines()
+    assert table[0].split("  ")[0] == "model"
+    assert table[0].endswith("p50 ms, 60 images")
+    assert table[-1] == "C8-trt-int8.engine: INT8 is 3.00 times as fast as FP16, and needs 1.05"
+    assert json.loads(document)["max_batch"] == 60
+    images, _ = unpacked.golden
+    with open_session(unpacked.folder / "C8-trt-int8.engine") as session:
+        assert session.artifact.device is not None
+        assert (session.artifact.device["max_batch"], session.most) == (60, 60)  # type: ignore[attr-defined]
+        one_by_one = np.concatenate([session.run(image[np.newaxis]) for image in images[:7]])
+        assert np.abs(session.run(images[:7]) - one_by_one).max() < 1e-3
+    assert cli.run("deploy", [*build, "60"]) == 0
+    assert "chosen before" in capsys.readouterr().err
+    assert cli.run("deploy", build[:-1]) == 0  # for a camera: another engine, and another verdict
+    assert measured == [(60, *images.shape[1:]), (1, *images.shape[1:])]
+    assert choice.chosen(unpacked.folder).max_batch == 1
+
+
+@pytest.mark.parametrize(("engine", "most"), [("tensorrt", 0), ("tensorrt", 257), ("onnxruntime", 8)])
+def test_a_batch_that_no_engine_takes_is_refused(
+    clean: None, packed: Path, capsys: pytest.CaptureFixture[str], engine: str, most: int
+) -> None:
+    assert cli.run("deploy", ["build", str(packed), "--engine", engine, "--max-batch", str(most)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"UsageError: --max-batch {most} was given for {engine}. Expected 1 to 256, for tensorrt: other models take "
+        "any batch. Correct or leave out --max-batch."
+    )
 
 
 def test_slower_int8_is_not_chosen(
