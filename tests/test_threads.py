@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lc2fer import threads
+from lc2fer import cli, threads
 from lc2fer.errors import UsageError
 from lc2fer.finder import open_finder
 
@@ -72,3 +72,35 @@ def test_a_finder_of_faces_is_opened_with_no_other(eight: Path, given: int) -> N
     """An engine would take the number, and be busy for minutes making that many."""
     with pytest.raises(UsageError, match=rf"^{given} threads were asked for\. Expected 1 to 8"):
         open_finder(threads=given)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "x.png"),
+        ("predict", "x.png", "--engine", "ray", "--out", "o"),
+        ("faces", ".", "--out", "o"),
+        ("bench", "--models", "x.onnx"),
+        ("bench", "--mode", "throughput", "--models", "x.onnx"),
+        ("deploy", "build", "x.bundle"),
+        ("deploy", "verify", "x.bundle"),
+        ("deploy", "bench", "x.onnx"),
+        ("deploy", "run", "x.onnx"),
+        ("deploy", "serve", "x.onnx"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("given", [0, 100_000])
+def test_every_command_refuses_them_by_the_same_sentence(
+    command: tuple[str, ...],
+    given: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = command
+    assert cli.run(name, [*arguments, "--threads", str(given)]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"UsageError: {given} threads were asked for. Expected 1")
+    assert list(tmp_path.iterdir()) == []

@@ -326,6 +326,10 @@ def _check(given: Namespace) -> None:
             raise UsageError(
                 f"--{name} was given with --engine ray. Expected the answers as Parquet alone. Leave --{name} out."
             )
+    if given.threads is not None:
+        raise UsageError(
+            "--threads was given with --engine ray. Expected --workers: each has one thread. Leave --threads out."
+        )
     for name in ("workers", "part"):
         value = getattr(given, name)
         if value is not None and value < 1:

@@ -24,7 +24,7 @@ from lc2fer.predicting.output import Output
 from lc2fer.predicting.sources import Found
 from lc2fer.session import open_session
 from lc2fer.text import printable, stderr_console
-from lc2fer.threads import usual
+from lc2fer.threads import check, usual
 
 MOST_PICTURES = 1024  # of a batch; their faces have 120 KB each
 
@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = parser().parse_args(arguments)
+    check(given.threads)
     _check(given)
     artifact = artifacts.load(given.model or _bundled())
     spec = artifact.input_spec

@@ -181,6 +181,10 @@ def test_tables_of_bytes_of_hugging_face_and_of_paths(
     [
         (["--engine", "ray"], "--engine ray was given without --out. Expected a folder for the answers. Name one."),
         (["--engine", "ray", "--out", "o", "--json"], "--json was given with --engine ray. Expected the answers as"),
+        (
+            ["--engine", "ray", "--out", "o", "--threads", "1"],
+            "--threads was given with --engine ray. Expected --workers",
+        ),
         (["--engine", "ray", "--out", "o", "--part", "0"], "--part is 0. Expected 1 or more. Correct --part."),
         (["--out", "o"], "--out, --workers or --ray was given without --engine ray. Expected both."),
     ],
