@@ -26,7 +26,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, noise_faces: Path) -> Callabl
     return Pipeline("C8", tmp_path_factory.mktemp("life"), data=noise_faces).export
 
 
-@pytest.fixture(scope="module", params=["torch", "onnx-fp32", "openvino-fp32", "native-fp32"])
+@pytest.fixture(
+    scope="module",
+    params=["torch", "onnx-fp32", "openvino-fp32", "native-fp32", "ort-fp32-fused", "openvino-fp32-fused"],
+)
 def model(request: pytest.FixtureRequest, made: Callable[[str], Artifact]) -> Artifact:
     return made(request.param)
 
