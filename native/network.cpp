@@ -259,9 +259,13 @@ bool Network::read_operations(Memory& memory, Reader& reader, lc2fer_error& erro
         if (block) {
             const int wide = 4 * int(channels), stride = padded(int(channels));
             to.block = {int(high), int(across), int(channels), wide, its.inverse_step, nullptr, {}, nullptr, {}};
-            to.block.depthwise = reader.floats(size_t(TAPS + 1) * size_t(stride));
-            if (to.block.depthwise == nullptr ||
-                !reader.product(memory, *m_kernels, m_precision, wide, int(channels), 2, to.block.expand))
+            const size_t constants = size_t(TAPS_AND_BIAS) * size_t(stride);
+            const float* taps = reader.floats(constants);
+            float* packed = taps == nullptr ? nullptr : memory.piece_of<float>(constants);
+            if (taps == nullptr || (reader.memory_ended = packed == nullptr)) return wrong(place);
+            pack_taps(taps, int(channels), packed);
+            to.block.depthwise = packed;
+            if (!reader.product(memory, *m_kernels, m_precision, wide, int(channels), 2, to.block.expand))
                 return wrong(place);
             to.block.response = reader.floats(2 * size_t(wide));
             if (to.block.response == nullptr ||

@@ -12,14 +12,15 @@ namespace {
 template <int COUNT, bool INSIDE, class Tail>
 inline void span(const BlockNumbers& its, const float* x, int line, int left, int c, Tail tail, float* out) {
     const int channels = its.channels, stride = padded(channels);
+    const float* taps_of_c = its.depthwise + c / LANES * TAPS_AND_BIAS * LANES + c % LANES;
     Reg sums[COUNT];
-    each<COUNT>([&](auto i) INLINE { sums[i] = Isa::load(its.depthwise + TAPS * stride + c); });
+    each<COUNT>([&](auto i) INLINE { sums[i] = Isa::load(taps_of_c + TAPS * LANES); });
     const int first = line < TAP / 2 ? TAP / 2 - line : 0, end = least(TAP, its.height - line + TAP / 2);
     for (int ky = first; ky < end; ++ky) {
         const float* next = x + (ptrdiff_t(line + ky - TAP / 2) * its.width + left - TAP / 2) * channels + c;
-        const float* tap = its.depthwise + ky * TAP * stride + c;
+        const float* tap = taps_of_c + ky * TAP * LANES;
         Reg taps[TAP];
-        each<TAP>([&](auto k) INLINE { taps[k] = Isa::load(step_on(tap, stride)); });
+        each<TAP>([&](auto k) INLINE { taps[k] = Isa::load(step_on(tap, LANES)); });
         each<COUNT + TAP - 1>([&](auto j) INLINE {
             const float* from = step_on(next, channels);
             if (!INSIDE && (left + j < TAP / 2 || left + j >= its.width + TAP / 2)) return;

@@ -25,6 +25,15 @@ inline INLINE constexpr int padded(int channels) {
     return (channels + LANES - 1) / LANES * LANES;
 }
 
+// A depthwise convolution's taps and bias, [50][padded C] in a file, as the kernels take them: what 16 channels need
+// lies together, for the first cache has few places for what lies a pixel apart.
+constexpr int TAPS_AND_BIAS = TAPS + 1;
+inline INLINE void pack_taps(const float* from, int channels, float* to) {
+    for (int c = 0; c < padded(channels); c += LANES)
+        for (int tap = 0; tap < TAPS_AND_BIAS; ++tap, to += LANES)
+            __builtin_memcpy(to, from + size_t(tap) * padded(channels) + c, LANES * sizeof(float));
+}
+
 // An engine's threads: run(its, part, argument, count) calls part(argument, 0) .. part(argument, count - 1), on
 // whatever threads and in whatever order.
 struct Pool {
@@ -42,7 +51,7 @@ struct Product {
 struct BlockNumbers {
     int height, width, channels, hidden;
     float inverse_step;      // 1 / step of the expanding product's input; 1 in float
-    const float* depthwise;  // [50][padded C]: a row a tap, then the bias
+    const float* depthwise;  // [padded C / 16][50][16]: the taps, then the bias
     Product expand;          // of 4C outputs, depth C
     const float* response;   // [2][4C]: 1 and gamma, divided by the projecting product's input step
     Product project;         // of C outputs, depth 4C

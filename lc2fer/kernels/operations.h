@@ -110,8 +110,12 @@ public:
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         const size_t channels = image[3], wide = 4 * channels, stride = padded(int(channels));
         demand(channels <= MOST_CHANNELS && channels % 8 == 0, "an image of 8, 16, 24 .. 512 channels");
-        return {{TAPS + 1, stride}, weights(its, wide, channels), {2, wide},
-                {2, wide},          weights(its, channels, wide), {2, stride}};
+        return {{TAPS_AND_BIAS, stride},
+                weights(its, wide, channels),
+                {2, wide},
+                {2, wide},
+                weights(its, channels, wide),
+                {2, stride}};
     }
 
     static Shape output(const Attributes&, const Shape& image) { return image; }
@@ -121,12 +125,14 @@ public:
         const Precision precision = precision_of(its);
         const int channels = int(image[3]), wide = 4 * channels;
         m_kernels = kernels_of(precision);
+        float* taps = reinterpret_cast<float*>(m_taps.sized(sizeof(float) * TAPS_AND_BIAS * padded(channels)));
+        pack_taps(floats(0), channels, taps);
         m_numbers = {int(image[1]),
                      int(image[2]),
                      channels,
                      wide,
                      its.inverse_step,
-                     floats(0),
+                     taps,
                      m_expand.make(*m_kernels, precision, constants[1], wide, channels, floats(2)),
                      floats(3),
                      m_project.make(*m_kernels, precision, constants[4], channels, wide, floats(5))};
@@ -140,6 +146,7 @@ public:
 
 private:
     const Kernels* m_kernels;
+    Aligned m_taps;
     ReadyProduct m_expand, m_project;
     BlockNumbers m_numbers;
 };

@@ -21,7 +21,7 @@ LOOPS = [
     ("aarch64", "dotprod", "sdot", 64, "neoverse-n1", 32.2),
     ("aarch64", "dotprod", "sdot", 64, "cortex-a55", 99.1),
     ("aarch64", "dotprod", "fmla", 56, "neoverse-n1", 57.3),  # eight pixels of the depthwise convolution
-    ("aarch64", "dotprod", "fmla", 56, "cortex-a55", 67.1),
+    ("aarch64", "dotprod", "fmla", 56, "cortex-a55", 65.1),
     ("aarch64", "i8mm", "smmla", 16, "neoverse-n2", 16.2),
     ("aarch64", "neon", "smull", 16, "cortex-a72", 37.2),
     ("aarch64", "neon", "fmla", 64, "neoverse-n1", 71.2),
