@@ -34,12 +34,17 @@ _one_at_a_time = threading.Lock()  # a finder is for one thread
 
 @dataclass(frozen=True)
 class Answer:
-    """What was seen in one face."""
+    """What was seen in one face.
 
-    expression: str | None  # None: unsure, no expression is as probable as was asked for
-    confidence: float  # of the most probable expression, 0..1
-    probabilities: Mapping[str, float]  # by expression, in the model's order; they sum to 1
-    box: tuple[int, int, int, int] | None  # left, top, width, height in pixels; None: the picture is the face
+    `expression` is None where no expression is as probable as was asked for: unsure. `confidence` is that of the most
+    probable one, 0..1. `probabilities` holds all, in the model's order; they sum to 1. `box` is left, top, width and
+    height in pixels, None where the picture itself is the face.
+    """
+
+    expression: str | None
+    confidence: float
+    probabilities: Mapping[str, float]
+    box: tuple[int, int, int, int] | None
 
 
 def predict(
