@@ -45,6 +45,7 @@ VERBS = MappingProxyType(
         "choose": "lc2fer.benchmarks.judging.choose",
         "paper": "lc2fer.benchmarks.studies.paper",
         "ablation": "lc2fer.benchmarks.studies.ablation",
+        "packages": "lc2fer.benchmarks.studies.packages",
     }
 )
 PERTURBED = 512  # images a factor, if no other number is given
@@ -142,7 +143,8 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-bench",
         description="Measure models: accuracy and agreement with the parent on the test images, latency at batch 1, "
         "file size, memory. Models that are missing are made first.",
-        epilog="Other verbs: lc2fer-bench compare | gate | choose | paper | ablation, each with its own --help.",
+        epilog="Other verbs: lc2fer-bench compare | gate | choose | paper | ablation | packages, each with its own "
+        "--help.",
     )
     parser.add_argument(
         "--configs",

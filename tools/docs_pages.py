@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 
 from lc2fer import cli, errors, targets
 
-_VERBS = ("compare", "gate", "choose", "paper", "ablation")  # of lc2fer-bench, in modules of their own
+_VERBS = ("compare", "gate", "choose", "paper", "ablation", "packages")  # of lc2fer-bench, in modules of their own
 _OUTSIDE = re.compile(r"\]\(\.\./([^)]+)\)")  # ](../lc2fer/weights/C6.md): in the checkout, not on the site
 
 
