@@ -254,9 +254,8 @@ def test_l3_an_open_batch_is_fixed_or_gets_a_profile_and_an_open_side_neither() 
         tensorrt.build(rtx, convolution(1, 3, 32, "W"), timing=None, progress=silent)
 
 
-@pytest.mark.parametrize("target", ["onnx-fp16", "onnx-int8-fp16"])
-def test_l3_a_network_compiles_for_batches(made: Callable[[str, str], Artifact], target: str) -> None:
-    built = tensorrt.build(rtx, made("C8", target).path.read_bytes(), timing=None, progress=silent, batch=16)
+def test_l3_a_network_compiles_for_batches(made: Callable[[str, str], Artifact]) -> None:
+    built = tensorrt.build(rtx, made("C8", "onnx-int8-fp16").path.read_bytes(), timing=None, progress=silent, batch=16)
     assert len(built.engine) > 1_000_000
     assert not [line for line in built.log if line.startswith("ERROR")]
 
