@@ -72,7 +72,7 @@ def _summary() -> str:
     readers = [one for run in fuzzing["runs"] for one in run["readers"].values()]
     faults = sum(sum(kinds.values()) for kinds in writers["trials"].values())
     hours = sum(one["seconds"] for one in readers) / 3600
-    worked = sum(one.get("cpu_s", 0) for one in readers) / 3600
+    worked = sum(one.get("cpu_s", 0) for one in readers) / 60
     tried = sum(one["tried"] for one in mutants.values())
     rows = [
         ["faults injected into writers", faults, len(writers["wrong"])],
@@ -82,7 +82,7 @@ def _summary() -> str:
     ]
     table = _table(["what", "tried", "wrong, or survived"], rows)
     return (
-        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} hours of a "
+        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} minutes of a "
         "processor."
     )
 
@@ -216,8 +216,9 @@ def _shortage() -> str:
 
     python tests/faults/shortage.py DATA --out docs/recorded/robustness/shortage.json
 
-Two of a kind at once in one folder, a full /dev/shm, a folder on a disk of 20 kB to 3 MB, a clock that was set back by
-two days, and `ulimit -v`. Every model that is there afterwards has the bytes that its manifest names.
+Two of a kind at once in one folder, a full /dev/shm, a folder on a disk that is full, a clock that was set back by two
+days, and `ulimit -v`; recorded is what the table names. Every model that is there afterwards has the bytes that its
+manifest names.
 
 {_table(["command", "times", "exit codes, how often"], rows) if rows else "Nothing is recorded yet."}
 

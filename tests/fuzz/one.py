@@ -73,6 +73,8 @@ def main(arguments: list[str]) -> int:
         if time.monotonic() > ends or trial.fault is not None:
             os._exit(trial.tell("atheris"))
 
+    for seed in seeds[:1]:  # what a reader imports when it is first called is not the first input's time
+        trial(seed)
     longest = max(_MOST, *map(len, seeds))
     options = [f"-seed={given.seed + 1}", f"-max_len={longest}", "-timeout=120", "-rss_limit_mb=6000", "-verbosity=0"]
     atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={given.folder}/", str(corpus)], one)
