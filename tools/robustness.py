@@ -82,8 +82,8 @@ def _summary() -> str:
     ]
     table = _table(["what", "tried", "wrong, or survived"], rows)
     return (
-        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} minutes of a "
-        "processor."
+        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} minutes of "
+        "a processor."
     )
 
 
