@@ -16,7 +16,7 @@ from pathlib import Path
 from lc2fer.export.formats import qdq
 from lc2fer.export.int8 import quantize, ranges, smooth
 from lc2fer.export.int8.calibration import CalibrationSet
-from lc2fer.export.int8.recorded import KEY, Ranges
+from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import artifact as artifacts
@@ -34,20 +34,24 @@ def record(weights: Path, data: str) -> Ranges:
         assert recipe.calibration is not None
         images = pipeline.calibration(recipe)
         assert isinstance(images, CalibrationSet)
-        plain = replace(recipe, bias_correction=False, rest="fp32")
         network = checkpoint.load(weights)
         smoothed = smooth.smoothing(network, images, recipe.smoothing)
         proof = pipeline.export("onnx-int8").proof
         assert proof is not None
-        model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+        clips, errors = {}, {}
+        for form in FORMS:
+            plain = replace(recipe, bias_correction=False, rest="fp32", form=form)
+            model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+            clips[form] = {layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()}
+            errors[form] = quantize.errors(model, layers, images)
     return Ranges(
         method=recipe.calibration.method,
         smoothing=recipe.smoothing,
         strengths=smoothed.strengths,
         about=images.to_json(),
         largest=tuple(one.numpy() for one in smooth.largest(network, images)),
-        clips={layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()},
-        errors=quantize.errors(model, layers, images),
+        clips_by_form=clips,
+        errors_by_form=errors,
         proof={name: proof[name] for name in ("sqnr_db", "agreement", "images")},
     )
 

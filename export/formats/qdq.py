@@ -14,6 +14,7 @@ from lc2fer.recipe import Recipe
 from ..int8 import quantize
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
+from ..int8.recorded import Ranges
 from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
@@ -44,6 +45,8 @@ def quantized(
     model = onnx.load_model(path)
     assert recipe.calibration is not None
     smoothed = float_onnx.smoothing(parent, checkpoint.load(parent.path, parent.variant), calibration, recipe)
+    if isinstance(calibration, Ranges):
+        calibration = calibration.of_form(recipe.form)
     layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {})
     if recipe.bias_correction:
         layers = quantize.corrected(model, layers, calibration)

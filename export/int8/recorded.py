@@ -7,30 +7,48 @@ somebody who has no faces at hand as by those who trained them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import ArtifactError
-from lc2fer.recipe import Recipe
+from lc2fer.recipe import FOLDED, FUSED, ROWS, TRANSPOSE, Recipe
 
 KEY = "ranges"  # in what a checkpoint's manifest says of its training
+# Forms whose layers read the same values: where LayerNorm's centring is folded into a layer, it reads others.
+FORMS = (TRANSPOSE, FOLDED)
+_READ_AS = {ROWS: TRANSPOSE, FUSED: FOLDED}
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """Statistics of one recipe over one calibration set, in float32 graphs of any form."""
+    """Statistics of one recipe over one calibration set, in float32 graphs; layers' figures by one of FORMS."""
 
     method: str  # of the clips
     smoothing: float | str  # as the recipe has it
     strengths: tuple[float, ...]  # that it came to, of each block
     about: Mapping[str, Any]  # of the images, as CalibrationSet.to_json gives it
     largest: tuple[NDArray[np.float32], ...]  # [4C] for each block: the channels' magnitudes behind GRN
-    clips: Mapping[str, float]  # layer -> the magnitude that the largest s8 value stands for
-    errors: Mapping[str, NDArray[np.float64]]  # layer -> [C_out], the mean error of quantising that layer alone
+    clips_by_form: Mapping[str, Mapping[str, float]]
+    errors_by_form: Mapping[str, Mapping[str, NDArray[np.float64]]]
     proof: Mapping[str, float] = field(default_factory=dict)  # what it gave on other images of the set: dB, agreement
+    form: str = TRANSPOSE  # whose figures are given
+
+    def of_form(self, form: str) -> Ranges:
+        """Those of that form of graph."""
+        return replace(self, form=_READ_AS.get(form, form))
+
+    @property
+    def clips(self) -> Mapping[str, float]:
+        """Layer -> the magnitude that the largest s8 value stands for."""
+        return self.clips_by_form[self.form]
+
+    @property
+    def errors(self) -> Mapping[str, NDArray[np.float64]]:
+        """Layer -> [C_out], the mean error of quantising that layer alone."""
+        return self.errors_by_form[self.form]
 
     @property
     def fingerprint(self) -> str:
@@ -59,8 +77,14 @@ class Ranges:
             "strengths": list(self.strengths),
             "about": dict(self.about),
             "largest": [_short(one) for one in self.largest],
-            "clips": {layer: float(f"{clip:.5g}") for layer, clip in self.clips.items()},
-            "errors": {layer: _short(error) for layer, error in self.errors.items()},
+            "clips": {
+                form: {layer: float(f"{clip:.5g}") for layer, clip in clips.items()}
+                for form, clips in self.clips_by_form.items()
+            },
+            "errors": {
+                form: {layer: _short(error) for layer, error in errors.items()}
+                for form, errors in self.errors_by_form.items()
+            },
             "proof": {name: float(f"{value:.5g}") for name, value in self.proof.items()},
         }
 
@@ -77,13 +101,18 @@ class Ranges:
                 tuple(float(one) for one in found.get("strengths", [found["smoothing"]] * len(found["largest"]))),
                 {**found["about"], "images": int(found["about"]["images"]), "seed": int(found["about"]["seed"])},
                 tuple(np.array(one, np.float32) for one in found["largest"]),
-                {str(layer): float(clip) for layer, clip in found["clips"].items()},
-                {str(layer): np.array(error, np.float64) for layer, error in found["errors"].items()},
+                {form: {str(layer): float(clip) for layer, clip in found["clips"][form].items()} for form in FORMS},
+                {
+                    form: {str(layer): np.array(error, np.float64) for layer, error in found["errors"][form].items()}
+                    for form in FORMS
+                },
                 {str(name): float(value) for name, value in found.get("proof", {}).items()},
             )
             if len(ranges.strengths) != len(ranges.largest):
                 raise ValueError("each block needs a strength")
-            figures = [*ranges.largest, *ranges.errors.values(), list(ranges.clips.values())]
+            figures: list[Any] = [*ranges.largest]
+            for form in map(ranges.of_form, FORMS):
+                figures += [*form.errors.values(), list(form.clips.values())]
             if not all(np.isfinite(np.asarray(one, np.float64)).all() for one in figures):
                 raise ValueError("a figure is not finite")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
