@@ -61,6 +61,7 @@ struct Network {
     std::vector<Shape> shapes;  // of what each gives
     std::vector<std::string> bytes;
     std::vector<float> weight, bias;
+    size_t pixels = 0;  // values of an image
 
     explicit Network(Input in) {
         const uint32_t count = in.number<uint32_t>();
@@ -75,6 +76,7 @@ struct Network {
             its.stride = in.number<int32_t>();
             its.outputs = in.number<int32_t>();
             const Shape image = in.shape();
+            if (i == 0) pixels = image[1] * image[2] * image[3];
             if (kind == "Stem") add<Stem, 2>(in, its, image);
             if (kind == "Block") add<Block, 6>(in, its, image);
             if (kind == "Downsample") add<Downsample, 2>(in, its, image);
@@ -134,13 +136,12 @@ int main(int given, char** arguments) {
         return 0;
     }
     const Network network(Input{std::ifstream(arguments[1], std::ios::binary)});
-    std::ifstream images(arguments[2], std::ios::binary | std::ios::ate);
-    const size_t count = size_t(std::atoi(arguments[3])), each = size_t(images.tellg()) / sizeof(float) / count;
-    images.seekg(0);
+    std::ifstream images(arguments[2], std::ios::binary);  // may hold more than are asked for
+    const size_t count = size_t(std::atoi(arguments[3]));
     int threads = std::atoi(arguments[4]);
     for (size_t i = 0; i < count; ++i) {
-        std::vector<float> image(each);
-        images.read(reinterpret_cast<char*>(image.data()), std::streamsize(each * sizeof(float)));
+        std::vector<float> image(network.pixels);
+        images.read(reinterpret_cast<char*>(image.data()), std::streamsize(network.pixels * sizeof(float)));
         const std::vector<float> found = network.logits({&threads, run}, std::move(image));
         std::fwrite(found.data(), sizeof(float), found.size(), stdout);
     }
