@@ -99,7 +99,7 @@ def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...
     flags, link = engine_flags(engine)
     against = metadata.version("openvino") if engine == "openvino" else ""
     told = repr((compiler, COMPILE, flags, link, against, _variants_name(compiler, machine())))
-    return f"{engine}-{_key(told, *_engine_sources(engine))}.so", flags, link
+    return f"{engine}-{key(told, *_engine_sources(engine))}.so", flags, link
 
 
 def variants(compiler: tuple[str, ...], machine: str) -> Path:
@@ -131,20 +131,25 @@ def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]
 
 def prebuilt_name(engine: str, machine: str) -> str:
     """Of a library that came with the package, from the same sources as these."""
-    return f"{engine}-{machine}-{_key('', *_engine_sources(engine), *_variant_sources())}.so"
+    return f"{engine}-{machine}-{key('', *_engine_sources(engine), *variant_sources())}.so"
 
 
 def engine_units(engine: str) -> tuple[str, ...]:
     """The sources of an engine's library that are no variant. Raises Lacking."""
     if engine == "native":
-        return (*(str(_native() / name) for name in NATIVE), str(HERE / "dispatch.cpp"))
+        return (*(str(native_folder() / name) for name in NATIVE), str(HERE / "dispatch.cpp"))
     return tuple(str(HERE / name) for name in (f"{engine}.cpp", "dispatch.cpp", "names.cpp"))
 
 
 def engine_flags(engine: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What the compiler is told of them beside COMPILE, and the linker. Raises Lacking."""
     if engine == "native":
-        link = (f"-Wl,--version-script={_native() / 'exports.map'}", "-Wl,--gc-sections", "-Wl,--as-needed", "-pthread")
+        link = (
+            f"-Wl,--version-script={native_folder() / 'exports.map'}",
+            "-Wl,--gc-sections",
+            "-Wl,--as-needed",
+            "-pthread",
+        )
         version = f'-DLC2FER_VERSION="{metadata.version("lc2fer")}"'
         return (*EXACT, *BARE, version, f"-I{HERE.parent}"), (*LINK, *link, "-static-libgcc")
     own = (*LINK, f"-Wl,--version-script={HERE / 'exports.map'}")
@@ -166,12 +171,12 @@ def machine() -> str:
 def _engine_sources(engine: str) -> tuple[Path, ...]:
     own = tuple(map(Path, engine_units(engine)))
     if engine == "native":
-        return (*own, *sorted(_native().glob("*.h")), _native() / "exports.map", HERE / "dispatch.h")
+        return (*own, *sorted(native_folder().glob("*.h")), native_folder() / "exports.map", HERE / "dispatch.h")
     return (*own, *(HERE / name for name in ("dispatch.h", "operations.h", "exports.map")))
 
 
 @cache
-def _native() -> Path:
+def native_folder() -> Path:
     """The folder of liblc2fer's sources."""
     found = importlib.util.find_spec("lc2fer.native")
     if found is None or not found.submodule_search_locations:
@@ -179,17 +184,19 @@ def _native() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def _variant_sources() -> tuple[Path, ...]:
+def variant_sources() -> tuple[Path, ...]:
+    """All that variants are compiled from."""
     headers = sorted(path for path in HERE.glob("*.h") if path.name not in {"operations.h", "dispatch.h"})
     return (*headers, *sorted(HERE.glob("isa/*.h")), *sorted(HERE.glob("variants/*.cpp")))
 
 
 def _variants_name(compiler: tuple[str, ...], machine: str) -> str:
     told = repr((compiler, COMPILE, EXACT, machine, VARIANTS.get(machine, _ANY)))
-    return f"variants-{_key(told, *_variant_sources())}.o"
+    return f"variants-{key(told, *variant_sources())}.o"
 
 
-def _key(told: str, *sources: Path) -> str:
+def key(told: str, *sources: Path) -> str:
+    """Part of a name that changes with what a compiler is told and with the sources."""
     digest = hashlib.sha256(told.encode())
     for source in sources:
         digest.update(source.read_bytes())

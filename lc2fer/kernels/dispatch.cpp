@@ -9,6 +9,8 @@
 #define LC2FER_X86
 #elif defined(__aarch64__) && !defined(LC2FER_GENERIC_ALONE)
 #define LC2FER_ARM
+#elif defined(__wasm_relaxed_simd__) && !defined(LC2FER_GENERIC_ALONE)
+#define LC2FER_WASM
 #endif
 
 #if defined(LC2FER_X86)
@@ -17,6 +19,8 @@
 #include <unistd.h>
 #elif defined(LC2FER_ARM)
 #include <sys/auxv.h>
+#elif defined(LC2FER_WASM)
+#include <wasm_simd128.h>
 #endif
 
 namespace lc2fer {
@@ -136,6 +140,39 @@ const Candidate CANDIDATES[] = {
     {"i8mm", [] { return (getauxval(AT_HWCAP2) >> 13 & 1) != 0; }, {&i8mm_int8}},
     {"dotprod", [] { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; }, {&dotprod_int8}},
     {"neon", [] { return true; }, {&neon_int8, BF16_OF(neon), &neon_fp32}},
+};
+
+}  // namespace
+
+#elif defined(LC2FER_WASM)
+
+extern const Kernels wasmudot_int8, wasmsdot_int8, wasm_int8, wasm_fp32;
+
+namespace {
+
+// What a relaxed instruction does is up to the browser, but the same each time that it is run: trying says what.
+bool is_fused() {
+    volatile float more = 1 + 0x1p-12f, less = -(1 + 0x1p-11f);
+    const v128_t its = wasm_f32x4_splat(more);
+    return wasm_f32x4_extract_lane(wasm_f32x4_relaxed_madd(its, its, wasm_f32x4_splat(less)), 0) == 0x1p-24f;
+}
+
+// Four products of -128 with a byte and of 127 with another one: their sum, unless the first or a pair does not fit.
+bool adds_up(int byte, int expected) {
+    constexpr int WEIGHTS[] = {-128, 127};
+    volatile int rows = byte;
+    const v128_t row = wasm_i8x16_splat(int8_t(rows)), none = wasm_i32x4_const_splat(0);
+    for (const int weight : WEIGHTS) {
+        const v128_t sum = wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_splat(int8_t(weight)), row, none);
+        if (wasm_i32x4_extract_lane(sum, 0) != 4 * weight * expected) return false;
+    }
+    return true;
+}
+
+const Candidate CANDIDATES[] = {
+    {"wasmudot", [] { return is_fused() && adds_up(0xff, 255); }, {&wasmudot_int8}},
+    {"wasmsdot", [] { return is_fused() && adds_up(0x80, -128); }, {&wasmsdot_int8}},
+    {"wasm", is_fused, {&wasm_int8, nullptr, &wasm_fp32}},
 };
 
 }  // namespace

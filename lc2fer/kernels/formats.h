@@ -38,8 +38,9 @@ using Floats = FloatProducts<Long>;
 // pair first, each by a fused multiply-add, and takes subnormals for zero.
 struct RoundedFloats : FloatProducts<Short> {
     static constexpr int place(int step) { return step ^ 1; }
+    template <class Its = Isa>  // which has to have it only if this format is used
     static INLINE void put(Value* to, const Lanes& x) {
-        each<PARTS>([&](auto j) INLINE { Isa::store(to + j * W, Isa::bfloat16(x.part[j])); });
+        each<PARTS>([&](auto j) INLINE { Its::store(to + j * W, Its::bfloat16(x.part[j])); });
     }
     static void pack(const void* weights, size_t panels, size_t depth, void* to) {
         const uint16_t* from = static_cast<const uint16_t*>(weights);  // [panels][depth / 2][16][2]

@@ -1,4 +1,4 @@
-"""Adds liblc2fer and ONNX Runtime's library to the pure wheel.
+"""Adds liblc2fer, ONNX Runtime's library and the browser's module to the pure wheel.
 
     python -m lc2fer.kernels.wheel dist/lc2fer-0.1.0-py3-none-any.whl
 
@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lc2fer.kernels import build
+from lc2fer.kernels import build, webassembly
 from lc2fer.text import remark
 
 GLIBC = "2.28"
@@ -28,21 +28,21 @@ PLACE = f"lc2fer/kernels/{build.PREBUILT.name}"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # zip knows no earlier time
 
 
-def add(wheel: Path, machine: str) -> Path:
-    """Write the wheel for "x86_64" or "aarch64" beside the pure one: the same bytes of the same.
+def add(wheel: Path, machine: str, *more: Path) -> Path:
+    """Write the wheel for "x86_64" or "aarch64" beside the pure one, with `more` files: the same bytes of the same.
 
     Raises build.Lacking where there is no zig, or it refuses.
     """
     tag = f"manylinux_{GLIBC.replace('.', '_')}_{machine}"
     made = wheel.with_name(wheel.name.replace("-none-any.whl", f"-none-{tag}.whl"))
-    contents = {engine: library_for(engine, machine).read_bytes() for engine in ENGINES}
+    contents = {build.prebuilt_name(engine, machine): library_for(engine, machine).read_bytes() for engine in ENGINES}
+    contents |= {path.name: path.read_bytes() for path in more}
     with zipfile.ZipFile(wheel) as pure:
         files = {entry: pure.read(entry) for entry in pure.namelist() if not entry.startswith(f"{PLACE}/")}
     info = next(entry.split("/")[0] for entry in files if entry.endswith(".dist-info/WHEEL"))
-    for engine, library in contents.items():
-        name = f"{PLACE}/{build.prebuilt_name(engine, machine)}"
-        files[name] = library
-        files[f"{name}.sha256"] = hashlib.sha256(library).hexdigest().encode()
+    for name, content in contents.items():
+        files[f"{PLACE}/{name}"] = content
+        files[f"{PLACE}/{name}.sha256"] = hashlib.sha256(content).hexdigest().encode()
     told = files[f"{info}/WHEEL"].decode()
     told = told.replace("Root-Is-Purelib: true", "Root-Is-Purelib: false").replace("py3-none-any", f"py3-none-{tag}")
     files[f"{info}/WHEEL"] = told.encode()
@@ -102,7 +102,7 @@ def main(pure: Path) -> None:
     """Write a wheel for each machine and print its path; exits with a sentence where there is no compiler."""
     try:
         for machine in build.VARIANTS:
-            print(add(pure, machine))
+            print(add(pure, machine, webassembly.module()))
     except build.Lacking as lacking:
         sys.exit(f"The library cannot be compiled: {lacking}.")
 

@@ -1,0 +1,17 @@
+#include "../isa/wasm.h"
+
+namespace lc2fer {
+namespace {
+using Isa = Wasm;
+}
+}  // namespace lc2fer
+
+#include "../variant.h"
+
+namespace lc2fer {
+extern const Kernels wasm_int8, wasmsdot_int8, wasmudot_int8, wasm_fp32;
+const Kernels wasm_int8 = KERNELS<Isa::Bytes>;
+const Kernels wasmsdot_int8 = KERNELS<Isa::Dots<false>>;
+const Kernels wasmudot_int8 = KERNELS<Isa::Dots<true>>;
+const Kernels wasm_fp32 = KERNELS<Floats>;
+}  // namespace lc2fer
