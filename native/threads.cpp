@@ -29,7 +29,11 @@ bool Threads::start(int count) {
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0) return false;
     pthread_attr_setstacksize(&attributes, STACK_BYTES);
-    while (m_started + 1 < count && pthread_create(&m_threads[m_started], &attributes, main, this) == 0) ++m_started;
+    for (; m_started + 1 < count; ++m_started) {
+        Worker& worker = m_workers[m_started];
+        worker = {this, m_started + 1, {}};
+        if (pthread_create(&worker.thread, &attributes, main, &worker) != 0) break;
+    }
     pthread_attr_destroy(&attributes);
     return true;
 }
@@ -40,7 +44,7 @@ Threads::~Threads() {
     m_ended.store(true);
     pthread_cond_broadcast(&m_wake);
     pthread_mutex_unlock(&m_mutex);
-    for (int i = 0; i < m_started; ++i) pthread_join(m_threads[i], nullptr);
+    for (int i = 0; i < m_started; ++i) pthread_join(m_workers[i].thread, nullptr);
     pthread_cond_destroy(&m_wake);
     pthread_mutex_destroy(&m_mutex);
 }
@@ -50,60 +54,69 @@ void Threads::run(void* its, void (*part)(void*, int), void* argument, int count
     own.m_part = part;
     own.m_argument = argument;
     own.m_done.store(0, std::memory_order_relaxed);
-    const uint64_t turn = turn_of(own.m_job.load(std::memory_order_relaxed)) + 1;
-    own.m_job.store(turn << 32 | uint64_t(count) << 16);
+    const int threads = own.count();
+    const uint64_t turn = turn_of(own.m_shares[0].word.load(std::memory_order_relaxed)) + 1;
+    const auto begin = [&](int number) { return uint64_t(count * number + threads - 1) / uint64_t(threads); };
+    for (int number = threads - 1; number >= 0; --number)
+        own.m_shares[number].word.store(turn << 32 | begin(number + 1) << 16 | begin(number));
     if (own.m_sleeping.load() > 0) {
         pthread_mutex_lock(&own.m_mutex);
         pthread_cond_broadcast(&own.m_wake);
         pthread_mutex_unlock(&own.m_mutex);
     }
-    own.work();
+    own.work(0);
     for (int looks = 0; own.m_done.load(std::memory_order_acquire) < count; ++looks) {
         pause();
         if (looks > LOOKS_BEFORE_YIELD) sched_yield();
     }
 }
 
-bool Threads::work() {
-    bool any = false;
-    uint64_t word = m_job.load(std::memory_order_acquire);
-    while (next_of(word) < parts_of(word)) {
-        // A share of what is left: few turns while much is, and none that ends long after the others.
-        const int first = next_of(word), left = parts_of(word) - first, share = left / (2 * count());
-        const int end = first + (share > 1 ? share : 1);
-        if (!m_job.compare_exchange_weak(word, word + uint64_t(end - first), std::memory_order_acquire)) continue;
-        for (int number = first; number < end; ++number) m_part(m_argument, number);
-        m_done.fetch_add(end - first, std::memory_order_release);
-        any = true;
-        word = m_job.load(std::memory_order_acquire);
-    }
-    return any;
+bool Threads::has_parts(int number) const {
+    const uint64_t word = m_shares[number].word.load();
+    return next_of(word) < end_of(word);
 }
 
-void* Threads::main(void* its) {
-    static_cast<Threads*>(its)->serve();
+void Threads::work(int number) {
+    const int threads = count();
+    int did = 0;
+    for (int other = 0; other < threads; ++other) {
+        std::atomic<uint64_t>& share = m_shares[(number + other) % threads].word;
+        uint64_t word = share.load(std::memory_order_acquire);
+        while (next_of(word) < end_of(word)) {
+            if (!share.compare_exchange_weak(word, word + 1, std::memory_order_acquire)) continue;
+            m_part(m_argument, next_of(word));
+            ++did;
+            word = share.load(std::memory_order_acquire);
+        }
+    }
+    if (did > 0) m_done.fetch_add(did, std::memory_order_release);  // at the end: until then there is no other job
+}
+
+void* Threads::main(void* worker) {
+    const Worker& its = *static_cast<const Worker*>(worker);
+    its.its->serve(its.number);
     return nullptr;
 }
 
-void Threads::serve() {
+void Threads::serve(int number) {
     int looks = 0;
     while (!m_ended.load(std::memory_order_relaxed)) {
-        if (work()) {
+        if (has_parts(number)) {
+            work(number);
             looks = 0;
         } else if (++looks < LOOKS) {
             pause();
         } else {
-            sleep();
+            sleep(number);
             looks = 0;
         }
     }
 }
 
-void Threads::sleep() {
+void Threads::sleep(int number) {
     pthread_mutex_lock(&m_mutex);
     m_sleeping.fetch_add(1);
-    for (uint64_t word = m_job.load(); next_of(word) >= parts_of(word) && !m_ended.load(); word = m_job.load())
-        pthread_cond_wait(&m_wake, &m_mutex);
+    while (!has_parts(number) && !m_ended.load()) pthread_cond_wait(&m_wake, &m_mutex);
     m_sleeping.fetch_sub(1);
     pthread_mutex_unlock(&m_mutex);
 }

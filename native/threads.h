@@ -13,12 +13,15 @@ namespace lc2fer {
 
 class Threads {
 public:
+    static constexpr int MOST = 64;
+
     Threads() = default;
     Threads(const Threads&) = delete;
     Threads& operator=(const Threads&) = delete;
     ~Threads();
 
-    // Starts `count` threads less the caller's; as many as the system gives. False where it gives no lock.
+    // Starts `count` threads, MOST at most, less the caller's; as many as the system gives. False where it gives no
+    // lock.
     bool start(int count);
 
     int count() const { return m_started.load(std::memory_order_relaxed) + 1; }
@@ -31,19 +34,31 @@ public:
     static void run(void* its, void (*part)(void*, int), void* argument, int count);
 
 private:
-    // A job's turn, the number of its parts, and that of the next part to do, in one word: what a thread takes belongs
-    // to the job that it saw, or it takes nothing.
+    // The parts of a job that one of the threads begins with, the same ones in every job: what it wrote before is in
+    // its core's cache. Where it has none left, it takes of others'. In one word the job's turn, the last part + 1 and
+    // the next one to do: what a thread takes belongs to the job that it saw, or it takes nothing. On a cache line of
+    // its own, as a thread looks at its own until there are parts.
+    struct alignas(64) Share {
+        std::atomic<uint64_t> word{0};
+    };
     static constexpr uint64_t turn_of(uint64_t word) { return word >> 32; }
-    static constexpr int parts_of(uint64_t word) { return int(word >> 16 & 0xffff); }
+    static constexpr int end_of(uint64_t word) { return int(word >> 16 & 0xffff); }
     static constexpr int next_of(uint64_t word) { return int(word & 0xffff); }
 
-    static void* main(void* its);
-    void serve();
-    bool work();  // does parts until there are none; false where there were none
-    void sleep();
+    struct Worker {
+        Threads* its;
+        int number;
+        pthread_t thread;
+    };
 
-    std::atomic<uint64_t> m_job{0};
-    std::atomic<int> m_done{0};
+    static void* main(void* worker);
+    void serve(int number);
+    bool has_parts(int number) const;
+    void work(int number);  // does parts until there are none
+    void sleep(int number);
+
+    Share m_shares[MOST];  // the first is the caller's
+    alignas(64) std::atomic<int> m_done{0};
     void (*m_part)(void*, int) = nullptr;
     void* m_argument = nullptr;
 
@@ -53,7 +68,7 @@ private:
     pthread_cond_t m_wake;
     bool m_ready = false;
     std::atomic<int> m_started{0};  // threads that came first may run while others are still being started
-    pthread_t m_threads[64];
+    Worker m_workers[MOST];
 };
 
 // Everything on the caller's thread.
