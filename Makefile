@@ -30,7 +30,7 @@ docs: $(VENV)/.installed ## build the documents' site into out/site; a dead link
 
 check: $(VENV)/.installed ## lint, formatting and types
 	$(VENV)/bin/clang-format --dry-run --Werror lc2fer/kernels/*.h lc2fer/kernels/*.cpp \
-		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.cpp \
+		lc2fer/kernels/isa/*.h lc2fer/kernels/variants/*.cpp tests/kernels/*.h tests/kernels/*.cpp \
 		native/memory.h native/network.h native/threads.h native/*.cpp native/examples/cpp/*.cpp tests/native/*.cpp
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check

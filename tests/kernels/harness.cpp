@@ -6,15 +6,14 @@
 // kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, more pieces than
 // go through a product together, every kernel and stride.
 #include "../../lc2fer/kernels/operations.h"
+#include "shared.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
-#include <thread>
 
 using namespace lc2fer;
 
@@ -29,18 +28,6 @@ struct Random {
     }
     float between(float least, float most) { return least + (most - least) * float(bits() >> 8) * 0x1p-24f; }
 };
-
-// Parts go to whichever thread is free, so that no two runs share them alike.
-void run(void* threads, void (*part)(void*, int), void* argument, int count) {
-    std::atomic<int> next{0};
-    const auto work = [&] {
-        for (int i = next++; i < count; i = next++) part(argument, i);
-    };
-    std::vector<std::thread> others;
-    for (int i = 1; i < *static_cast<int*>(threads); ++i) others.emplace_back(work);
-    work();
-    for (std::thread& other : others) other.join();
-}
 
 constexpr float STEPS = 40;  // of int8 to a deviation
 

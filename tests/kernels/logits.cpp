@@ -5,28 +5,16 @@
 // NETWORK is what tests/kernels/table.py writes of an artifact: for each operation its kind, attributes, shape of its
 // image and constants, then the head. IMAGES are float32 [COUNT][3][H][W].
 #include "../../lc2fer/kernels/operations.h"
+#include "shared.h"
 
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <sstream>
-#include <thread>
 
 using namespace lc2fer;
-
-void run(void* threads, void (*part)(void*, int), void* argument, int count) {
-    std::atomic<int> next{0};
-    const auto work = [&] {
-        for (int i = next++; i < count; i = next++) part(argument, i);
-    };
-    std::vector<std::thread> others;
-    for (int i = 1; i < *static_cast<int*>(threads); ++i) others.emplace_back(work);
-    work();
-    for (std::thread& other : others) other.join();
-}
 
 struct Input {
     std::ifstream file;
