@@ -1,3 +1,4 @@
+import { takeDropped } from "./given.js";
 import { followPictures, say, tick } from "./live.js";
 import { judgeFile } from "./own.js";
 import { byId } from "./places.js";
@@ -6,25 +7,11 @@ import { shared } from "./state.js";
 import { followStatus } from "./status.js";
 import { select } from "./tabs.js";
 
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dropping");
+takeDropped((file) => {
+  if (shared.locked) return;
+  select("own");
+  judgeFile(file);
 });
-document.addEventListener("dragleave", () => document.body.classList.remove("dropping"));
-for (const [kind, carried] of [
-  ["drop", "dataTransfer"],
-  ["paste", "clipboardData"],
-]) {
-  document.addEventListener(kind, (event) => {
-    document.body.classList.remove("dropping");
-    const file = event[carried]?.files[0];
-    if (kind === "drop") event.preventDefault();
-    if (!file || shared.locked) return;
-    select("own");
-    judgeFile(file);
-  });
-}
-
 byId("key").addEventListener("submit", (event) => {
   event.preventDefault();
   giveToken(byId("key-token").value);

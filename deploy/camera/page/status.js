@@ -1,6 +1,6 @@
 import { offer } from "./cameras.js";
 import { live } from "./live.js";
-import { own } from "./own.js";
+import { offerEngine, own } from "./own.js";
 import { banner, byId, figure } from "./places.js";
 import { awake, call, sleep } from "./program.js";
 import { shared } from "./state.js";
@@ -23,9 +23,10 @@ export async function followStatus() {
   }
 }
 
-function showStatus({ status: whole, sources, facts, labels: given }) {
+function showStatus({ status: whole, sources, facts, labels: given, engine }) {
   const first = toldBefore === "";
   offer(sources);
+  offerEngine(engine);
   const status = sources.find(({ name }) => name === shared.chosen) ?? whole;
   shared.source = status.state;
   banner(shared.source, status.text, shared.source === "none" ? "no camera" : shared.source);

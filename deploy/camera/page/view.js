@@ -1,12 +1,29 @@
 import { bright, colour, sized } from "./drawing.js";
-import { byId } from "./places.js";
 import { shared } from "./state.js";
 import { percent } from "./words.js";
+
+const PARTS = document.createElement("template");
+PARTS.innerHTML = `
+  <div class="card picture">
+    <div class="stage">
+      <canvas role="img" aria-label="No picture yet."></canvas>
+      <p class="veil"></p>
+    </div>
+    <div class="chooser" role="group" aria-label="Face whose probabilities are shown" hidden></div>
+  </div>
+  <section class="card answer">
+    <h2 class="who">Largest face</h2>
+    <p class="word"><span class="swatch"></span><span class="name">–</span><span class="share"></span></p>
+    <p class="sure quiet"></p>
+    <ol class="bars"></ol>
+    <p class="hint quiet" hidden><span class="tick"></span><span></span></p>
+  </section>
+`;
 
 // A picture, its faces and the probabilities of one of them.
 export class View {
   constructor(host, mirrored) {
-    host.append(byId("view").content.cloneNode(true));
+    host.append(PARTS.content.cloneNode(true));
     const find = (selector) => host.querySelector(selector);
     this.host = host;
     this.stage = find(".stage");
