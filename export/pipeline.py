@@ -17,7 +17,7 @@ from lc2fer import artifact as artifacts
 from lc2fer import environments, self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, records
-from lc2fer.errors import ArtifactError, ParityError, UsageError
+from lc2fer.errors import ArtifactError, ParityError, TargetUnavailable, UsageError
 from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
@@ -111,8 +111,17 @@ class Pipeline:
         """That artifact, with what its maker puts beside it."""
         maker = _maker(made.target)
         if hasattr(maker, "deliver"):
-            self.say(f"{maker.deliver(made)}: made")
+            self.say(f"{maker.deliver(made, self._beside(maker))}: made")
         return made
+
+    def _beside(self, maker: Any) -> Artifact | None:
+        """The other artifact that its maker delivers with it, where that can be had here."""
+        try:
+            maker.check_beside()
+            return self.export(maker.BESIDE)
+        except TargetUnavailable as lacking:
+            self.say(f"The page will run by ONNX Runtime alone. {lacking}")
+            return None
 
     def check(self, target: str) -> None:
         """Raise TargetUnavailable where `export` would for what this machine lacks; nothing is made to know it."""

@@ -78,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="the page in the browser (default: 127.0.0.1:8000)",
     )
+    parser.add_argument(
+        "--in-browser",
+        type=Path,
+        metavar="DIR",
+        help="what lc2fer-export --target web-int8 wrote: viewers' browsers judge their own pictures by it",
+    )
     parser.add_argument("--token", help=f'of the page; "auto" makes one; default: the variable {_TOKEN}')
     parser.add_argument("--webhook", metavar="URL", help="post changes there as JSON")
     parser.add_argument("--mqtt", metavar="URL", help="publish changes to mqtt://HOST/TOPIC")
@@ -152,7 +158,9 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         if given.web is not None:
             from . import web
 
-            server = web.serve(live, web.parse_address(given.web), token_of(given.token))
+            if given.in_browser is not None:
+                web.check_engine(given.in_browser, labels)
+            server = web.serve(live, web.parse_address(given.web), token_of(given.token), given.in_browser)
             stack.callback(server.close)
             say(f"The page: {server.link}")
         service.ready(f"{artifact.name}, {', '.join(live.feeds) or 'no camera'}")
@@ -212,6 +220,8 @@ def _check(given: argparse.Namespace) -> None:
             "Neither --source nor --web was given. One of them was expected: there is nothing to look at. "
             "Pass --source usb:0, or --web for pictures from the browser."
         )
+    if given.in_browser is not None and given.web is None:
+        raise UsageError("--in-browser was given without a page. --web was expected with it. Pass --web, too.")
     if given.record and not given.source:
         raise UsageError(
             "--record was given without a source. A --source was expected: pictures from the browser are never stored. "

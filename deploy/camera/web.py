@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lc2fer import pictures
@@ -47,14 +48,22 @@ _JUDGES = 2  # pictures of viewers judged at the same time
 _MAX_JUDGING = 8  # with those that wait for it
 _OPTIONS: dict[str, Any] = {**OPTIONS, "limit_concurrency": 128, "timeout_graceful_shutdown": 2}
 
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-}
+_ENGINE = "/engine"  # where the folder lies by which a viewer's browser judges
+_CODE = (".js", ".mjs", ".wasm")  # of it: a page cannot send a token with what it imports; models want one
+_KEPT = {"Cache-Control": "no-cache"}  # by the viewer's browser, which asks whether it is still the same
+
+
+def _headers(engine: bool) -> dict[str, str]:
+    """Of every answer; no browser compiles WebAssembly that the policy does not allow."""
+    scripts = "script-src 'self' 'wasm-unsafe-eval'" if engine else "script-src 'self'"
+    return {
+        "Content-Security-Policy": f"default-src 'none'; {scripts}; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+        "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    }
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -62,8 +71,11 @@ def parse_address(text: str) -> tuple[str, int]:
     return split_address(text or "8000", "the page")
 
 
-def serve(live: Viewable, address: tuple[str, int], token: str | None) -> Server:
-    """Serve the page in a thread of its own until `close` (port 0: a free one); UsageError where that must not be."""
+def serve(live: Viewable, address: tuple[str, int], token: str | None, engine: Path | None = None) -> Server:
+    """Serve the page in a thread of its own until `close` (port 0: a free one); UsageError where that must not be.
+
+    `engine` is a folder of web-int8, by which viewers' browsers may judge their own pictures.
+    """
     host, port = address
     if token is None and not is_loopback(host):
         raise UsageError(
@@ -71,19 +83,39 @@ def serve(live: Viewable, address: tuple[str, int], token: str | None) -> Server
             "127.0.0.1. Give --token auto, which makes one, or set LC2FER_TOKEN."
         )
     check_token(token)
-    return Server(live, listen(host, port, "page"), host, token)
+    return Server(live, listen(host, port, "page"), host, token, engine)
+
+
+def check_engine(folder: Path, labels: Sequence[str]) -> None:
+    """Raise UsageError where the folder is none of web-int8, or of other classes than the program's model."""
+    expected = "The folder that lc2fer-export --target web-int8 wrote was expected"
+    try:
+        its = tuple(json.loads((folder / "model.json").read_bytes())["input_spec"]["labels"])
+        missing = [name for name in ("engine.js", "parts.json", "face_finder.onnx") if not (folder / name).is_file()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{folder} has no model.json that says its classes ({error}). {expected}. Name it.") from None
+    if missing:
+        raise UsageError(f"{folder} has no {', '.join(missing)}. {expected}. Export it again.")
+    if its != tuple(labels):
+        raise UsageError(
+            f"{folder} is for {', '.join(map(str, its))}. The classes of the model that runs were expected: "
+            f"{', '.join(labels)}. Export web-int8 of the same weights."
+        )
 
 
 class Server:
     """A page that is being served; leaving the block, or `close`, ends it."""
 
-    def __init__(self, live: Viewable, listener: socket.socket, host: str, token: str | None) -> None:
+    def __init__(
+        self, live: Viewable, listener: socket.socket, host: str, token: str | None, engine: Path | None
+    ) -> None:
         name = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         self.url = f"http://{name}:{listener.getsockname()[1]}/"
         # The link opens the page without asking for the token, so it is as secret as the token.
         self.link = self.url if token is None else f"{self.url}#token={quote(token, safe='')}"
-        self._site = _Site(live)
-        self._server = uvicorn.Server(uvicorn.Config(_Guard(self._site.app(), token), **_OPTIONS))
+        self._site = _Site(live, engine)
+        guard = _Guard(self._site.app(), token, engine is not None)
+        self._server = uvicorn.Server(uvicorn.Config(guard, **_OPTIONS))
         self._thread = Thread(target=partial(self._server.run, sockets=[listener]), name="page", daemon=True)
         self._thread.start()
         while not self._server.started and self._thread.is_alive():
@@ -114,11 +146,12 @@ class Server:
 class _Site:
     """The answers to requests. What may block runs in threads, as many for a hundred viewers as for one."""
 
-    def __init__(self, live: Viewable) -> None:
+    def __init__(self, live: Viewable, engine: Path | None) -> None:
         self.closing = False
         self.threads = _started(4 + len(live.sources()), "page")  # one each may wait for a picture
         self.judges = _started(_JUDGES, "judge")
         self._live = live
+        self._engine = engine
         self._judging = 0
         self._newest: dict[str, int] = {}  # of each source the number of the newest scene that was sent
         self._waits: dict[tuple[str, int], asyncio.Future[tuple[Scene, bytes] | None]] = {}
@@ -127,8 +160,11 @@ class _Site:
         files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
         asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
         judge = Route("/api/judge", self._judge, methods=["POST"])
+        engine: list[BaseRoute] = []
+        if self._engine is not None:
+            engine = [Mount(_ENGINE, StaticFiles(directory=self._engine))]
         handlers: Any = {HTTPException: _refusal, DataError: _refusal, Exception: failure}
-        return Starlette(routes=[*files, *asked, judge], exception_handlers=handlers)
+        return Starlette(routes=[*files, *asked, judge, *engine], exception_handlers=handlers)
 
     async def _status(self, request: Request) -> Response:
         def answer() -> dict[str, Any]:
@@ -138,6 +174,7 @@ class _Site:
                 "sources": [{"name": name, **status.to_json()} for name, status in live.sources().items()],
                 "facts": dict(live.facts()),
                 "labels": list(live.labels),
+                "engine": self._engine is not None,
             }
 
         return JSONResponse(await _in(self.threads, answer))
@@ -202,19 +239,26 @@ class _Guard:
 
     app: ASGIApp
     token: str | None
+    engine: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, told = str(scope["path"]), _headers(self.engine)
+        of_engine = self.engine and path.startswith(f"{_ENGINE}/")
+        if of_engine:
+            told |= _KEPT
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
-                answer.update(_HEADERS)
+                answer.update(told)
                 if message["status"] >= 400:  # what else was sent is not read
                     answer["Connection"] = "close"
             await send(message)
 
         headers = Headers(scope=scope)
         # The page's own files have to be there before it can send a token.
-        wanted = None if scope["path"] in _FILES else self.token
+        free = path in _FILES or (of_engine and path.endswith(_CODE))
+        wanted = None if free else self.token
         refused = _foreign(headers) if self.token is None else wanted and stranger(headers, wanted, "page", _LINK)
         await (refused or self.app)(scope, receive, guarded)
 

@@ -1,7 +1,9 @@
-"""A static folder for the browser: the INT8 network for ONNX Runtime's WebAssembly, a face finder, and a page.
+"""A static folder for the browser: the INT8 network, a face finder, and a page.
 
-The artifact is the ONNX file, proven like any other; the folder beside it has a copy of it. The page's parts lie in
-deploy/web and, those that it has in common with the camera's, in deploy/camera/page.
+The artifact is the ONNX file for ONNX Runtime's WebAssembly, proven like any other; the folder beside it has a copy of
+it. Where lc2fer/kernels can be had as WebAssembly, the folder also has these and an .lc2 file, itself an artifact with
+its proof, which the page takes where the browser can run it. The page's parts lie in deploy/web and, those that it has
+in common with the camera's, in deploy/camera/page.
 """
 
 from __future__ import annotations
@@ -15,14 +17,18 @@ from pathlib import Path
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
+from lc2fer.errors import TargetUnavailable
+from lc2fer.kernels import build, webassembly
 from lc2fer.recipe import Recipe
 
 from . import onnxruntime_web
 from .qdq import TOOLS, inspect, make
 
-__all__ = ["TOOLS", "check", "deliver", "inspect", "make"]
+__all__ = ["BESIDE", "TOOLS", "check", "check_beside", "deliver", "inspect", "make"]
 
-_OF_THE_CAMERA = ("drawing.js", "icon.svg", "page.css", "places.js", "state.js", "view.js", "words.js")
+BESIDE = "native-int8"  # the target whose artifact the folder takes too, where check_beside() raises nothing
+_OF_THE_CAMERA = ("drawing.js", "given.js", "icon.svg", "page.css", "places.js", "state.js", "view.js", "words.js")
+_PARTS = "parts.json"  # what the page may ask for, so that it asks for nothing that is not there
 _LIST = "files.js"  # the worker's: it and the worker are not kept by the worker
 
 
@@ -31,8 +37,19 @@ def check(recipe: Recipe) -> None:
     onnxruntime_web.folder()
 
 
-def deliver(artifact: Artifact) -> Path:
-    """The folder of that artifact, beside it; whole or not there. Raises TargetUnavailable as check()."""
+def check_beside() -> None:
+    """Raise TargetUnavailable where the kernels cannot be had as WebAssembly."""
+    try:
+        webassembly.check()
+    except build.Lacking as lacking:
+        raise _without_kernels(lacking) from None
+
+
+def deliver(artifact: Artifact, kernels: Artifact | None = None) -> Path:
+    """The folder of that artifact, and of the .lc2 file for the kernels, beside it; whole or not there.
+
+    Raises TargetUnavailable as check() and check_beside(), and where the kernels cannot be compiled.
+    """
     folder = artifact.path.with_suffix("")
     engine = onnxruntime_web.folder()
     with artifacts.staged(folder.parent) as staging:
@@ -47,11 +64,29 @@ def deliver(artifact: Artifact) -> Path:
             (fresh / name).write_bytes((resources.files("lc2fer") / "weights" / name).read_bytes())
         shutil.copyfile(artifact.path, fresh / "model.onnx")
         shutil.copyfile(artifact.manifest_path, fresh / "model.json")
+        if kernels is not None:
+            shutil.copyfile(_module(), fresh / "kernels.wasm")
+            shutil.copyfile(kernels.path, fresh / "model.lc2")
+            shutil.copyfile(kernels.manifest_path, fresh / "model.lc2.json")
+        (fresh / _PARTS).write_text(json.dumps({"kernels": kernels is not None}) + "\n", encoding="utf-8")
         (fresh / _LIST).write_text(_listed(fresh), encoding="utf-8")
         if folder.exists():
             os.replace(folder, staging / "old")
         os.replace(fresh, folder)
     return folder
+
+
+def _module() -> Path:
+    try:
+        return webassembly.module()
+    except build.Lacking as lacking:
+        raise _without_kernels(lacking) from None
+
+
+def _without_kernels(lacking: build.Lacking) -> TargetUnavailable:
+    return TargetUnavailable(
+        f"The kernels cannot be had for browsers here: {lacking}, and export again, or use the folder without them."
+    )
 
 
 def _listed(folder: Path) -> str:

@@ -16,7 +16,7 @@ CHROMIUM = next(
 class Browser:
     """A headless Chromium, driven by its DevTools protocol over two pipes."""
 
-    def __init__(self, folder, width, height, scheme="light"):
+    def __init__(self, folder, width, height, scheme="light", film=None):
         to_it, from_it = os.pipe(), os.pipe()
         high = [fcntl.fcntl(end, fcntl.F_DUPFD, 30) for end in (to_it[0], from_it[1])]
 
@@ -26,6 +26,7 @@ class Browser:
 
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"]
         options += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--user-data-dir={folder}"]
+        options += [f"--use-file-for-fake-video-capture={film}"] if film else []
         self.process = subprocess.Popen(
             [CHROMIUM, *options, "about:blank"],
             preexec_fn=hand_over,
