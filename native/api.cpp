@@ -59,6 +59,7 @@ struct lc2fer_model {
 namespace {
 
 constexpr int USUAL_THREADS = 8;
+static_assert(LC2FER_MOST_THREADS == Threads::MOST, "each has a place");
 
 // The threads for one call: the caller's pool, the model's own where nobody has them, or none.
 class Share {

@@ -163,6 +163,7 @@ def test_a_viewers_browser_judges_for_the_program(
             page.until(f"/^One face: [a-z]+. Judged in /.test({text})", 60)
             assert film.judged == []
             assert page.value("document.getElementById('own-goes').textContent").startswith("It stays in this browser")
+            page.value("document.getElementById('own-text').textContent = ''")
             page.value("document.getElementById('here').click()")
             page.give("#file", photograph("astronaut"))
             page.until(f"{text}.startsWith('One face: happiness. Judged in ')", 30)
