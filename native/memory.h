@@ -45,13 +45,6 @@ public:
         return static_cast<T*>(piece(count * sizeof(T)));
     }
 
-    // Gives back the piece that was taken last.
-    void drop_last() {
-        Piece* last = m_last;
-        m_last = last->before;
-        free(last);
-    }
-
 private:
     struct alignas(ALIGNMENT) Piece {
         Piece* before;

@@ -105,9 +105,7 @@ public:
         const float* numbers = floats(size_t(rows) * wide);
         if (weights == nullptr || numbers == nullptr) return false;
         int32_t* start = memory.piece_of<int32_t>(wide);
-        const size_t packed_bytes = kernels.weight_bytes(panels, size_t(depth));
-        void* packed = start == nullptr ? nullptr : memory.piece(packed_bytes);
-        if (packed == nullptr) return !(memory_ended = true);
+        if (start == nullptr) return !(memory_ended = true);
         std::memset(start, 0, wide * sizeof *start);
         if (precision == INT8) {
             const int8_t* each = static_cast<const int8_t*>(weights);
@@ -116,13 +114,12 @@ public:
                     for (int lane = 0; lane < LANES; ++lane)
                         for (int i = 0; i < 4; ++i) start[panel * LANES + size_t(lane)] -= 128 * *each++;
         }
-        kernels.pack(weights, panels, size_t(depth), packed);
-        const size_t bytes = wide * size_t(depth) * BYTES[precision];
-        if (packed_bytes == bytes && std::memcmp(packed, weights, bytes) == 0) {
-            memory.drop_last();  // they lie in the file as this processor wants them
-            its.weights = static_cast<const uint8_t*>(weights);
-        } else {
-            its.weights = static_cast<const uint8_t*>(packed);
+        its.weights = static_cast<const uint8_t*>(weights);
+        if (!kernels.as_in_the_file) {
+            uint8_t* packed = memory.piece_of<uint8_t>(kernels.weight_bytes(panels, size_t(depth)));
+            if (packed == nullptr) return !(memory_ended = true);
+            kernels.pack(weights, panels, size_t(depth), packed);
+            its.weights = packed;
         }
         its.start = start;
         its.scale = numbers;

@@ -74,6 +74,7 @@ struct Kernels {
     size_t (*weight_bytes)(size_t panels, size_t depth);  // of packed weights
     void (*pack)(const void* weights, size_t panels, size_t depth,
                  void* to);  // from the file's [panels][depth / n][16][n]
+    bool as_in_the_file;     // pack() only copies: weights at a multiple of 64 bytes may stay where they are
     size_t (*scratch_bytes)(int height, int width, int hidden);
     void (*block)(const BlockNumbers&, const Pool&, const float* x, float* out, void* scratch);
     void (*downsample)(const ConvNumbers&, const Pool&, const float* x, float* out);

@@ -11,6 +11,7 @@ template <class Format>
 constexpr Kernels KERNELS = {
     [](size_t panels, size_t depth) { return panels * depth * LANES * Format::WEIGHT_BYTES; },
     Format::pack,
+    Format::pack == copy_weights<Format::WEIGHT_BYTES>,
     [](int height, int width, int hidden) {
         return block_scratch(height, width, hidden, sizeof(typename Format::Hidden));
     },
