@@ -2,8 +2,8 @@
 
 FACES is a data set of faces. 200 of its test images are judged by the kernels and by ONNX Runtime in the page, and in
 Python by native-int8 and web-int8, whose artifacts lie beside the folder; then both are timed in turns. With
---photograph, that moves as the webcam's film in front of the page, for pictures a second. Ends with 1 where the kernels'
-logits have other bits than native-int8's.
+--photograph, that moves as the webcam's film in front of the page, for pictures a second. Ends with 1 where the
+kernels' logits have other bits than native-int8's.
 """
 
 from __future__ import annotations

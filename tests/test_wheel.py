@@ -91,7 +91,9 @@ def test_a_wheel_with_the_library_needs_no_compiler(
     if build.machine() not in build.VARIANTS:
         pytest.skip(f"there is no such wheel for {build.machine()}")
     monkeypatch.setattr(kernels_wheel, "library_for", lambda engine, machine: build.library(engine))
-    made = kernels_wheel.add(Path(shutil.copy(wheel, tmp_path)), build.machine())
+    module = tmp_path / "browser-0123.wasm"
+    module.write_bytes(b"\0asm")
+    made = kernels_wheel.add(Path(shutil.copy(wheel, tmp_path)), build.machine(), module)
     assert made.name == f"lc2fer-0.1.0-py3-none-manylinux_2_28_{build.machine()}.whl"
     site = tmp_path / "site"
     offline = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
@@ -113,7 +115,8 @@ print(kernels.library("onnxruntime", "int8"), kernels.chosen("onnxruntime"), *ke
         assert Path(found) == site / "lc2fer" / "kernels" / "prebuilt" / name
     assert chosen in able
     record = (site / "lc2fer-0.1.0.dist-info" / "RECORD").read_text()
-    assert record.count("lc2fer/kernels/prebuilt/") == 4
+    assert record.count("lc2fer/kernels/prebuilt/") == 6
+    assert (site / "lc2fer" / "kernels" / "prebuilt" / module.name).read_bytes() == b"\0asm"
     assert (
         f"Tag: py3-none-manylinux_2_28_{build.machine()}\n" in (site / "lc2fer-0.1.0.dist-info" / "WHEEL").read_text()
     )
