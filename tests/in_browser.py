@@ -70,7 +70,12 @@ def main() -> int:
     parser.add_argument("--screenshots", type=Path, metavar="DIR", help="of the page with the film, both themes")
     given = parser.parse_args()
     handler = functools.partial(Quiet, directory=str(given.folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, tempfile.TemporaryDirectory() as work:
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+        tempfile.TemporaryDirectory(
+            ignore_cleanup_errors=True  # a browser that was ended may still write
+        ) as work,
+    ):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_address[1]}/"
         same = judged(given, address, Path(work))
