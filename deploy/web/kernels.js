@@ -22,7 +22,7 @@ export class Kernels {
     its.pixels = its.take(its.code.size() ** 2 * 3);
     its.answer = its.take(its.classes * 4);
     its.instructions = its.text(its.code.instructions());
-    its.name = `LC2FER's kernels (${its.instructions})`;
+    its.name = `LC2FER (${its.instructions})`;
     return its;
   }
 

@@ -19,7 +19,7 @@ async function start() {
     shared.labels = engine.spec.labels;
     shared.threshold = LEAST;
     given.view.label();
-    byId("about").textContent = `Facial expressions in pictures, judged on this machine by ${engine.name}`;
+    byId("judge").textContent = `Judged by ${engine.name}.`;
     chip("live", "ready");
     for (const id of ["file", "camera"]) byId(id).disabled = id === "camera" && !navigator.mediaDevices;
     return engine;

@@ -11,6 +11,7 @@ export const own = given.view;
 export const judgeFile = (file) => given.open(file);
 export const stopCamera = () => given.stop();
 let engine = null; // a promise of the one that runs in this browser, from the first picture on
+let name = ""; // of what judges there
 
 async function judge(source, file) {
   while (shared.labels.length === 0) await sleep(100); // without them nobody could say what a face shows
@@ -29,6 +30,11 @@ const asJpeg = (canvas, quality) => new Promise((resolve) => canvas.toBlob(resol
 function opened() {
   engine ??= import("./engine/engine.js")
     .then(({ Engine }) => Engine.open({ get: call }))
+    .then((its) => {
+      name = its.name;
+      tell();
+      return its;
+    })
     .catch((error) => {
       engine = null; // the next picture may try again
       throw new Error(`This browser's engine could not be opened: ${error.message}.`);
@@ -46,7 +52,7 @@ export function offerEngine(there) {
 
 function tell() {
   byId("own-goes").textContent = byId("here").checked
-    ? "It stays in this browser, which judges it."
+    ? `It stays in this browser, which judges it${name && ` by ${name}`}.`
     : "It goes to the program that serves this page, is judged there and forgotten.";
 }
 

@@ -127,10 +127,10 @@ def test_a_browser_answers_as_python_does(
             with open_session(exported("native-int8"), threads=1) as session:
                 exact = session.run(batch)
             assert {"wasm"} < set(answers)
-            by = next(name for name in answers if name.startswith("LC2FER's kernels (wasm"))
+            by = next(name for name in answers if name.startswith("LC2FER (wasm"))
             for name, logits in answers.items():
                 assert np.array_equal(np.array(logits, np.float32), exact), name
-        assert page.value("document.getElementById('about').textContent").endswith(f"on this machine by {by}")
+        assert page.value("document.getElementById('judge').textContent") == f"Judged by {by}."
         assert page.value("document.documentElement.scrollWidth") == 360
         Image.fromarray(np.full((90, 120, 3), 128, np.uint8)).save(tmp_path / "grey.png")
         page.give("#file", tmp_path / "grey.png")
@@ -162,7 +162,9 @@ def test_a_viewers_browser_judges_for_the_program(
             page.give("#file", photograph("astronaut"))
             page.until(f"/^One face: [a-z]+. Judged in /.test({text})", 60)
             assert film.judged == []
-            assert page.value("document.getElementById('own-goes').textContent").startswith("It stays in this browser")
+            stays = page.value("document.getElementById('own-goes').textContent")
+            by = "LC2FER (wasm" if has_kernels(made) else "ONNX Runtime."
+            assert stays.startswith(f"It stays in this browser, which judges it by {by}")
             page.value("document.getElementById('own-text').textContent = ''")
             page.value("document.getElementById('here').click()")
             page.give("#file", photograph("astronaut"))
