@@ -1,4 +1,4 @@
-"""The kernels for a browser: a WebAssembly module of some 130 KB, the same for every machine, compiled once and kept.
+"""The kernels for a browser: a WebAssembly module of some 180 KB, the same for every machine, compiled once and kept.
 
 native/browser.cpp is what it offers to a page. The compiler is that of the package ziglang, as for the wheels, which
 bring the module.

@@ -9,10 +9,11 @@ namespace lc2fer {
 namespace {
 
 struct Wasm {
-    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 8;
+    static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 8, CHAINS = 2;
     static constexpr bool TABLES = true, FLOAT_LANED = false;
     using Reg = v128_t;
     struct Tail {};
+    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return wasm_v128_load(from); }
@@ -23,16 +24,15 @@ struct Wasm {
     static INLINE Reg add(Reg a, Reg b) { return wasm_f32x4_add(a, b); }
     static INLINE Reg mul(Reg a, Reg b) { return wasm_f32x4_mul(a, b); }
     static INLINE Reg fma(Reg a, Reg b, Reg c) { return wasm_f32x4_relaxed_madd(a, b, c); }
-    static INLINE float fma(float a, float b, float c) {
-        return wasm_f32x4_extract_lane(fma(all(a), all(b), all(c)), 0);
-    }
-    // The two that are one instruction on x86; min() and max() there are seven, for the sake of NaN and -0.
-    static INLINE Reg min(Reg a, Reg b) { return wasm_f32x4_pmin(a, b); }
-    static INLINE Reg max(Reg a, Reg b) { return wasm_f32x4_pmax(a, b); }
-    static INLINE float reduce(const Reg (&x)[4]) {
-        const Reg a = add(add(x[0], x[2]), add(x[1], x[3]));
-        const Reg b = add(a, wasm_i32x4_shuffle(a, a, 2, 3, 2, 3));
-        return wasm_f32x4_extract_lane(b, 0) + wasm_f32x4_extract_lane(b, 1);
+    static INLINE Reg max(Reg a, Reg b) { return wasm_f32x4_pmax(a, b); }  // one instruction on x86; max() is seven
+    static INLINE Reg within(Reg x, Reg most, Reg least) { return max(wasm_f32x4_pmin(x, most), least); }
+    static INLINE Reg div(Reg a, Reg b) { return wasm_f32x4_div(a, b); }
+    static INLINE Reg root(Reg x) { return wasm_f32x4_sqrt(x); }
+    static INLINE Reg fold(const Reg (&x)[4]) { return add(add(x[0], x[2]), add(x[1], x[3])); }
+    template <int LEFT>
+    static INLINE Reg halved(Reg a, Reg b) {
+        if constexpr (LEFT == 4) return add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7));
+        if constexpr (LEFT == 2) return add(wasm_i32x4_shuffle(a, b, 0, 2, 4, 6), wasm_i32x4_shuffle(a, b, 1, 3, 5, 7));
     }
     static INLINE void lines_of_4(const float* from, int stride, Reg (&to)[4]) {
         each<4>([&](auto i) INLINE { to[i] = load(from + i * stride); });
