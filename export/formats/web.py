@@ -38,17 +38,14 @@ def check(recipe: Recipe) -> None:
 
 
 def check_beside() -> None:
-    """Raise TargetUnavailable where the kernels cannot be had as WebAssembly."""
-    try:
-        webassembly.check()
-    except build.Lacking as lacking:
-        raise _without_kernels(lacking) from None
+    """Raise TargetUnavailable where the kernels cannot be had as WebAssembly; they are compiled to know it."""
+    _module()
 
 
 def deliver(artifact: Artifact, kernels: Artifact | None = None) -> Path:
     """The folder of that artifact, and of the .lc2 file for the kernels, beside it; whole or not there.
 
-    Raises TargetUnavailable as check() and check_beside(), and where the kernels cannot be compiled.
+    Raises TargetUnavailable as check() and check_beside().
     """
     folder = artifact.path.with_suffix("")
     engine = onnxruntime_web.folder()
@@ -80,13 +77,9 @@ def _module() -> Path:
     try:
         return webassembly.module()
     except build.Lacking as lacking:
-        raise _without_kernels(lacking) from None
-
-
-def _without_kernels(lacking: build.Lacking) -> TargetUnavailable:
-    return TargetUnavailable(
-        f"The kernels cannot be had for browsers here: {lacking}, and export again, or use the folder without them."
-    )
+        raise TargetUnavailable(
+            f"The kernels cannot be had for browsers here: {lacking}, and export again, or use the folder without them."
+        ) from None
 
 
 def _listed(folder: Path) -> str:

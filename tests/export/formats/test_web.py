@@ -179,7 +179,7 @@ def test_without_a_compiler_the_page_has_no_kernels(made: Artifact, pipeline: Pi
     def lacking() -> None:
         raise build.Lacking("there is no ziglang. One was expected. Install it")
 
-    monkeypatch.setattr(webassembly, "check", lacking)
+    monkeypatch.setattr(webassembly, "module", lacking)
     said: list[str] = []
     monkeypatch.setattr(pipeline, "say", said.append)
     assert pipeline._beside(web) is None
