@@ -6,7 +6,7 @@
 // kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, more pieces than
 // go through a product together, every kernel and stride.
 #include "../../lc2fer/kernels/operations.h"
-#include "shared.h"
+#include "pool.h"
 
 #include <algorithm>
 #include <cmath>

@@ -5,7 +5,7 @@
 // NETWORK is what tests/kernels/table.py writes of an artifact: for each operation its kind, attributes, shape of its
 // image and constants, then the head. IMAGES are float32 [COUNT][3][H][W].
 #include "../../lc2fer/kernels/operations.h"
-#include "shared.h"
+#include "pool.h"
 
 #include <cmath>
 #include <cstdio>
