@@ -94,12 +94,12 @@ def judged(given: argparse.Namespace, address: str, work: Path) -> bool:
     }
     samples = open_dataset(given.faces).test
     pixels = read_pixels(samples[:: len(samples) // COUNT][:COUNT], made["web-int8"].input_spec)
-    batch = pixels.astype(np.float32)
+    batch = pixels.transpose(0, 3, 1, 2).astype(np.float32)
     python: dict[str, Any] = {}
     for name, its in made.items():
         with open_session(its, threads=1) as session:
             python[name] = np.concatenate([session.run(batch[at : at + 1]) for at in range(COUNT)])
-    packed = base64.b64encode(batch.transpose(0, 2, 3, 1).astype(np.uint8).tobytes()).decode()
+    packed = base64.b64encode(pixels.tobytes()).decode()
     page = Browser(work / "judging", 1280, 900)
     try:
         page.send("Page.navigate", url=address)
