@@ -54,7 +54,7 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 _ANY: dict[str, tuple[str, ...]] = {"generic": ()}  # of any other machine
-_COMPILE_S, _LINK_S = 40, 3  # of one core, about
+_COMPILE_S, _LINK_S = 64, 3  # of one core, about
 
 
 class Lacking(Exception):

@@ -24,7 +24,7 @@ def large_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[
 def test_all_eight_are_exported_and_proven(
     config: str, large_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for target in ("onnx-fp32", "onnx-int8", "openvino-int8"):
+    for target in ("onnx-fp32", "openvino-int8"):  # all eight as onnx-int8: tests/tensorrt/test_builds.py
         arguments = ["--config", config, "--target", target, "--data", str(large_faces), "--out", str(tmp_path)]
         assert cli.run("export", [*arguments, "--calibration-images", "40"]) == 0
         document = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -2,8 +2,8 @@ import { bright, colour, sized } from "./drawing.js";
 import { shared } from "./state.js";
 import { percent } from "./words.js";
 
-const PARTS = document.createElement("template");
-PARTS.innerHTML = `
+const PARTS = new DOMParser().parseFromString(
+  `
   <div class="card picture">
     <div class="stage">
       <canvas role="img" aria-label="No picture yet."></canvas>
@@ -18,12 +18,14 @@ PARTS.innerHTML = `
     <ol class="bars"></ol>
     <p class="hint quiet" hidden><span class="tick"></span><span></span></p>
   </section>
-`;
+`,
+  "text/html",
+).body;
 
 // A picture, its faces and the probabilities of one of them.
 export class View {
   constructor(host, mirrored) {
-    host.append(PARTS.content.cloneNode(true));
+    host.append(...document.importNode(PARTS, true).children);
     const find = (selector) => host.querySelector(selector);
     this.host = host;
     this.stage = find(".stage");

@@ -82,8 +82,9 @@ def test_a_fragile_network_is_helped(network: Network, faces: Path, tmp_path: Pa
     assert found[LEAST_ERROR] > found[0.6] - 0.5
 
 
+@torch.inference_mode()
 def test_the_choice_loses_less_than_one_strength_for_all(network: Network, images: CalibrationSet) -> None:
-    """On the images that it was made by, with the same clip for all: the largest magnitude."""
+    """On the images that it was made by; the one strength clips at the largest magnitude."""
     chosen = smoothed(network, images, LEAST_ERROR)
     assert set(chosen.strengths) <= set(smooth.STRENGTHS)
     assert list(chosen.clips) == [f"stages.{stage}.1.project" for stage in range(3)]
