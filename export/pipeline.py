@@ -73,6 +73,10 @@ class Pipeline:
         self._small = False  # a data set, which was said
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
+    @property
+    def _drawn(self) -> bool:
+        return str(self.data) == SYNTHETIC
+
     def export(self, target: str) -> Artifact:
         """The artifact of that target, made or reused.
 
@@ -102,7 +106,7 @@ class Pipeline:
             self.say(
                 f"{made.path.name}: made, {proof['sqnr_db']:.1f} dB and {proof['agreement']:.1%} agreement with the "
                 f"trained network on {proof['decided']} decided of {proof['images']} "
-                f"{'drawn faces' if str(self.data) == SYNTHETIC else 'validation images'}"
+                f"{'drawn faces' if self._drawn else 'validation images'}"
                 f"{_elsewhere((made.calibration or {}).get('proof'))}"
             )
         return self._delivered(made)
@@ -196,7 +200,7 @@ class Pipeline:
         """
         if recipe.calibration is None:
             return None
-        if str(self.data) == SYNTHETIC and self.calibration_images is None:
+        if self._drawn and self.calibration_images is None:
             known = self._ranges
             if known is not None and known.fits(recipe):
                 return known
@@ -207,7 +211,7 @@ class Pipeline:
 
     def _usual(self, count: int) -> int:
         """As many calibration images as a recipe asks for; of a small data set of one's own all that there are."""
-        if str(self.data) == SYNTHETIC or not _FEW <= self.validation.available < count:
+        if self._drawn or not _FEW <= self.validation.available < count:
             return count  # too few raises an error, with the number
         if not self._small:
             self._small = True
@@ -298,7 +302,7 @@ class Pipeline:
         for note in dataset.notes:
             self.say(note)
         # Drawn faces calibrate and prove a model of any classes.
-        return Validation(dataset, self.checkpoint.input_spec, strict=str(self.data) != SYNTHETIC)
+        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn)
 
     @cached_property
     def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:

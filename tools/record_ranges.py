@@ -13,14 +13,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from lc2fer.export.formats import onnx as float_onnx
 from lc2fer.export.formats import qdq
-from lc2fer.export.int8 import quantize, ranges, smooth
+from lc2fer.export.int8 import quantize, ranges
 from lc2fer.export.int8.calibration import CalibrationSet
 from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import artifact as artifacts
-from lc2fer.network import checkpoint
 
 
 def record(weights: Path, data: str) -> Ranges:
@@ -34,8 +34,8 @@ def record(weights: Path, data: str) -> Ranges:
         assert recipe.calibration is not None
         images = pipeline.calibration(recipe)
         assert isinstance(images, CalibrationSet)
-        network = checkpoint.load(weights)
-        smoothed = smooth.smoothing(network, images, recipe.smoothing)
+        smoothed = float_onnx.smoothing(pipeline.checkpoint, images, recipe)
+        assert smoothed is not None
         proof = pipeline.export("onnx-int8").proof
         assert proof is not None
         clips, errors = {}, {}
@@ -49,7 +49,7 @@ def record(weights: Path, data: str) -> Ranges:
         smoothing=recipe.smoothing,
         strengths=smoothed.strengths,
         about=images.to_json(),
-        largest=tuple(one.numpy() for one in smooth.largest(network, images)),
+        largest=tuple(one.numpy() for one in smoothed.largest),
         clips_by_form=clips,
         errors_by_form=errors,
         proof={name: proof[name] for name in ("sqnr_db", "agreement", "images")},

@@ -71,7 +71,7 @@ def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: P
     if calibration is not None:
         graph = path.with_suffix(".float.onnx")
         _, layers = qdq.quantized(parent, replace(recipe, form="folded"), calibration, graph)
-        smoothed = smoothing(parent, trained, calibration, recipe)
+        smoothed = smoothing(parent, calibration, recipe)
     form = deploy_form(trained, "folded", smoothing=smoothed.factors if smoothed else None)
     precision = kernels.PRODUCTS[recipe.precision]
 

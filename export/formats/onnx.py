@@ -14,7 +14,7 @@ import torch
 from lc2fer.artifact import Artifact
 from lc2fer.network import checkpoint
 from lc2fer.network.fuse import Rows, deploy_form
-from lc2fer.network.model import Network, normalize
+from lc2fer.network.model import normalize
 from lc2fer.recipe import BATCH, INPUT, IR_VERSION, OUTPUT, PLAIN, Recipe
 
 from ..int8 import lint, smooth
@@ -23,7 +23,9 @@ from ..int8.calibration import Known
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
 
-class _Normalize(torch.nn.Module):
+class Normalize(torch.nn.Module):
+    """In front of a network as it was trained: it takes raw pixels then."""
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return normalize(pixels)
 
@@ -31,14 +33,14 @@ class _Normalize(torch.nn.Module):
 _SMOOTHINGS: dict[tuple[str, str, float | str], smooth.Smoothing] = {}  # what they depend on -> the last ones made
 
 
-def smoothing(parent: Artifact, trained: Network, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
+def smoothing(parent: Artifact, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
     """The recipe's factors and clips, found once for all INT8 targets of the same weights and images."""
     if recipe.smoothing is None:
         return None
     assert calibration is not None
     key = parent.sha256, calibration.fingerprint, recipe.smoothing
     if key not in _SMOOTHINGS:
-        found = smooth.smoothing(trained, calibration, recipe.smoothing)
+        found = smooth.smoothing(checkpoint.load(parent.path, parent.variant), calibration, recipe.smoothing)
         _SMOOTHINGS.clear()
         _SMOOTHINGS[key] = found
     return _SMOOTHINGS[key]
@@ -55,9 +57,9 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     trained = checkpoint.load(parent.path, parent.variant)
     network: torch.nn.Module
     if recipe.form == PLAIN:
-        network = torch.nn.Sequential(_Normalize(), trained)
+        network = torch.nn.Sequential(Normalize(), trained)
     else:
-        smoothed = smoothing(parent, trained, calibration, recipe)
+        smoothed = smoothing(parent, calibration, recipe)
         network = deploy_form(trained, recipe.form, dtype, smoothed.factors if smoothed else None)
     pixels = torch.zeros(2, *parent.input_spec.shape)  # a first axis of 1 would be taken for a constant
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision

@@ -25,7 +25,7 @@ from lc2fer import environments
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable
 from lc2fer.network import checkpoint
-from lc2fer.network.model import EPS, GRN, Network, normalize
+from lc2fer.network.model import EPS, GRN, Network
 from lc2fer.recipe import INPUT, OUTPUT, Recipe
 from lc2fer.targets import KINDS
 from lc2fer.text import remark
@@ -76,7 +76,7 @@ def hand_over(network: Network, program: Program) -> None:
         for name, child in list(module.named_children()):
             if isinstance(child, GRN):
                 setattr(module, name, _Response(child))
-    whole = _Normalised(network).eval().requires_grad_(False)
+    whole = torch.nn.Sequential(onnx.Normalize(), network).eval().requires_grad_(False)
     example = (torch.from_numpy(program.example()),)
     with onnx.errors_only(logging.getLogger("torch.onnx")), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -107,15 +107,6 @@ class _Response(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         norm = torch.sqrt((x * x).sum(dim=(2, 3), keepdim=True))  # [N,C,1,1]
         return x * (1 + self.gamma * (norm / (norm.mean(dim=1, keepdim=True) + EPS))) + self.beta
-
-
-class _Normalised(torch.nn.Module):
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pixels: torch.Tensor) -> Any:
-        return self.network(normalize(pixels))
 
 
 def _run(kind: str, name: str, job: Mapping[str, Any], work: Path) -> None:

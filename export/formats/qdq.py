@@ -8,7 +8,6 @@ from pathlib import Path
 import onnx
 
 from lc2fer.artifact import Artifact
-from lc2fer.network import checkpoint
 from lc2fer.recipe import Recipe
 
 from ..int8 import quantize
@@ -44,7 +43,7 @@ def quantized(
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
     model = onnx.load_model(path)
     assert recipe.calibration is not None
-    smoothed = float_onnx.smoothing(parent, checkpoint.load(parent.path, parent.variant), calibration, recipe)
+    smoothed = float_onnx.smoothing(parent, calibration, recipe)
     if isinstance(calibration, Ranges):
         calibration = calibration.of_form(recipe.form)
     layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {})

@@ -40,6 +40,7 @@ class Smoothing:
     """What one network's blocks divide by, in the order of the forward pass."""
 
     strengths: tuple[float, ...]  # a
+    largest: list[Tensor]  # [4C] each: the channels' magnitudes behind GRN over the images
     factors: list[Tensor]  # [4C] each, mean 1
     clips: Mapping[str, float] = field(default_factory=dict)  # layer after GRN -> its clip, where it was chosen too
 
@@ -59,24 +60,20 @@ def smoothing(network: Network, images: Known, strength: float | str) -> Smoothi
     if isinstance(images, Ranges):
         largest = [torch.tensor(one) for one in images.largest]
         factors = [_factor(*three) for three in zip(blocks, largest, images.strengths, strict=True)]
-        return Smoothing(images.strengths, factors)
+        return Smoothing(images.strengths, largest, factors)
     seen = _look(network, images)
+    largest = [one.largest.amax(dim=0) for one in seen]
     if isinstance(strength, float):
-        factors = [_factor(block, one.largest.amax(dim=0), strength) for block, one in zip(blocks, seen)]
-        return Smoothing((strength,) * len(blocks), factors)
+        factors = [_factor(block, one, strength) for block, one in zip(blocks, largest)]
+        return Smoothing((strength,) * len(blocks), largest, factors)
     assert strength == LEAST_ERROR
     chosen = [_choose(block, one) for block, one in zip(blocks, seen)]
     return Smoothing(
         tuple(strength for strength, _, _ in chosen),
+        largest,
         [factor for _, factor, _ in chosen],
         {f"{name}.project": clip for name, (_, _, clip) in zip(names, chosen)},
     )
-
-
-@torch.inference_mode()
-def largest(network: Network, images: CalibrationSet) -> list[Tensor]:
-    """The largest magnitude of each channel behind each block's GRN over the images, [4C] a block."""
-    return [one.largest.amax(dim=0) for one in _look(network, images)]
 
 
 def _look(network: Network, images: CalibrationSet) -> list[_Seen]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import forked
 from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import open_session
@@ -89,29 +90,6 @@ def test_closing_waits_for_those_that_run(model: Artifact, images: np.ndarray) -
     assert {str(error).split(". ")[0] for error in errors} == {f"{model.path} was closed"}
     assert len(errors) == THREADS
     assert all(np.allclose(each, wanted[:8], atol=1e-4) for each in found if isinstance(each, np.ndarray))
-
-
-def forked(work: Callable[[], object]) -> str:
-    """What `work` returns, or says, in a fork of this process, which has 60 seconds."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            text = str(work())
-        except Exception as error:
-            text = str(error)
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    ends = time.monotonic() + 60
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
-        if time.monotonic() > ends:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            pytest.fail("the fork hangs")
-        time.sleep(0.01)
-    with os.fdopen(reading) as pipe:
-        return pipe.read()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

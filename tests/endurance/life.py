@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,13 +30,14 @@ import lc2fer
 from lc2fer.errors import UsageError
 from lc2fer.session import Session
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import endure
+from forks import forked
 
 CALLERS = 8
 THREADS = 2  # of the engine
-_FORK_S = 60.0
 
 
 def _images(session: Session, count: int) -> np.ndarray:
@@ -78,8 +77,8 @@ def fork(model: Path, count: int) -> dict[str, Any]:
     with lc2fer.open_session(model, threads=THREADS) as session:
         image = _images(session, 1)[0]
         wanted = _asked(session, image)
-        told = [_forked(lambda: np.array_equal(_asked(session, image), wanted)) for _ in range(count)]
-        anew = [_forked(lambda: _opened_answers(model, image, wanted)) for _ in range(count)]
+        told = [forked(lambda: np.array_equal(_asked(session, image), wanted)) for _ in range(count)]
+        anew = [forked(lambda: _opened_answers(model, image, wanted)) for _ in range(count)]
         after = np.array_equal(_asked(session, image), wanted)
     refused = sum("Open it after the fork." in text for text in told)
     answered = sum(text == "True" for text in told)
@@ -98,29 +97,6 @@ def _opened_answers(model: Path, image: np.ndarray, wanted: np.ndarray) -> bool:
             raise
     with lc2fer.open_session(model, threads=1) as session:
         return bool(np.allclose(_asked(session, image), wanted, atol=1e-4))
-
-
-def _forked(work: Callable[[], object]) -> str:
-    """What `work` returns, or says, in a fork of this process; "hangs" after a minute."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            text = str(work())
-        except BaseException as error:
-            text = str(error)
-        os.write(writing, text.encode())
-        os._exit(0)
-    os.close(writing)
-    ends = time.monotonic() + _FORK_S
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
-        if time.monotonic() > ends:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-            return "hangs"
-        time.sleep(0.005)
-    with os.fdopen(reading) as pipe:
-        return pipe.read()
 
 
 def closing(model: Path, count: int) -> dict[str, Any]:
