@@ -4,6 +4,7 @@ python tests/every_command.py FOLDER [PAGE ...]      # all pages, or these: READ
 python tests/every_command.py --list                 # what is run by neither this nor the gate, and why
 
 A page's commands run one after another in a folder of its own, with the names in them as files: photo.jpg, FACES.
+What all pages start from is made once a FOLDER, in FOLDER/began, so that pages can be run one at a time.
 tests/documents.toml says with which flags there is less to do. Takes half an hour; exits 1 where a command failed.
 """
 
@@ -89,13 +90,17 @@ def main() -> int:
     if sys.argv[1] != "--list":
         root = Path(sys.argv[1])
         began = root / "began"
-        documents.prepare(began, photographs(), FACES)
-        make_models(began, root / "began.log")
+        if not (began / "complete").exists():
+            shutil.rmtree(began, ignore_errors=True)
+            documents.prepare(began, photographs(), FACES)
+            make_models(began, root / "began.log")
+            (began / "complete").touch()
         print("| where | command | exit | s |\n| --- | --- | --: | --: |", flush=True)
         for page in asked:
             ours = [(line, rule) for line, rule in lines[page] if rule.how != NEVER]
             folder = root / page.stem
             if ours:
+                shutil.rmtree(folder, ignore_errors=True)
                 shutil.copytree(began, folder, symlinks=True)
             for line, rule in ours:
                 since = time.monotonic()
