@@ -35,46 +35,51 @@ def parser() -> argparse.ArgumentParser:
     """The command's."""
     parser = _Parser(prog="lc2fer-deploy", description="Take a variant to a device and prove it there.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    making = verbs.add_parser(
-        "bundle", help="where the weights are: write one file with all that a device needs (needs torch)"
-    )
+
+    def verb(name: str, says: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+
+    making = verb("bundle", "where the weights are: write one file with all that a device needs (needs torch)")
     making.add_argument("--config", default="C6", metavar="NAME", help="C1 ... C8 (default: C6)")
     making.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
     making.add_argument(
         "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
     )
-    making.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    making.add_argument(
+        "--images",
+        choices=("aligned", "original"),
+        default="aligned",
+        help="of RAF-DB's official layout (default: aligned)",
+    )
     reading.add_arguments(making)
     making.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )
     making.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
     making.add_argument("--sign", type=Path, metavar="KEY", help="sign it: a private Ed25519 key in PEM")
-    unpacking = verbs.add_parser("unpack", help="check a bundle and unpack it")
-    unpacking.add_argument("bundle", type=Path, metavar="BUNDLE")
+    unpacking = verb("unpack", "check a bundle and unpack it")
+    unpacking.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle")
     unpacking.add_argument("--to", type=Path, metavar="DIR", help="default: a folder beside it, named after it")
-    building = verbs.add_parser(
-        "build", help="build and prove the engines of a bundle here, and choose FP16 or INT8 by measurement"
-    )
+    building = verb("build", "build and prove the engines of a bundle here, and choose FP16 or INT8 by measurement")
     building.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
     building.add_argument("--engine", choices=tuple(choice.ENGINES), default="tensorrt", help="default: tensorrt")
     building.add_argument("--threads", type=int, metavar="N", help="of ONNX Runtime")
     building.add_argument(
         "--max-batch", type=int, metavar="N", help="images that TensorRT's engines take at once, 1 to N; default: 1"
     )
-    verifying = verbs.add_parser(
+    verifying = verb(
         "verify",
-        help="run golden faces through its models and compare with the trained network; exit 1 on a difference",
+        "run golden faces through its models and compare with the trained network; exit 1 on a difference",
     )
     verifying.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
     verifying.add_argument(
         "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
-    verifying.add_argument("--threads", type=int, metavar="N")
-    for verb in (unpacking, building, verifying):
-        verb.add_argument("--key", type=Path, metavar="PUB", help="refuse a bundle that the owner of PUB did not sign")
-    measuring = verbs.add_parser(
-        "bench", help="measure models here: latency, accuracy, memory, power, as lc2fer-bench does; its report.json"
+    verifying.add_argument("--threads", type=int, metavar="N", help="of the engine; default: every core it may use")
+    for one in (unpacking, building, verifying):
+        one.add_argument("--key", type=Path, metavar="PUB", help="refuse a bundle that the owner of PUB did not sign")
+    measuring = verb(
+        "bench", "measure models here: latency, accuracy, memory, power, as lc2fer-bench does; its report.json"
     )
     measuring.add_argument(
         "models",
@@ -87,13 +92,13 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("--data", metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     reading.add_arguments(measuring)
     measuring.add_argument("--limit", type=int, metavar="N", help="score only N test images")
-    measuring.add_argument("--threads", type=int, metavar="N")
+    measuring.add_argument("--threads", type=int, metavar="N", help="of the engine; default: every core it may use")
     measuring.add_argument("--launches", type=int, metavar="N", help="processes a model (default: 3)")
     measuring.add_argument("--seconds", type=float, metavar="S", help="least time to sample, a launch (default: 1)")
-    run.add_arguments(verbs.add_parser("run", help="watch a camera, a video or a folder, or pictures from the browser"))
-    serving.add_arguments(verbs.add_parser("serve", help="answer programs over HTTP, in KServe's protocol"))
-    serving.add_package_arguments(verbs.add_parser("package", help="write a model server's repository"))
-    examining = verbs.add_parser("doctor", help="say what this device has, what is wrong and what mends it")
+    run.add_arguments(verb("run", "watch a camera, a video or a folder, or pictures from the browser"))
+    serving.add_arguments(verb("serve", "answer programs over HTTP, in KServe's protocol"))
+    serving.add_package_arguments(verb("package", "write a model server's repository"))
+    examining = verb("doctor", "say what this device has, what is wrong and what mends it")
     examining.add_argument("--json", action="store_true", help="no table, only the last line's document")
     return parser
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,20 @@ def test_each_command_and_verb_has_a_parser_that_says_what_it_does() -> None:
         parser = cli.parser_of(command)
         assert parser.prog in (f"lc2fer-{command}", f"lc2fer {command}")
         assert parser.description
+        for one in _parsers(parser):
+            for action in one._actions:
+                verbs = getattr(action, "_choices_actions", [])
+                assert action.help or verbs, (one.prog, action.option_strings)
+                assert all(verb.help for verb in verbs), one.prog
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """It and those of its verbs."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from _parsers(verb)
 
 
 def test_quiet_silences_remarks_and_nothing_else(

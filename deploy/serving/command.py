@@ -46,7 +46,7 @@ def add_package_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
     )
-    parser.add_argument("--for", dest="server", required=True, choices=tuple(package.SERVERS))
+    parser.add_argument("--for", dest="server", required=True, choices=tuple(package.SERVERS), help="the server")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository, new or empty")
     parser.add_argument("--name", help="what clients call it; default: its file's name")
     parser.add_argument("--max-batch", type=int, default=32, metavar="N", help="images run together (default: 32)")

@@ -35,10 +35,17 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-explain",
         description="Show what a trained network confuses, how its features lie, and where on the face it looks.",
     )
-    parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
+    parser.add_argument(
+        "--config", required=True, choices=list(VARIANTS), type=str.upper, help="the variant to explain"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
-    parser.add_argument("--images", choices=("aligned", "original"), default="aligned")
+    parser.add_argument(
+        "--images",
+        choices=("aligned", "original"),
+        default="aligned",
+        help="of RAF-DB's official layout (default: aligned)",
+    )
     reading.add_arguments(parser)
     parser.add_argument(
         "--beside", type=Path, metavar="MODEL", help="an exported model of the same weights, to compare with them"

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "pictures", nargs="+", metavar="PICTURE", help="a picture, a folder, a pattern, a film; -: a list on stdin"
     )
     parser.add_argument("--model", type=Path, metavar="FILE", help="an exported model; default: the bundled C6")
-    parser.add_argument("--threads", type=int, metavar="N")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the engine; default: every core it may use")
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="pictures that are read and judged together (default: 1)"
     )

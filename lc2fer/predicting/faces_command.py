@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-faces",
         description="Find the faces of a folder's photographs and write them as aligned crops, in the same subfolders.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of photographs, also in its subfolders")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
     parser.add_argument("--size", type=int, default=100, metavar="PIXELS", help="of a crop's side (default: 100)")
     parser.add_argument(
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="every face of a photograph; default: the largest")
     parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the finder of faces (default: 1)")
     return parser
 
 

@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lc2fer completion", description="Write files that make a shell complete lc2fer and its old names."
     )
-    parser.add_argument("shell", choices=tuple(SHELLS))
+    parser.add_argument("shell", choices=tuple(SHELLS), help="the shell to complete for")
     parser.add_argument(
         "--to",
         type=Path,

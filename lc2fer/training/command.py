@@ -27,6 +27,34 @@ _CHOICES = {
     "targets": TARGETS,
     "teach": TEACHING,
 }
+_MEANINGS = {
+    "size": "pixels a side",
+    "epochs": "at most so many passes over the images",
+    "batch": "images a step, over all processes",
+    "lr": "the highest learning rate",
+    "schedule": "constant, or a rise and a fall (one-cycle)",
+    "warm_up": "share of a one-cycle run in which the rate rises",
+    "weight_decay": "AdamW's",
+    "decay": '"weights" spares biases, norms and GRN',
+    "label_smoothing": "share of a target spread over all classes",
+    "drop_path": "share of the blocks skipped at random; 0: off",
+    "augment": "how images are changed at random",
+    "erase": "share of the images of which a rectangle is covered",
+    "mixup": "blend two images: alpha of the Beta distribution; 0: off",
+    "cutmix": "paste a part of another image: alpha; 0: off",
+    "balance": "rare classes count more, by how often images are drawn or in the loss",
+    "targets": "one label an image, or a crowd's votes (votes.csv)",
+    "distill": "share of the teachers' answers in the targets; 0: off",
+    "teach": "teachers answer once, before training, or to every augmented image",
+    "ema": "decay of averaged weights, which are then judged and kept; 0: off",
+    "start_size": "pixels a side at first, growing to --size; 0: off",
+    "limit": "train on no more images of each data set; 0: on all",
+    "patience": "stop after so many epochs without a better one",
+    "judge_every": "look at the validation images every so many epochs",
+    "precision": "of the products",
+    "compile": "by torch.compile, which wants a C++ compiler on a CPU",
+    "seed": "of everything random",
+}
 _GIVEN = ("config", "init", "teachers")  # not by a flag of their own name
 
 
@@ -36,9 +64,9 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-train",
         description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
     )
-    parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper)
+    parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper, help="the variant to train")
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='folders of faces, or "synthetic"')
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for weights, log and state of the run")
     parser.add_argument(
         "--init",
         type=Path,
@@ -49,7 +77,10 @@ def parser() -> argparse.ArgumentParser:
         "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="checkpoints to learn from, with --distill"
     )
     parser.add_argument(
-        "--recipe", choices=list(RECIPES), default="paper", help="values of the flags below (default: paper)"
+        "--recipe",
+        choices=list(RECIPES),
+        default="paper",
+        help="values of the flags below, in brackets (default: paper)",
     )
     parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
     parser.add_argument(
@@ -67,12 +98,12 @@ def parser() -> argparse.ArgumentParser:
     for field in fields(Settings):
         if field.name not in _GIVEN:
             flag = "--" + field.name.replace("_", "-")
-            values = [f"{name}: {recipe.get(field.name, field.default)}" for name, recipe in RECIPES.items()]
+            values = ", ".join(f"{name} {recipe.get(field.name, field.default)}" for name, recipe in RECIPES.items())
             if isinstance(field.default, bool):
                 action: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
             else:
                 action = {"type": type(field.default), "choices": _CHOICES.get(field.name)}
-            parser.add_argument(flag, default=argparse.SUPPRESS, help=", ".join(values), **action)
+            parser.add_argument(flag, default=argparse.SUPPRESS, help=f"{_MEANINGS[field.name]} ({values})", **action)
     return parser
 
 
