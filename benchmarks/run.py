@@ -102,6 +102,7 @@ class _Run:
         self._images = images
         self._journal = journal
         self._work = work
+        self._said: list[str] = []
         self._console = stderr_console()
         if len(journal):
             self.say(f"{len(journal)} launches of a run that was stopped are taken over from {chosen.out}.")
@@ -122,6 +123,7 @@ class _Run:
             images=chosen.images,
             reading=Reading.of(vars(chosen)),
             out=chosen.out,
+            said=self._said,
         )
         checkpoint = made[PARENT]
         weights = _weights(checkpoint) if isinstance(checkpoint, Artifact) else "unknown"
@@ -259,6 +261,7 @@ class _Run:
         self.say(f"{config}: {', '.join(states) or 'no row'}")
 
     def say(self, text: str) -> None:
+        self._said.append(text)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -28,8 +28,12 @@ def make(
     images: str,
     reading: Reading = Reading(),  # noqa: B008
     out: Path,
+    said: Sequence[str] = (),
 ) -> dict[str, Artifact | Lc2ferError]:
-    """Each target's artifact, or the error that kept it from being made; one that dies takes no other along."""
+    """Each target's artifact, or the error that kept it from being made; one that dies takes no other along.
+
+    Remarks in `said` were made before and are not made again.
+    """
     made: dict[str, Artifact | Lc2ferError] = {}
     while waiting := [target for target in targets if target not in made]:
         job = {
@@ -40,6 +44,7 @@ def make(
             "images": images,
             "reading": reading.to_json(),
             "out": str(out),
+            "said": list(said),
         }
         with Worker("lc2fer.benchmarks.measuring.models", job) as worker:
             for target in waiting:
@@ -65,7 +70,7 @@ def main(link: Link, job: Message) -> None:
     from lc2fer.spokes import exporter
 
     weights = None if job["weights"] is None else Path(job["weights"])
-    said: set[str] = set()
+    said: set[str] = set(job["said"])
 
     def say(text: str) -> None:  # what holds for all targets is said once
         if text not in said:

@@ -38,13 +38,14 @@ sys.modules["lc2fer.spokes"] = module
 
 
 @pytest.fixture
-def made(tiny, tmp_path, monkeypatch):
+def made(tiny, tmp_path, monkeypatch, capfd):
     (tmp_path / "sitecustomize.py").write_text(EXPORTING)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for target in ("torch", "onnx-fp32"):
         tiny(tmp_path, f"C6-{target}", b"model", target=target)
     targets = ["torch", "onnx-int8", "onnx-fp16", "trt-fp16", "openvino-fp32", "onnx-fp32"]
-    return make("C6", targets, weights=tmp_path / "w", data="synthetic", images="aligned", out=tmp_path)
+    said = [f"making torch of {tmp_path / 'w'} and synthetic (aligned)"]
+    return make("C6", targets, weights=tmp_path / "w", data="synthetic", images="aligned", out=tmp_path, said=said)
 
 
 def test_each_target_has_its_artifact_or_its_own_error(made, capfd):
@@ -66,3 +67,5 @@ def test_each_target_has_its_artifact_or_its_own_error(made, capfd):
     )
     printed = capfd.readouterr()
     assert printed.out == ""
+    assert "making torch of" not in printed.err  # was said before
+    assert "making onnx-fp32 of" in printed.err
