@@ -18,6 +18,7 @@ _WIDTH, _HEIGHT = 900, 460
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 20, 20, 50
 _LEGEND = 24  # height of the line above a plot that says which colour is which engine
 _LARGEST = 26.0  # radius of the largest model's circle
+_SPAN = 5.1  # least quotient of a logarithmic axis' ends: two of 1, 2, 5, 10 lie within
 _LINE, _LETTER = 15.0, 6.6  # height of a label, and width of a letter of it
 
 
@@ -77,7 +78,8 @@ def scatter(
     """Circles over a logarithmic x and a linear y, large ones behind; a line through `front`; what stands `above`."""
     xs, ys = [one.x for one in circles], [one.y for one in circles]
     margin = max(0.5, 0.1 * (max(ys) - min(ys)))
-    scale_x = _Scale(min(xs) / 1.2, max(xs) * 1.2, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
+    spread = max(1.2, math.sqrt(_SPAN * min(xs) / max(xs)))  # so that an axis always has two numbers
+    scale_x = _Scale(min(xs) / spread, max(xs) * spread, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
     scale_y = _Scale(min(ys) - margin, max(ys) + margin, _HEIGHT - _BOTTOM, _TOP + _LEGEND)
     parts = [*_axis_x(scale_x, _HEIGHT, across, _TOP + _LEGEND), *_axis_y(scale_y, up)]
     if front:
@@ -133,9 +135,9 @@ def distributions(rows: Sequence[Row]) -> str:
     ends = [np.percentile(one, [1, 25, 75, 99]) for one in samples]
     left, pitch = 190, 24
     height = _TOP + pitch * len(rows) + _BOTTOM
-    scale = _Scale(
-        min(e[0] for e in ends) / 1.1, max(e[3] for e in ends) * 1.1, left, _WIDTH - _RIGHT, logarithmic=True
-    )
+    least, most = min(e[0] for e in ends), max(e[3] for e in ends)
+    spread = max(1.1, math.sqrt(_SPAN * least / most))
+    scale = _Scale(least / spread, most * spread, left, _WIDTH - _RIGHT, logarithmic=True)
     parts = _axis_x(scale, height, "round trip, ms: 1 % to 99 %, middle half, and the median of each launch")
     for number, (row, end) in enumerate(zip(rows, ends)):
         y = _TOP + pitch * number + pitch / 2

@@ -106,6 +106,17 @@ def test_the_plot_is_a_file_of_its_own(report):
     assert "button" not in style
 
 
+def test_the_plot_of_one_row_has_numbers_on_both_axes(report):
+    """However close its times are: between 2 and 5 ms there is no tick."""
+    row = report.rows[1]
+    for milliseconds in (0.3, 1.0, 3.0, 9.99):
+        launches = tuple(replace(one, samples_ns=(round(milliseconds * 1e6),) * 400) for one in row.launches)
+        drawing = picture(replace(report, rows=(replace(row, launches=launches),)))
+        numbers = re.findall(r'text-anchor="(middle|end)">([0-9.]+)<', drawing)
+        assert len([number for end, number in numbers if end == "middle"]) >= 2, milliseconds
+        assert len([number for end, number in numbers if end == "end"]) >= 2
+
+
 def test_an_empty_report_has_a_page(report):
     text = page(replace(report, rows=(), parents=(), rate=None, data=replace(report.data, thumbnails={})))
     assert "<h2>Rows</h2>" in text
