@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lc2fer.errors import UsageError
-from lc2fer.recipe import FUSED, LEAST_ERROR, PLAIN, PRODUCTS, ROWS, Calibration, Recipe
+from lc2fer.recipe import FUSED, LAST_STAGE, LEAST_ERROR, PLAIN, PRODUCTS, ROWS, Calibration, Recipe
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ _INT8 = Recipe("int8", calibration=Calibration("mse"), smoothing=LEAST_ERROR, bi
 _INT8_HALF = replace(_INT8, rest="fp16", opset=19)
 _INT8_ROWS = replace(_INT8, form="rows")
 _INT8_FOLDED = replace(_INT8, form="folded", kept=("depthwise",))
-_INT8_FUSED = replace(_INT8_FOLDED, form=FUSED)
+_INT8_FUSED = replace(_INT8_FOLDED, form=FUSED, row_steps=LAST_STAGE)
 _STOCK_INT8 = Recipe("int8", form=PLAIN, calibration=Calibration("max"))
 
 

@@ -27,12 +27,13 @@ static_assert(sizeof(Header) == 64 && offsetof(Header, checksum) == 56, "the fil
 struct Record {
     uint32_t kind, kernel, stride, outputs;
     float inverse_step;
-    uint32_t reserved[3];
+    uint32_t by_row;
+    uint32_t reserved[2];
 };
 static_assert(sizeof(Record) == 32, "the file's records");
 
 constexpr char MAGIC[8] = {'\x89', 'L', 'C', '2', '\r', '\n', '\x1a', '\n'};
-constexpr uint32_t FORMAT = 1, OPERATIONS_VERSION = 2;
+constexpr uint32_t FORMAT = 1, OPERATIONS_VERSION = 3;
 constexpr uint32_t MOST_SIDE = 4096, MOST_OPERATIONS = 256, MOST_TEXT = 1 << 16;
 constexpr const char* ALIGNMENTS[] = {"none", "level", "eyes"};
 
@@ -252,10 +253,12 @@ bool Network::read_operations(Memory& memory, Reader& reader, lc2fer_error& erro
         to = {};
         const bool first = place == 0, stem = its.kind == Operation::STEM, block = its.kind == Operation::BLOCK;
         if (first != stem || its.kind > Operation::DOWNSAMPLE || !std::isfinite(its.inverse_step)) return wrong(place);
+        if (its.by_row > (block && m_precision == INT8 ? 1u : 0u)) return wrong(place);
         to.kind = Operation::Kind(its.kind);
         if (block) {
             const int wide = 4 * int(channels), stride = padded(int(channels));
-            to.block = {int(high), int(across), int(channels), wide, its.inverse_step, nullptr, {}, nullptr, {}};
+            to.block = {int(high), int(across), int(channels),   wide,    its.inverse_step,
+                        nullptr,   {},          its.by_row != 0, nullptr, {}};
             const size_t constants = size_t(TAPS_AND_BIAS) * size_t(stride);
             const float* taps = reader.floats(constants);
             float* packed = taps == nullptr ? nullptr : memory.piece_of<float>(constants);

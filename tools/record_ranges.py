@@ -15,12 +15,14 @@ from pathlib import Path
 
 from lc2fer.export.formats import onnx as float_onnx
 from lc2fer.export.formats import qdq
-from lc2fer.export.int8 import quantize, ranges
+from lc2fer.export.int8 import quantize, ranges, smooth
 from lc2fer.export.int8.calibration import CalibrationSet
 from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import artifact as artifacts
+from lc2fer.recipe import ALL_STAGES, FOLDED
+from lc2fer.variants import VARIANTS
 
 
 def record(weights: Path, data: str) -> Ranges:
@@ -44,6 +46,10 @@ def record(weights: Path, data: str) -> Ranges:
             model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
             clips[form] = {layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()}
             errors[form] = quantize.errors(model, layers, images)
+        plain = replace(recipe, bias_correction=False, rest="fp32", form=FOLDED, row_steps=ALL_STAGES)
+        rows = smooth.by_row(plain, VARIANTS[config])
+        model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+        row_errors = quantize.errors(model, {layer: layers[layer] for layer in rows}, images, rows)
     return Ranges(
         method=recipe.calibration.method,
         smoothing=recipe.smoothing,
@@ -52,6 +58,7 @@ def record(weights: Path, data: str) -> Ranges:
         largest=tuple(one.numpy() for one in smoothed.largest),
         clips_by_form=clips,
         errors_by_form=errors,
+        row_errors=row_errors,
         proof={name: proof[name] for name in ("sqnr_db", "agreement", "images")},
     )
 

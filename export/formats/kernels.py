@@ -24,6 +24,7 @@ from lc2fer.recipe import Recipe
 
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
+from ..int8.smooth import by_row
 from . import qdq
 from .onnx import smoothing
 
@@ -74,6 +75,7 @@ def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: P
         smoothed = smoothing(parent, calibration, recipe)
     form = deploy_form(trained, "folded", smoothing=smoothed.factors if smoothed else None)
     precision = kernels.PRODUCTS[recipe.precision]
+    rows = by_row(recipe, form.variant)
 
     def product(name: str, *, channels_last: bool = True) -> _Product:
         if name in layers:
@@ -120,7 +122,8 @@ def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: P
             response = np.stack([module.grn.one.flatten().numpy(), module.grn.gamma.flatten().numpy()])
             response = (response / project.step).astype(np.float32)
             numbers = [depthwise, expand.weights, expand.numbers, response, project.weights, project.numbers]
-            add("Block", channels, numbers, {"inverse_step": 1 / expand.step})
+            attributes = {"inverse_step": 1 / expand.step, "by_row": int(f"{name}.project" in rows)}
+            add("Block", channels, numbers, attributes)
     weight, bias = (value.detach().numpy() for value in (form.linear.weight, form.linear.bias))
     return FusedNetwork(operations, weight, bias)
 

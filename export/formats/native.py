@@ -24,7 +24,7 @@ _FORMAT = 1
 _PRECISIONS = {"int8": 0, "fp32": 2}  # of lc2fer/kernels/numbers.h
 _PART = 64  # bytes; every part of the file begins at a multiple of it
 _HEADER = struct.Struct("<8sIIQIIIII12x")  # behind it the checksum, and 4 bytes up to a whole part
-_RECORD = struct.Struct("<IIIIf12x")
+_RECORD = struct.Struct("<IIIIfI8x")
 _MOST_CLASSES = 1000
 
 
@@ -77,4 +77,5 @@ def _record(kind: str, attributes: dict[str, float]) -> bytes:
         int(attributes.get("stride", 0)),
         int(attributes.get("channels", 0)),
         float(attributes.get("inverse_step", 1.0)),
+        int(attributes.get("by_row", 0)),
     )

@@ -30,19 +30,22 @@ class Normalize(torch.nn.Module):
         return normalize(pixels)
 
 
-_SMOOTHINGS: dict[tuple[str, str, float | str], smooth.Smoothing] = {}  # what they depend on -> the last ones made
+# what they depend on -> those of the last weights and images
+_SMOOTHINGS: dict[tuple[str, str, float | str, str | None], smooth.Smoothing] = {}
 
 
 def smoothing(parent: Artifact, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
-    """The recipe's factors and clips, found once for all INT8 targets of the same weights and images."""
+    """The recipe's factors and clips, found once for all INT8 targets of the same weights, images and rows' steps."""
     if recipe.smoothing is None:
         return None
     assert calibration is not None
-    key = parent.sha256, calibration.fingerprint, recipe.smoothing
+    key = parent.sha256, calibration.fingerprint, recipe.smoothing, recipe.row_steps
     if key not in _SMOOTHINGS:
-        found = smooth.smoothing(checkpoint.load(parent.path, parent.variant), calibration, recipe.smoothing)
-        _SMOOTHINGS.clear()
-        _SMOOTHINGS[key] = found
+        for other in [other for other in _SMOOTHINGS if other[:2] != key[:2]]:
+            del _SMOOTHINGS[other]
+        trained = checkpoint.load(parent.path, parent.variant)
+        rows = smooth.by_row(recipe, trained.variant)
+        _SMOOTHINGS[key] = smooth.smoothing(trained, calibration, recipe.smoothing, rows)
     return _SMOOTHINGS[key]
 
 

@@ -9,11 +9,13 @@ import onnx
 
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
+from lc2fer.variants import VARIANTS
 
 from ..int8 import quantize
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
 from ..int8.recorded import Ranges
+from ..int8.smooth import by_row
 from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
@@ -30,7 +32,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     if recipe.form == "rows":
         quantize.insert_rows(model.graph, layers, recipe)
     else:
-        quantize.insert(model, layers, recipe)
+        quantize.insert(model, layers, recipe, by_row(recipe, VARIANTS[parent.variant]))
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]
@@ -46,7 +48,8 @@ def quantized(
     smoothed = float_onnx.smoothing(parent, calibration, recipe)
     if isinstance(calibration, Ranges):
         calibration = calibration.of_form(recipe.form)
-    layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {})
+    rows = by_row(recipe, VARIANTS[parent.variant])
+    layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {}, rows)
     if recipe.bias_correction:
-        layers = quantize.corrected(model, layers, calibration)
+        layers = quantize.corrected(model, layers, calibration, rows)
     return model, layers

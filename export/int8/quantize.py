@@ -12,7 +12,7 @@ the pixels are divided by 128 first, which is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -51,10 +51,12 @@ def quantize(
     images: Iterable[NDArray[np.float32]] | Ranges,
     wanted: Calibration,
     chosen: Mapping[str, float] = MappingProxyType({}),
+    by_row: Collection[str] = (),
 ) -> dict[str, QuantizedLayer]:
     """The numbers of every convolution of a float32 graph, its ranges chosen over the images [1,3,H,W], or known.
 
-    `chosen` has the clips of layers for which somebody else has chosen: layer -> magnitude.
+    `chosen` has the clips of layers for which somebody else has chosen: layer -> magnitude. Layers `by_row` have a
+    scale of 1, which each of their input's pixels multiplies by a step of its own.
     """
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes = convolutions(model.graph)
@@ -62,7 +64,7 @@ def quantize(
     if isinstance(images, Ranges):
         clips = images.clips
     else:
-        tensors = {layer: node.input[0] for layer, node in nodes.items() if layer != stem and layer not in chosen}
+        tensors = {layer: node.input[0] for layer, node in nodes.items() if layer not in {stem, *chosen, *by_row}}
         seen = ranges.collect(model, tensors, images)
         clips = {layer: ranges.clip(histogram, wanted) for layer, histogram in seen.items()} | dict(chosen)
     found = {}
@@ -73,7 +75,7 @@ def quantize(
         weight_scale = _half(largest / ranges.LEVELS / unit) * unit
         columns = weight_scale.reshape(-1, *(1,) * (weight.ndim - 1))
         found[layer] = QuantizedLayer(
-            scale=1.0 if layer == stem else float(_half(clips[layer] / ranges.LEVELS)),
+            scale=1.0 if layer in {stem, *by_row} else float(_half(clips[layer] / ranges.LEVELS)),
             weight=np.clip(np.rint(weight / columns), -ranges.LEVELS, ranges.LEVELS).astype(np.int8),
             weight_scale=weight_scale.astype(np.float32),
             bias=constants[node.input[2]],
@@ -82,10 +84,16 @@ def quantize(
 
 
 def corrected(
-    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]] | Ranges
+    model: onnx.ModelProto,
+    layers: Mapping[str, QuantizedLayer],
+    images: Iterable[NDArray[np.float32]] | Ranges,
+    by_row: Collection[str] = (),
 ) -> dict[str, QuantizedLayer]:
     """The layers with biases that take back each channel's mean error over the images, measured here or known."""
-    found = images.errors if isinstance(images, Ranges) else errors(model, layers, images)
+    if isinstance(images, Ranges):
+        found = {**images.errors, **{layer: images.row_errors[layer] for layer in by_row}}
+    else:
+        found = errors(model, layers, images, by_row)
     return {
         layer: replace(numbers, bias=(numbers.bias - found[layer]).astype(np.float32))
         for layer, numbers in layers.items()
@@ -93,7 +101,10 @@ def corrected(
 
 
 def errors(
-    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], images: Iterable[NDArray[np.float32]]
+    model: onnx.ModelProto,
+    layers: Mapping[str, QuantizedLayer],
+    images: Iterable[NDArray[np.float32]],
+    by_row: Collection[str] = (),
 ) -> dict[str, NDArray[np.float64]]:
     """Each channel's mean error over the images, [C_out] a layer.
 
@@ -105,9 +116,11 @@ def errors(
     graph = probed.graph
     graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3], np.int64), "error.axes"))
     for layer, node in convolutions(model.graph).items():
+        if layer not in layers:
+            continue
         beside = onnx.NodeProto()
         beside.CopyFrom(node)
-        nodes = _pairs(graph, beside, layers[layer], np.dtype(np.float32))
+        nodes = _rounded(graph, beside, layers[layer], np.dtype(np.float32), layer in by_row)
         beside.name = beside.output[0] = f"{layer}.beside"
         difference = helper.make_node("Sub", [beside.output[0], node.output[0]], [f"{layer}.error"])
         mean = helper.make_node("ReduceMean", [f"{layer}.error", "error.axes"], [f"{layer}.mean"], keepdims=0)
@@ -123,10 +136,13 @@ def errors(
     return {layer: total / count for layer, total in sums.items()}
 
 
-def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe) -> None:
+def insert(
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe: Recipe, by_row: Collection[str] = ()
+) -> None:
     """Put Q/DQ pairs before the convolutions of a float graph, float16 or float32 as the recipe's rest is.
 
-    The layers that the recipe keeps are left as they are. Raises UsageError where there is no layer of such a name.
+    The layers that the recipe keeps are left as they are; those `by_row` round their input as lc2fer/kernels does.
+    Raises UsageError where there is no layer of such a name.
     """
     graph = model.graph
     _check_kept(layers, recipe)
@@ -141,7 +157,7 @@ def insert(model: onnx.ModelProto, layers: Mapping[str, QuantizedLayer], recipe:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         if node.op_type == "Conv" and node.name in chosen:
-            nodes += _pairs(graph, node, chosen[node.name], dtype)
+            nodes += _rounded(graph, node, chosen[node.name], dtype, node.name in by_row)
         nodes.append(node)
     _replace_nodes(graph, nodes)
 
@@ -230,6 +246,37 @@ def _pairs(
             axis=axis,
         ),
     ]
+
+
+def _rounded(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    numbers: QuantizedLayer,
+    dtype: np.dtype[np.float16 | np.float32],
+    by_row: bool,
+) -> list[onnx.NodeProto]:
+    """Make a layer read rounded values, [N,C,H,W]: all in one step, or each pixel in 127 of its own."""
+    source = node.input[0]
+    *pair, weight = _pairs(graph, node, numbers, dtype)
+    if not by_row:
+        return [*pair, weight]
+    layer = node.name
+    constants = {"axis": np.array([1], np.int64), "levels": np.float32(ranges.LEVELS), "least": np.float32(1e-30)}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), f"{layer}.row.{name}") for name, value in constants.items()
+    )
+    axis, levels, least = (f"{layer}.row.{name}" for name in constants)
+    steps = (
+        ("Abs", [source], "size"),
+        ("ReduceMax", [f"{layer}.row.size", axis], "most"),
+        ("Max", [f"{layer}.row.most", least], "some"),
+        ("Div", [f"{layer}.row.some", levels], "step"),
+        ("Div", [source, f"{layer}.row.step"], "steps"),
+        ("Round", [f"{layer}.row.steps"], "whole"),
+        ("Mul", [f"{layer}.row.whole", f"{layer}.row.step"], "value"),
+    )
+    node.input[0] = f"{layer}.row.value"
+    return [*(helper.make_node(kind, inputs, [f"{layer}.row.{name}"]) for kind, inputs, name in steps), weight]
 
 
 def _step_pixels(graph: onnx.GraphProto) -> None:

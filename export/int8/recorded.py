@@ -33,6 +33,7 @@ class Ranges:
     largest: tuple[NDArray[np.float32], ...]  # [4C] for each block: the channels' magnitudes behind GRN
     clips_by_form: Mapping[str, Mapping[str, float]]
     errors_by_form: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    row_errors: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # of layers behind GRN, by row steps
     proof: Mapping[str, float] = field(default_factory=dict)  # what it gave on other images of the set: dB, agreement
     form: str = TRANSPOSE  # whose figures are given
 
@@ -60,6 +61,7 @@ class Ranges:
         wanted = recipe.calibration
         return (
             recipe.bias_correction
+            and (recipe.row_steps is None or bool(self.row_errors))
             and recipe.smoothing == self.smoothing
             and wanted is not None
             and (wanted.method, wanted.count, wanted.seed) == (self.method, self.about["images"], self.about["seed"])
@@ -85,6 +87,7 @@ class Ranges:
                 form: {layer: _short(error) for layer, error in errors.items()}
                 for form, errors in self.errors_by_form.items()
             },
+            "row_errors": {layer: _short(error) for layer, error in self.row_errors.items()},
             "proof": {name: float(f"{value:.5g}") for name, value in self.proof.items()},
         }
 
@@ -106,11 +109,12 @@ class Ranges:
                     form: {str(layer): np.array(error, np.float64) for layer, error in found["errors"][form].items()}
                     for form in FORMS
                 },
+                {str(layer): np.array(error, np.float64) for layer, error in found.get("row_errors", {}).items()},
                 {str(name): float(value) for name, value in found.get("proof", {}).items()},
             )
             if len(ranges.strengths) != len(ranges.largest):
                 raise ValueError("each block needs a strength")
-            figures: list[Any] = [*ranges.largest]
+            figures: list[Any] = [*ranges.largest, *ranges.row_errors.values()]
             for form in map(ranges.of_form, FORMS):
                 figures += [*form.errors.values(), list(form.clips.values())]
             if not all(np.isfinite(np.asarray(one, np.float64)).all() for one in figures):

@@ -21,7 +21,7 @@ from lc2fer.kernels import build
 from lc2fer.processor import has_exact_products
 
 DOMAIN = "lc2fer"  # of the operations in an ONNX graph
-VERSION = 2  # of the operations' constants: lc2fer/kernels/operations.h
+VERSION = 3  # of the operations' constants: lc2fer/kernels/operations.h
 KINDS = ("Stem", "Block", "Downsample")
 PRODUCTS = MappingProxyType({"fp32": "fp32", "fp16": "bf16", "int8": "int8"})  # precision -> what its products are in
 

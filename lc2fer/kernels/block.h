@@ -85,6 +85,31 @@ inline void scale(const BlockNumbers& its, const typename Format::Hidden* hidden
         });
 }
 
+// The same, each row in steps of its own, so that its largest magnitude is 127 of them: steps[count]
+template <class Format>
+inline void scale_by_row(const BlockNumbers& its, const typename Format::Hidden* hidden, const float* factors,
+                         int count, typename Format::Value* rows, float* steps) {
+    const int wide = its.hidden;
+    alignas(64) float values[4 * MOST_CHANNELS];
+    for (int i = 0; i < count; ++i, hidden += wide, rows += wide) {
+        Lanes most = all(LEAST_MAGNITUDE);
+        for (int e = 0; e < wide; e += LANES) {
+            Lanes value;
+            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + e + j * W); });
+            value = value * load(factors + e);
+            store(values + e, value);
+            each<PARTS>([&](auto j) INLINE {
+                const Reg negative = Isa::mul(value.part[j], Isa::all(-1.0f));
+                most.part[j] = Isa::max(most.part[j], Isa::max(value.part[j], negative));
+            });
+        }
+        const float greatest = Isa::greatest(most.part);
+        const Lanes inverse = all(LARGEST_BYTE / greatest);
+        steps[i] = greatest / LARGEST_BYTE;
+        put<Format>(rows, wide, [&](int e) INLINE { return load(values + e) * inverse; });
+    }
+}
+
 inline size_t block_scratch(int height, int width, int hidden, size_t bytes) {
     return (size_t(Pieces{height, width}.segments()) * sizeof(float) + size_t(height) * width * bytes) * hidden;
 }
@@ -120,8 +145,13 @@ void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out
         alignas(64) Rows<Format, 4 * MOST_CHANNELS> rows;
         const int start = pieces.begin(first), pixels = pieces.begin(end) - start;
         const size_t at = size_t(start) * its.channels;
-        scale<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows);
-        write_products<Format>(rows, wide, pixels, its.project, wide, its.channels, x + at, out + at);
+        float steps[PIECES<Format> * MOST_PIXELS];
+        if (its.by_row)
+            scale_by_row<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows, steps);
+        else
+            scale<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows);
+        write_products<Format>(rows, wide, pixels, its.project, wide, its.channels, its.by_row ? steps : nullptr,
+                               x + at, out + at);
     });
 }
 

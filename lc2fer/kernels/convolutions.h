@@ -32,7 +32,7 @@ void downsample(const ConvNumbers& its, const Pool& pool, const float* x, float*
                     put<Format>(row, channels, [&](int c) INLINE { return load(own + c, channels - c) * factor; });
                 }
         });
-        write_products<Format>(rows, depth, count, its.product, depth, its.outputs, nullptr,
+        write_products<Format>(rows, depth, count, its.product, depth, its.outputs, nullptr, nullptr,
                                out + size_t(first) * its.outputs);
     });
 }
@@ -54,7 +54,7 @@ void stem(const ConvNumbers& its, const Pool& pool, const float* image, float* o
                 }
             }
         });
-        write_products<Format>(rows, STEM_DEPTH, count, its.product, STEM_DEPTH, stride, nullptr, values);
+        write_products<Format>(rows, STEM_DEPTH, count, its.product, STEM_DEPTH, stride, nullptr, nullptr, values);
         alignas(64) float factors[padded(MOST_PIXELS)];
         divide_by_deviations<false>(
             1.0f, count, its.outputs, [&](int i) INLINE { return values + i * stride; }, factors);

@@ -19,7 +19,9 @@ constexpr int MOST_PIECES = 5;      // that go through a product together
 constexpr int MOST_KERNEL = 3;
 constexpr int MOST_TAPS = 9;      // of a downsample
 constexpr float EPSILON = 1e-6f;  // of LayerNorm and of GRN
-constexpr float CENTRE = 128.0f;  // of the pixels, as lc2fer/network/fuse.py has it
+constexpr float LARGEST_BYTE = 127.0f;
+constexpr float LEAST_MAGNITUDE = 1e-30f;  // of a row, so that one of zeros has a step
+constexpr float CENTRE = 128.0f;           // of the pixels, as lc2fer/network/fuse.py has it
 
 inline INLINE constexpr int padded(int channels) {
     return (channels + LANES - 1) / LANES * LANES;
@@ -53,7 +55,8 @@ struct BlockNumbers {
     float inverse_step;      // 1 / step of the expanding product's input; 1 in float
     const float* depthwise;  // [padded C / 16][50][16]: the taps, then the bias
     Product expand;          // of 4C outputs, depth C
-    const float* response;   // [2][4C]: 1 and gamma, divided by the projecting product's input step
+    bool by_row;             // each row of the projecting product's input has a step of its own; int8 alone
+    const float* response;   // [2][4C]: 1 and gamma, divided by that input's step where there is one for all rows
     Product project;         // of C outputs, depth 4C
 };
 

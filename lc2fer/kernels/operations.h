@@ -18,14 +18,14 @@ using Shape = std::vector<size_t>;
 constexpr size_t MOST_PIXELS_A_SIDE = 4096;
 
 // Of what the constants mean; export/formats/kernels.py writes it. 1 had biases that only rows with a zero-point of 128
-// could use.
-constexpr int64_t VERSION = 2;
+// could use, 2 no rows with steps of their own.
+constexpr int64_t VERSION = 3;
 
 struct Attributes {
     int64_t version = 1;
     std::string precision = "int8";  // of the products: int8, bf16 or fp32
     float inverse_step = 1.0f;
-    int64_t kernel = 2, stride = 2, outputs = 8;
+    int64_t kernel = 2, stride = 2, outputs = 8, by_row = 0;
 };
 
 inline void demand(bool holds, const char* expected) {
@@ -105,9 +105,11 @@ public:
     static void visit(Attributes& its, const Visit& each) {
         each("precision", its.precision);
         each("inverse_step", its.inverse_step);
+        each("by_row", its.by_row);
     }
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
+        demand(its.by_row == 0 || (its.by_row == 1 && its.precision == "int8"), "steps by row, 0 or 1, in int8 alone");
         const size_t channels = image[3], wide = 4 * channels, stride = padded(int(channels));
         demand(channels <= MOST_CHANNELS && channels % 8 == 0, "an image of 8, 16, 24 .. 512 channels");
         return {{TAPS_AND_BIAS, stride},
@@ -134,6 +136,7 @@ public:
                      its.inverse_step,
                      taps,
                      m_expand.make(*m_kernels, precision, constants[1], wide, channels, floats(2)),
+                     its.by_row != 0,
                      floats(3),
                      m_project.make(*m_kernels, precision, constants[4], channels, wide, floats(5))};
     }
@@ -281,7 +284,7 @@ inline size_t floats_of_one(const Shape& shape) {
 // operation cannot take.
 template <class Kind>
 Shape checked(const Attributes& its, const Shape& image, const std::vector<Shape>& constants) {
-    demand(its.version == VERSION, "operations of version 2, not those of an earlier lc2fer; export it again");
+    demand(its.version == VERSION, "operations of version 3, not those of an earlier lc2fer; export it again");
     demand(image.size() == 4, "images [N,.,.,.]");
     for (size_t axis = 1; axis < image.size(); ++axis)
         demand(image[axis] >= 1 && image[axis] <= MOST_PIXELS_A_SIDE, "an image of 1 to 4096 pixels a side");

@@ -83,17 +83,19 @@ inline INLINE void products(const typename Format::Value* rows, int stride, int 
 }
 
 // out[count][outputs] = sum * scale + bias, and what stands beside it, if something does; its lines are `outputs` long,
-// too. One function for all operations: it is what takes long to compile.
+// too. Rows with a step each, if they have, scale by that as well. One function for all operations: it is what takes
+// long to compile.
 template <class Format>
 __attribute__((noinline)) void write_products(const typename Format::Value* rows, int stride, int count,
-                                              const Product& its, int depth, int outputs, const float* beside,
-                                              float* out) {
+                                              const Product& its, int depth, int outputs, const float* steps,
+                                              const float* beside, float* out) {
     const auto finish = [&](int output, int row, const auto& sums) INLINE {
         const auto tail = Isa::tail(outputs - output);
         const Reg scale = Isa::load(its.scale + output), bias = Isa::load(its.bias + output);
         each<sizeof(sums) / sizeof(Reg)>([&](auto i) INLINE {
             const size_t place = size_t(row + i) * outputs + output;
-            Reg value = Isa::fma(sums[i], scale, bias);
+            const Reg own = steps == nullptr ? scale : Isa::mul(scale, Isa::all(steps[row + i]));
+            Reg value = Isa::fma(sums[i], own, bias);
             if (beside != nullptr) value = Isa::add(value, Isa::load(beside + place, tail));
             Isa::store(out + place, tail, value);
         });

@@ -36,10 +36,10 @@ def network(precision="int8", seed=0):
 
     step = 40.0 if precision == "int8" else 1.0
 
-    def block(channels):
+    def block(channels, by_row=0):
         response = rng.uniform(0.5, 1.5, (2, 4 * channels)).astype(np.float32) * np.float32(step)
         constants = [rows(50, channels), *product(4 * channels, channels), response, *product(channels, 4 * channels)]
-        return Operation("Block", {"inverse_step": step}, constants, (1, 0, 0, channels))
+        return Operation("Block", {"inverse_step": step, "by_row": by_row}, constants, (1, 0, 0, channels))
 
     def convolution(kind, outputs, depth, **attributes):
         constants = product(outputs, depth, 4 if kind == "Stem" else 2)
@@ -49,7 +49,7 @@ def network(precision="int8", seed=0):
         convolution("Stem", 8, 48, stride=2),
         block(8),
         convolution("Downsample", 24, 4 * 8, kernel=2, inverse_step=step),
-        block(24),
+        block(24, by_row=int(precision == "int8")),
     ]
     weight = rng.uniform(-1, 1, (len(LABELS), 24)).astype(np.float32)
     return FusedNetwork(operations, weight, rng.uniform(-1, 1, len(LABELS)).astype(np.float32))

@@ -119,6 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     its.kernel = rest.number({1, 2, 3});
     its.stride = rest.number({1, 2, 4});
     its.outputs = rest.number({8, 16, 24, 40, 48, 80});
+    its.by_row = rest.number({0, 1, 0, 2});
     const int kind = first % 3;
     Shape image;
     image.push_back(size_t(rest.number({1, 1, 1, 0, 2})));

@@ -73,6 +73,11 @@ struct Case {
         its.inverse_step = precision == INT8 ? STEPS : 1.0f;
     }
 
+    Case& by_row() {
+        its.by_row = precision == INT8;
+        return *this;
+    }
+
     float scale(int depth) const {  // brings sums to about 1
         return (precision == INT8 ? 1 / (127 * STEPS) : 1.0f) * 2 / std::sqrt(float(depth));
     }
@@ -161,6 +166,8 @@ uint64_t hash_of(Precision precision, int threads) {
     with(8).downsample(10, 7, 64, 3, 128);
     with(9).downsample(3, 3, 24, 1, 8);
     with(10).block(75, 26, 16);
+    with(11).by_row().block(4, 27, 40);
+    with(12).by_row().block(2, 3, 136);
     return hash;
 }
 

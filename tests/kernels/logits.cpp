@@ -63,6 +63,7 @@ struct Network {
             its.kernel = in.number<int32_t>();
             its.stride = in.number<int32_t>();
             its.outputs = in.number<int32_t>();
+            its.by_row = in.number<int32_t>();
             const Shape image = in.shape();
             if (i == 0) pixels = image[1] * image[2] * image[3];
             if (kind == "Stem") add<Stem, 2>(in, its, image);

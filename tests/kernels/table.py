@@ -112,6 +112,7 @@ def dumped(path: Path) -> bytes:
         out += [text(node.op_type.encode()), number(its["version"]), text(its["precision"])]
         out += [struct.pack("<f", its.get("inverse_step", 1.0))]
         out += [number(its.get(name, 1)) for name in ("kernel", "stride", "channels")]
+        out += [number(its.get("by_row", 0))]
         out += [shape(shapes[node.input[0]])]
         for name in node.input[1:]:
             out += [shape(constants[name].shape), text(constants[name].tobytes())]

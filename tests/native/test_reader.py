@@ -38,10 +38,10 @@ def test_a_good_file_is_taken(model: Path, answer: Answer) -> None:
             8,
             "<I",
             7,
-            "The model has format 7 and operations 2. This library reads format 1 with operations 2. Export the model "
+            "The model has format 7 and operations 3. This library reads format 1 with operations 3. Export the model "
             "again with the lc2fer that this library is of.",
         ),
-        (12, "<I", 3, "The model has format 1 and operations 3. This library reads format 1 with operations 2."),
+        (12, "<I", 2, "The model has format 1 and operations 2. This library reads format 1 with operations 3."),
         (24, "<I", 1, "The model claims precision 1, 20 pixels a side, 3 classes, 4 operations and 26 bytes of text."),
         (28, "<I", 3, "The model claims precision 0, 3 pixels a side,"),
         (28, "<I", 4097, "The model claims precision 0, 4097 pixels a side,"),
@@ -57,6 +57,8 @@ def test_a_good_file_is_taken(model: Path, answer: Answer) -> None:
         (128 + 12, "<I", 520, "Operation 0 of the model is none that this library has, or lacks constants."),
         (128 + 32, "<I", 0, "Operation 1 of the model is none that this library has, or lacks constants."),
         (128 + 32 + 16, "<f", float("nan"), "Operation 1 of the model is none that this library has, or lacks"),
+        (128 + 32 + 20, "<I", 2, "Operation 1 of the model is none that this library has, or lacks constants."),
+        (128 + 64 + 20, "<I", 1, "Operation 2 of the model is none that this library has, or lacks constants."),
         (128 + 64 + 4, "<I", 0, "Operation 2 of the model is none that this library has, or lacks constants."),
         (128 + 64 + 4, "<I", 4, "Operation 2 of the model is none that this library has, or lacks constants."),
         (128 + 64 + 4, "<I", 2**31 + 2, "Operation 2 of the model is none that this library has, or lacks constants."),

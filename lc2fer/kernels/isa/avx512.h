@@ -33,6 +33,7 @@ struct Avx512 {
     static INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
     static INLINE Reg root(Reg x) { return _mm512_sqrt_ps(x); }
     static INLINE Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+    static INLINE float greatest(const Reg (&x)[1]) { return _mm512_reduce_max_ps(x[0]); }
     static INLINE Reg fold(const Reg (&x)[1]) { return x[0]; }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {

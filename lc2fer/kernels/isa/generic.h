@@ -65,6 +65,11 @@ struct Generic {
     static INLINE Reg root(Reg x) {
         return Reg{__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
     }
+    static INLINE float greatest(const Reg (&x)[4]) {
+        const Reg four = max(max(x[0], x[1]), max(x[2], x[3])),
+                  two = max(four, Reg{four[2], four[3], four[2], four[3]});
+        return two[0] > two[1] ? two[0] : two[1];
+    }
     static INLINE Reg fold(const Reg (&x)[4]) { return (x[0] + x[2]) + (x[1] + x[3]); }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {

@@ -28,6 +28,11 @@ struct Wasm {
     static INLINE Reg within(Reg x, Reg most, Reg least) { return max(wasm_f32x4_pmin(x, most), least); }
     static INLINE Reg div(Reg a, Reg b) { return wasm_f32x4_div(a, b); }
     static INLINE Reg root(Reg x) { return wasm_f32x4_sqrt(x); }
+    static INLINE float greatest(const Reg (&x)[4]) {
+        const Reg four = max(max(x[0], x[1]), max(x[2], x[3])),
+                  two = max(four, wasm_i32x4_shuffle(four, four, 2, 3, 2, 3));
+        return wasm_f32x4_extract_lane(max(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
+    }
     static INLINE Reg fold(const Reg (&x)[4]) { return add(add(x[0], x[2]), add(x[1], x[3])); }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {

@@ -147,6 +147,21 @@ def test_corrected_biases_leave_no_mean_error(
         assert errors[0] > 20 * errors[1]
 
 
+def test_rows_with_steps_of_their_own_leave_none_either(source: onnx.ModelProto, images: CalibrationSet) -> None:
+    rows = ("stages.2.1.project",)
+    calibration = TARGETS["onnx-int8"].recipe.calibration
+    layers = quantize.quantize(source, images, calibration, by_row=rows)
+    assert layers[rows[0]].scale == 1
+    output = quantize.convolutions(source.graph)[rows[0]].output[0]
+    alone = replace(TARGETS["onnx-int8"].recipe, kept=tuple(name for name in layers if name not in rows))
+    model = onnx.ModelProto()
+    model.CopyFrom(source)
+    quantize.insert(model, quantize.corrected(source, layers, images, rows), alone, rows)
+    error = logits_of(model, images, output) - logits_of(source, images, output)
+    assert np.abs(error.mean(axis=(0, 2, 3))).max() < 1e-5
+    assert 0 < np.abs(error).max() < 0.02 * np.abs(logits_of(source, images, output)).max()
+
+
 def test_a_dead_layer_has_scales_that_engines_take(source: onnx.ModelProto, images: CalibrationSet) -> None:
     model = onnx.ModelProto()
     model.CopyFrom(source)

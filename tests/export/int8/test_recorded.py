@@ -19,7 +19,7 @@ from lc2fer.export.pipeline import Pipeline
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError
 from lc2fer.network import checkpoint
-from lc2fer.recipe import Calibration
+from lc2fer.recipe import FOLDED, ROW_STEPS, Calibration
 from lc2fer.targets import TARGETS
 
 RECIPE = TARGETS["onnx-int8"].recipe
@@ -43,11 +43,13 @@ def known(pipeline: Pipeline, checkout: Path) -> dict[str, Any]:
     return json.loads(json.dumps(found))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "row_steps"), [*((form, None) for form in FORMS), *((FOLDED, one) for one in ROW_STEPS)]
+)
 def test_the_same_int8_comes_of_figures_as_of_images(
-    pipeline: Pipeline, known: dict[str, Any], tmp_path: Path, form: str
+    pipeline: Pipeline, known: dict[str, Any], tmp_path: Path, form: str, row_steps: str | None
 ) -> None:
-    recipe = replace(RECIPE, form=form)
+    recipe = replace(RECIPE, form=form, row_steps=row_steps)
     ranges = Ranges.of({KEY: known})
     images = pipeline.validation.draw(40, 0)
     assert ranges is not None
@@ -75,6 +77,10 @@ def test_they_fit_their_own_recipe_alone(known: dict[str, Any]) -> None:
         replace(RECIPE, calibration=replace(RECIPE.calibration, count=40)),
     ):
         assert not ranges.fits(other)
+    fused = TARGETS["ort-int8-fused"].recipe
+    assert fused is not None
+    assert ranges.fits(fused)
+    assert not replace(ranges, row_errors={}).fits(fused)  # as earlier versions recorded them
     assert Ranges.of(None) is None
 
 

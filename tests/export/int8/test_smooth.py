@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from lc2fer.network.fuse import DeployBlock, deploy_form
 from lc2fer.network.model import Network
 from lc2fer.recipe import LEAST_ERROR
 from lc2fer.targets import TARGETS
+from lc2fer.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,6 @@ def test_full_strength_makes_them_equal(network: Network, images: CalibrationSet
 
 def test_a_fragile_network_is_helped(network: Network, faces: Path, tmp_path: Path) -> None:
     """A few channels whose GRN is far louder than the others' ruin one scale for all."""
-    from dataclasses import replace
-
     from lc2fer.export import pipeline
 
     with torch.no_grad():
@@ -97,6 +97,25 @@ def test_the_choice_loses_less_than_one_strength_for_all(network: Network, image
         top = float((seen.largest.amax(dim=0) / plain).max())
         (kept,), (alone,) = smooth._errors(block, rows, factor, [clip]), smooth._errors(block, rows, plain, [top])
         assert kept < alone
+
+
+@torch.inference_mode()
+def test_rows_with_steps_of_their_own_need_no_clip(network: Network, images: CalibrationSet) -> None:
+    rows = smooth.by_row(TARGETS["ort-int8-fused"].recipe, network.variant)
+    assert rows == ("stages.2.1.project",)
+    chosen, plain = (smoothed(network, images, LEAST_ERROR, one) for one in (rows, ()))
+    assert list(chosen.clips) == list(plain.clips)[:2]
+    assert chosen.strengths == (*plain.strengths[:2], smooth.ROW_STRENGTH)
+    assert torch.equal(chosen.factors[0], plain.factors[0])
+    assert not torch.equal(chosen.factors[2], plain.factors[2])
+
+
+def test_whose_rows_they_are_follows_from_the_variant() -> None:
+    recipe = TARGETS["ort-int8-fused"].recipe
+    assert recipe is not None
+    assert smooth.by_row(recipe, VARIANTS["C5"]) == ("stages.2.1.project", "stages.2.2.project")
+    assert len(smooth.by_row(replace(recipe, row_steps="all"), VARIANTS["C1"])) == 12
+    assert smooth.by_row(replace(recipe, row_steps=None), VARIANTS["C1"]) == ()
 
 
 def test_it_does_not_depend_on_how_images_are_cut(
