@@ -230,7 +230,7 @@ lc2fer_status lc2fer_run_rgb(const lc2fer_model* model, const uint8_t* pixels, p
     if (model == nullptr || pixels == nullptr || logits == nullptr) return LC2FER_ARGUMENT;
     lc2fer_model::Workspace* workspace = model->borrow();
     if (workspace == nullptr) return LC2FER_MEMORY;
-    float* const image = Network::image_in(workspace->memory());
+    float* const image = model->network.image_in(workspace->memory());
     const int size = model->info.size;
     float* to = image;
     for (int c = 0; c < 3; ++c)

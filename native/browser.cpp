@@ -67,9 +67,10 @@ EXPORT(instructions) const char* instructions() {
 }
 
 EXPORT(run) void run(const uint8_t* pixels, float* logits) {
-    float* to = Network::image_in(workspace);
+    float* const image = network.image_in(workspace);
+    float* to = image;
     const int places = size() * size();
     for (int colour = 0; colour < 3; ++colour)
         for (int place = 0; place < places; ++place) *to++ = float(pixels[place * 3 + colour]);
-    network.run({nullptr, alone}, Network::image_in(workspace), workspace, logits);
+    network.run({nullptr, alone}, image, workspace, logits);
 }

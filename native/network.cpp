@@ -239,13 +239,18 @@ bool Network::read_operations(Memory& memory, Reader& reader, lc2fer_error& erro
             "and downsamples of 8, 16, 24 .. 512 channels were expected. Do not use it.",
             place);
     };
+    const auto too_large = [&](uint64_t bytes) {
+        return refuse(error, LC2FER_MODEL,
+                      "The model needs %llu MB for a picture. At most %zu were expected. Do not use it.",
+                      static_cast<unsigned long long>(bytes >> 20), MOST_WORKSPACE >> 20);
+    };
     const void* records = reader.part(size_t(m_count) * sizeof(Record));
     m_operations = memory.piece_of<Operation>(size_t(m_count));
     if (m_operations == nullptr) return !(reader.memory_ended = true) || wrong(0);
     if (records == nullptr) return wrong(0);
+    const auto needs = [&](size_t bytes) { m_workspace = bytes > m_workspace ? bytes : m_workspace; };
     size_t high = size_t(m_info.size), across = high, channels = 3;
-    size_t values[2] = {0, 0}, scratch = 0;  // floats of the two images that operations pass on, bytes
-    int image = 0;
+    size_t image = image_bytes();
     for (int place = 0; place < m_count; ++place) {
         Record its;
         std::memcpy(&its, static_cast<const uint8_t*>(records) + size_t(place) * sizeof its, sizeof its);
@@ -271,8 +276,8 @@ bool Network::read_operations(Memory& memory, Reader& reader, lc2fer_error& erro
             if (to.block.response == nullptr ||
                 !reader.product(memory, *m_kernels, m_precision, int(channels), wide, 2, to.block.project))
                 return wrong(place);
-            const size_t bytes = m_kernels->scratch_bytes(int(high), int(across), wide);
-            scratch = bytes > scratch ? bytes : scratch;
+            to.bytes = image;
+            needs(image + aligned(m_kernels->scratch_bytes(int(high), int(across), wide)));
         } else {
             const uint32_t kernel = stem ? STEM_KERNEL : its.kernel, step = stem ? its.stride : kernel;
             const bool sizes = its.outputs >= 8 && its.outputs <= MOST_CHANNELS && its.outputs % 8 == 0 && step >= 1 &&
@@ -287,40 +292,31 @@ bool Network::read_operations(Memory& memory, Reader& reader, lc2fer_error& erro
             high = size_t(to.conv.high());
             across = size_t(to.conv.across());
             channels = its.outputs;
-            image ^= 1;
-            const size_t floats = high * across * channels;
-            values[image] = floats > values[image] ? floats : values[image];
+            const uint64_t bytes = uint64_t(high) * across * channels * sizeof(float);
+            if (bytes > MOST_WORKSPACE) return too_large(bytes);  // before a size_t of 32 bits ends
+            to.bytes = aligned(size_t(bytes));
+            needs(image + to.bytes);
+            image = to.bytes;
         }
     }
     m_pixels = int(high * across);
     m_channels = int(channels);
-    m_image_bytes = aligned(3 * size_t(m_info.size) * size_t(m_info.size) * sizeof(float));
-    // Where the second image lies in a workspace follows from the first one's size: run() tells them apart by turns.
-    m_first_bytes = aligned(values[1] * sizeof(float));
-    m_values_bytes = m_first_bytes + aligned(values[0] * sizeof(float));
-    m_scratch_bytes = aligned(scratch);
-    if (workspace() > MOST_WORKSPACE)
-        return refuse(error, LC2FER_MODEL,
-                      "The model needs %zu MB for a picture. At most %zu were expected. Do not use it.",
-                      workspace() >> 20, MOST_WORKSPACE >> 20);
-    return true;
+    return m_workspace <= MOST_WORKSPACE || too_large(m_workspace);
 }
 
 void Network::run(const Pool& pool, const float* image, void* workspace, float* logits) const {
-    uint8_t* bytes = static_cast<uint8_t*>(workspace) + m_image_bytes;
-    float* const turns[2] = {reinterpret_cast<float*>(bytes), reinterpret_cast<float*>(bytes + m_first_bytes)};
-    void* scratch = bytes + m_values_bytes;
     const float* x = image;
     float* values = nullptr;
-    int turn = 1;
-    for (int place = 0; place < m_count; ++place) {
-        const Operation& its = m_operations[place];
+    bool at_end = true;
+    for (int i = 0; i < m_count; ++i) {
+        const Operation& its = m_operations[i];
         if (its.kind == Operation::BLOCK) {
+            void* scratch = at_end ? workspace : static_cast<uint8_t*>(workspace) + its.bytes;
             m_kernels->block(its.block, pool, values, values, scratch);  // adds to each pixel what it made of it
             continue;
         }
-        turn ^= 1;
-        values = turns[turn];
+        at_end = !at_end;
+        values = at(workspace, at_end, its.bytes);
         (its.kind == Operation::STEM ? m_kernels->stem : m_kernels->downsample)(its.conv, pool, x, values);
         x = values;
     }

@@ -22,6 +22,7 @@ struct Operation {
     enum Kind : uint32_t { STEM, BLOCK, DOWNSAMPLE } kind;
     BlockNumbers block;
     ConvNumbers conv;  // of a stem or a downsample
+    size_t bytes;      // of the image that comes out
 };
 
 class Network {
@@ -32,10 +33,10 @@ public:
     const lc2fer_info& info() const { return m_info; }
 
     // What run() needs at a multiple of 64 bytes; less than MOST_WORKSPACE.
-    size_t workspace() const { return m_image_bytes + m_values_bytes + m_scratch_bytes; }
+    size_t workspace() const { return m_workspace; }
 
     // Where a picture may be put in a workspace before run() reads it there.
-    static float* image_in(void* workspace) { return static_cast<float*>(workspace); }
+    float* image_in(void* workspace) const { return at(workspace, true, image_bytes()); }
 
     // logits[classes] of image[3][size][size]
     void run(const Pool& pool, const float* image, void* workspace, float* logits) const;
@@ -46,6 +47,14 @@ private:
     bool read_operations(Memory& memory, Reader& reader, lc2fer_error& error);
     void head(const float* values, float* logits) const;
 
+    size_t image_bytes() const { return aligned(3 * size_t(m_info.size) * size_t(m_info.size) * sizeof(float)); }
+
+    // Images lie at the begin and at the end of a workspace in turns, and what a block needs beside its own lies where
+    // the other one was.
+    float* at(void* workspace, bool end, size_t bytes) const {
+        return reinterpret_cast<float*>(static_cast<uint8_t*>(workspace) + (end ? m_workspace - bytes : 0));
+    }
+
     lc2fer_info m_info{};
     Precision m_precision = INT8;
     const Kernels* m_kernels = nullptr;
@@ -53,8 +62,7 @@ private:
     int m_count = 0;
     int m_pixels = 0, m_channels = 0;  // that the head gets
     const float *m_weight = nullptr, *m_bias = nullptr;
-    size_t m_image_bytes = 0, m_scratch_bytes = 0;
-    size_t m_first_bytes = 0, m_values_bytes = 0;  // of the first of two images that operations pass on, and of both
+    size_t m_workspace = 0;
 };
 
 // Fills in what and why; returns false.

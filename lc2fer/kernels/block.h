@@ -135,7 +135,7 @@ void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out
         const int start = pieces.begin(first), pixels = pieces.begin(end) - start;
         for (int piece = first; piece < end; ++piece) {
             const int pixel = pieces.begin(piece), count = pieces.begin(piece + 1) - pixel;
-            depthwise(its, x, pixel, count, values);
+            Isa::depthwise(its, x, pixel, count, values);
             normalise<Format>(its, values, count, rows + (pixel - start) * padded(its.channels));
         }
         expand<Format>(its, rows, pixels, hidden + size_t(start) * wide, own);

@@ -60,6 +60,10 @@ struct BlockNumbers {
     Product project;         // of C outputs, depth 4C
 };
 
+// The depthwise convolution of `count` pixels of an image from `pixel` on: [count][padded C]. Of float32 alone, so
+// variants with the same registers share one.
+using Depthwise = void(const BlockNumbers&, const float* x, int pixel, int count, float* out);
+
 struct ConvNumbers {
     int height, width, channels;  // of the input
     int kernel, stride, outputs;

@@ -8,7 +8,7 @@ namespace {
 
 struct Plain {
     static constexpr bool LANED = false;        // products take four steps of a row at a time, by lanes of a register
-    static constexpr bool TILES = false;        // products go by tiles, if tile_depth() has one for theirs
+    static constexpr bool TILES = false;        // products go by tiles
     static constexpr bool OWN_PRODUCT = false;  // neither dot() nor pack() are as product() wants them
 
     static constexpr int PACK = 1;  // of 16 values each that are best put at a time

@@ -53,10 +53,8 @@ inline INLINE void product(const typename Format::Value* rows, int stride, const
 template <class Format, class Finish>
 inline INLINE void products(const typename Format::Value* rows, int stride, int count, const Product& its, int depth,
                             int outputs, const Finish& finish) {
-    if constexpr (Format::TILES) {
-        if (const int step = Format::tile_depth(depth))
-            return Format::products(rows, stride, count, its, depth, step, padded(outputs) / LANES, finish);
-    }
+    if constexpr (Format::TILES)
+        return Format::products(rows, stride, count, its, depth, padded(outputs) / LANES, finish);
     const int steps = depth / Format::STEP;
     const auto columns = [&](int first, auto registers) INLINE {
         const uint8_t* weights = its.weights + size_t(first / LANES) * steps * STEP_BYTES;

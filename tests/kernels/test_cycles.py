@@ -20,8 +20,8 @@ COMPILERS = {"x86_64": "g++", "aarch64": "aarch64-linux-gnu-g++"}
 LOOPS = [
     ("aarch64", "dotprod", "sdot", 64, "neoverse-n1", 32.2),
     ("aarch64", "dotprod", "sdot", 64, "cortex-a55", 99.1),
-    ("aarch64", "dotprod", "fmla", 56, "neoverse-n1", 57.3),  # eight pixels of the depthwise convolution
-    ("aarch64", "dotprod", "fmla", 56, "cortex-a55", 65.1),
+    ("aarch64", "neon", "fmla", 56, "neoverse-n1", 57.3),  # eight pixels of the depthwise convolution
+    ("aarch64", "neon", "fmla", 56, "cortex-a55", 65.1),
     ("aarch64", "i8mm", "smmla", 16, "neoverse-n2", 16.2),
     ("aarch64", "neon", "smull", 16, "cortex-a72", 37.2),
     ("aarch64", "neon", "fmla", 64, "neoverse-n1", 71.2),
@@ -65,17 +65,21 @@ def test_a_loop_costs_no_more_than_it_did(
 
 
 def loops_of(listing: str) -> list[list[str]]:
-    """The instructions of each innermost loop: between a label and a jump back to it."""
+    """The instructions of each innermost loop: from a label to a jump back to it, with no other one between."""
     loops: list[list[str]] = []
-    label, body = "", []
+    labels: dict[str, int] = {}
+    code: list[str] = []
+    last = 0  # where the latest loop begins
     for line in listing.splitlines():
         named = re.match(r"(\.L\w+):", line)
         if named:
-            label, body = named[1], []
+            labels[named[1]] = len(code)
         elif re.match(r"\s+[a-z{]", line):
-            body.append(line)
-            if label and re.search(rf"^\s+(b[.\w]*|j\w+|cbn?z|tbn?z)\s.*{re.escape(label)}\b", line):
-                loops.append(list(body))
+            code.append(line)
+            jump = re.search(r"^\s+(?:b[.\w]*|j\w+|cbn?z|tbn?z)\s.*?(\.L\w+)\b", line)
+            if jump and labels.get(jump[1], -1) >= last:
+                last = labels[jump[1]]
+                loops.append(code[last:])
     return loops
 
 

@@ -1,5 +1,5 @@
-// AMX: products of bytes go by tiles where their depth fills half of one, all else stays with AVX-512 VNNI. A tile's
-// sums are integers, so these are the same.
+// AMX: products of bytes by tiles, whose sums are integers, so these are AVX-512 VNNI's. variants/amx.cpp leaves to that
+// what is not deep enough for them.
 #pragma once
 
 #include "avx512.h"
@@ -12,10 +12,8 @@ struct Amx : Avx512 {
         static constexpr bool TILES = true;
         static constexpr int TILE_ROWS = 16;
 
-        // Bytes of a row that a tile takes: as many as can be and divide the depth; 0 where these are too few, and for
-        // a stem, whose few products are done before a tile could be.
+        // Bytes of a row that a tile takes: as many as can be and divide the depth; 0 where these are too few.
         static INLINE int tile_depth(int depth) {
-            if (depth == STEM_DEPTH) return 0;
             for (int bytes = 64; bytes >= 32; bytes -= STEP)
                 if (depth % bytes == 0) return bytes;
             return 0;
@@ -44,10 +42,11 @@ struct Amx : Avx512 {
         // Sapphire Rapids has one port less for floats in 512 bits. A tile that has fewer rows takes what lies behind
         // them, in the same time.
         template <class Product, class Finish>
-        static INLINE void products(const Value* rows, int stride, int count, const Product& its, int depth, int step,
-                                    int panels, const Finish& finish) {
+        static INLINE void products(const Value* rows, int stride, int count, const Product& its, int depth, int panels,
+                                    const Finish& finish) {
             constexpr int PANELS = 16;
             alignas(64) Tile sums[PANELS][2];
+            const int step = tile_depth(depth);
             const Ready ready(step);
             const int blocks = (count + 2 * TILE_ROWS - 1) / (2 * TILE_ROWS);
             for (int block = 0; block < blocks; ++block) {

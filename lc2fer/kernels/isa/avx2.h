@@ -7,14 +7,17 @@
 #include <immintrin.h>
 
 namespace lc2fer {
+
+Depthwise avx2_depthwise;
+
 namespace {
 
 struct Avx2 {
     static constexpr int W = 8, COLUMNS = 1, FLOAT_ROWS = 6, SPAN = 12, CHAINS = 6;
-    static constexpr bool TABLES = false, FLOAT_LANED = false;
+    static constexpr bool TABLES = false, FLOAT_LANED = false, INSIDE_APART = false;
+    static constexpr auto depthwise = avx2_depthwise;
     using Reg = __m256;
     struct Tail {};
-    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return _mm256_loadu_ps(from); }

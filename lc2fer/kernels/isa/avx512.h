@@ -6,19 +6,22 @@
 #include <immintrin.h>
 
 namespace lc2fer {
+
+Depthwise avx512_depthwise;
+
 namespace {
 
 struct Avx512 {
     static constexpr int W = 16, COLUMNS = 2, FLOAT_ROWS = 8, SPAN = 16, CHAINS = 4;
-    static constexpr bool TABLES = false, FLOAT_LANED = false;
+    static constexpr bool TABLES = false, FLOAT_LANED = false, INSIDE_APART = false;
+    static constexpr auto depthwise = avx512_depthwise;
     using Reg = __m512;
     using Tail = __mmask16;
-    struct Whole {};
 
     static INLINE Tail tail(int left) { return left >= 16 ? 0xffff : Tail((1 << left) - 1); }
     static INLINE Reg load(const float* from) { return _mm512_loadu_ps(from); }
-    static INLINE Reg load(const float* from, Whole) { return load(from); }
     static INLINE Reg load(const float* from, Tail tail) { return _mm512_maskz_loadu_ps(tail, from); }
+    static INLINE Reg load_eight(const float* from) { return _mm512_zextps256_ps512(_mm256_loadu_ps(from)); }
     static INLINE void store(float* to, Reg x) { _mm512_storeu_ps(to, x); }
     static INLINE void store(float* to, Tail tail, Reg x) { _mm512_mask_storeu_ps(to, tail, x); }
     static INLINE Reg all(float x) { return _mm512_set1_ps(x); }

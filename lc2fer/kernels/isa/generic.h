@@ -9,15 +9,18 @@
 #endif
 
 namespace lc2fer {
+
+Depthwise generic_depthwise;
+
 namespace {
 
 struct Generic {
     static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 4, CHAINS = 1;
-    static constexpr bool TABLES = false, FLOAT_LANED = false;
+    static constexpr bool TABLES = false, FLOAT_LANED = false, INSIDE_APART = false;
+    static constexpr auto depthwise = generic_depthwise;
     typedef float Reg __attribute__((vector_size(16)));
     typedef int32_t Ints __attribute__((vector_size(16)));
     struct Tail {};
-    using Whole = Tail;
 
     template <class T>
     static INLINE T get(const void* from) {

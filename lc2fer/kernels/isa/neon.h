@@ -6,14 +6,18 @@
 #include <arm_neon.h>
 
 namespace lc2fer {
+
+Depthwise neon_depthwise;
+
 namespace {
 
 struct Neon {
     static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 4, SPAN = 8, CHAINS = 4;
-    static constexpr bool TABLES = true, FLOAT_LANED = true;
+    // INSIDE_APART: small cores wait for what is loaded behind a branch.
+    static constexpr bool TABLES = true, FLOAT_LANED = true, INSIDE_APART = true;
+    static constexpr auto depthwise = neon_depthwise;
     using Reg = float32x4_t;
     struct Tail {};
-    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return vld1q_f32(from); }

@@ -6,14 +6,17 @@
 #include <wasm_simd128.h>
 
 namespace lc2fer {
+
+Depthwise wasm_depthwise;
+
 namespace {
 
 struct Wasm {
     static constexpr int W = 4, COLUMNS = 1, FLOAT_ROWS = 2, SPAN = 8, CHAINS = 2;
-    static constexpr bool TABLES = true, FLOAT_LANED = false;
+    static constexpr bool TABLES = true, FLOAT_LANED = false, INSIDE_APART = false;
+    static constexpr auto depthwise = wasm_depthwise;
     using Reg = v128_t;
     struct Tail {};
-    using Whole = Tail;
 
     static INLINE Tail tail(int) { return {}; }
     static INLINE Reg load(const float* from) { return wasm_v128_load(from); }

@@ -9,6 +9,10 @@ using Isa = Avx512;
 #include "../variant.h"
 
 namespace lc2fer {
+void avx512_depthwise(const BlockNumbers& its, const float* x, int pixel, int count, float* out) {
+    depthwise(its, x, pixel, count, out);
+}
+
 extern const Kernels avx512_bf16, avx512_fp32;
 const Kernels avx512_bf16 = KERNELS<RoundedFloats>;
 const Kernels avx512_fp32 = KERNELS<Floats>;

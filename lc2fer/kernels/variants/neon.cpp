@@ -9,6 +9,10 @@ using Isa = Neon;
 #include "../variant.h"
 
 namespace lc2fer {
+void neon_depthwise(const BlockNumbers& its, const float* x, int pixel, int count, float* out) {
+    depthwise(its, x, pixel, count, out);
+}
+
 extern const Kernels neon_int8, neon_bf16, neon_fp32;
 const Kernels neon_int8 = KERNELS<Isa::Bytes>;
 const Kernels neon_bf16 = KERNELS<RoundedFloats>;

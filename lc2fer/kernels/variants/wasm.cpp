@@ -9,6 +9,10 @@ using Isa = Wasm;
 #include "../variant.h"
 
 namespace lc2fer {
+void wasm_depthwise(const BlockNumbers& its, const float* x, int pixel, int count, float* out) {
+    depthwise(its, x, pixel, count, out);
+}
+
 extern const Kernels wasm_int8, wasmsdot_int8, wasmudot_int8, wasm_fp32;
 const Kernels wasm_int8 = KERNELS<Isa::Bytes>;
 const Kernels wasmsdot_int8 = KERNELS<Isa::Dots<false>>;
