@@ -142,16 +142,22 @@ void block(const BlockNumbers& its, const Pool& pool, const float* x, float* out
     });
     respond(its, segments, squares);
     share_runs<PIECES<Format>>(pieces, pool, [&](int, int first, int end, bool) INLINE {
-        alignas(64) Rows<Format, 4 * MOST_CHANNELS> rows;
         const int start = pieces.begin(first), pixels = pieces.begin(end) - start;
         const size_t at = size_t(start) * its.channels;
-        float steps[PIECES<Format> * MOST_PIXELS];
-        if (its.by_row)
-            scale_by_row<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows, steps);
-        else
-            scale<Format>(its, hidden + size_t(start) * wide, squares, pixels, rows);
-        write_products<Format>(rows, wide, pixels, its.project, wide, its.channels, its.by_row ? steps : nullptr,
-                               x + at, out + at);
+        Hidden* own = hidden + size_t(start) * wide;
+        if constexpr (std::is_same<Hidden, typename Format::Value>::value) {
+            scale<Format>(its, own, squares, pixels, own);
+            write_products<Format>(own, wide, pixels, its.project, wide, its.channels, nullptr, x + at, out + at);
+        } else {
+            alignas(64) Rows<Format, 4 * MOST_CHANNELS> rows;
+            float steps[PIECES<Format> * MOST_PIXELS];
+            if (its.by_row)
+                scale_by_row<Format>(its, own, squares, pixels, rows, steps);
+            else
+                scale<Format>(its, own, squares, pixels, rows);
+            write_products<Format>(rows, wide, pixels, its.project, wide, its.channels, its.by_row ? steps : nullptr,
+                                   x + at, out + at);
+        }
     });
 }
 
