@@ -65,21 +65,17 @@ def test_a_loop_costs_no_more_than_it_did(
 
 
 def loops_of(listing: str) -> list[list[str]]:
-    """The instructions of each innermost loop: from a label to a jump back to it, with no other one between."""
+    """The instructions of each innermost loop: between a label and a jump back to it."""
     loops: list[list[str]] = []
-    labels: dict[str, int] = {}
-    code: list[str] = []
-    last = 0  # where the latest loop begins
+    label, body = "", []
     for line in listing.splitlines():
         named = re.match(r"(\.L\w+):", line)
         if named:
-            labels[named[1]] = len(code)
+            label, body = named[1], []
         elif re.match(r"\s+[a-z{]", line):
-            code.append(line)
-            jump = re.search(r"^\s+(?:b[.\w]*|j\w+|cbn?z|tbn?z)\s.*?(\.L\w+)\b", line)
-            if jump and labels.get(jump[1], -1) >= last:
-                last = labels[jump[1]]
-                loops.append(code[last:])
+            body.append(line)
+            if label and re.search(rf"^\s+(b[.\w]*|j\w+|cbn?z|tbn?z)\s.*{re.escape(label)}\b", line):
+                loops.append(list(body))
     return loops
 
 

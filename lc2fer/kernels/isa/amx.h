@@ -1,5 +1,5 @@
-// AMX: products of bytes by tiles, whose sums are integers, so these are AVX-512 VNNI's. variants/amx.cpp leaves to that
-// what is not deep enough for them.
+// AMX: products of bytes by tiles, whose sums are integers, so they are AVX-512 VNNI's. What is not deep enough for
+// tiles, variants/amx.cpp leaves to that.
 #pragma once
 
 #include "avx512.h"
