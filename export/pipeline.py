@@ -23,7 +23,7 @@ from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.processor import check_products
 from lc2fer.reading import Reading
-from lc2fer.recipe import Recipe
+from lc2fer.recipe import FUSED, Recipe
 from lc2fer.session import open_session, refuse_telemetry
 from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
@@ -33,6 +33,7 @@ from . import parity
 from .formats import tensorrt as engines
 from .int8.calibration import CalibrationSet, Known, Validation
 from .int8.recorded import Ranges
+from .int8.smooth import behind_grn
 
 Say = Callable[[str], None]
 
@@ -146,7 +147,13 @@ class Pipeline:
         if recipe.calibration is not None:
             count = self.calibration_images
             count = self._usual(recipe.calibration.count) if count is None else count
-            recipe = replace(recipe, calibration=replace(recipe.calibration, count=count), kept=recipe.kept + kept)
+            if recipe.form != FUSED:  # a Q/DQ pair has one range for all images
+                kept = (*behind_grn(recipe, self.variant), *kept)
+            recipe = replace(
+                recipe,
+                calibration=replace(recipe.calibration, count=count),
+                kept=tuple(dict.fromkeys(recipe.kept + kept)),
+            )
         calibration = self.calibration(recipe)
         return Artifact(
             path=self.out / f"{self.variant.name}-{target}{KINDS[row.kind].suffix}",

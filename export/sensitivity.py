@@ -98,7 +98,8 @@ def report(pipeline: Pipeline, count: int) -> tuple[str, dict[str, Any]]:
     assert wanted.recipe is not None
     calibration, images = pipeline.calibration(wanted.recipe), pipeline.validation.policy(count)
     assert calibration is not None
-    damages = Simulation(pipeline.checkpoint, wanted.recipe, calibration, images).ranking()
+    everything = replace(wanted.recipe, kept=(), behind_grn=None)
+    damages = Simulation(pipeline.checkpoint, everything, calibration, images).ranking()
     path = pipeline.out / f"{pipeline.variant.name}-sensitivity.json"
     found = {
         "variant": pipeline.variant.name,

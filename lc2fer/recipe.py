@@ -36,7 +36,7 @@ PLAIN = "plain"  # no deploy form: the network as it was trained, for stock rout
 PRODUCTS = "products"  # the same, and of it the convolutions alone in int8, where an engine can be told so
 METHODS = ("max", "percentile", "entropy", "mse")  # how a range is chosen: export/int8/ranges.py
 LEAST_ERROR = "least-error"  # smoothing as each block's output is best: export/int8/smooth.py
-ROW_STEPS = LAST_STAGE, ALL_STAGES = ("last-stage", "all")  # whose blocks' rows have steps of their own
+STAGES = LAST_STAGE, ALL_STAGES = ("last-stage", "all")
 FEWEST_IMAGES = 32  # below this, ranges are anecdotes
 IR_VERSION = 10  # of ONNX files: the newest that ONNX Runtime 1.20 reads
 HALF_SCALES = 19  # opset from which a scale may be float16, and with it what DequantizeLinear gives
@@ -93,8 +93,9 @@ class Recipe:
     smoothing: float | str | None = None  # share of a range that moves into the weights after GRN, or LEAST_ERROR
     rest: str = "fp32"  # precision of what an int8 graph does not quantise
     kept: tuple[str, ...] = ()  # convolutions that an int8 graph does not quantise
-    # Behind GRN, a step for each pixel from its own largest magnitude, which lc2fer/kernels alone can take.
-    row_steps: str | None = None
+    # The stages whose layers behind GRN have no one range for all images: the fused form takes a step from each pixel's
+    # largest magnitude, graphs of Q/DQ pairs keep these layers in float.
+    behind_grn: str | None = None
     bias_correction: bool = False  # whether biases take back the mean error that quantisation adds to each channel
 
     def __post_init__(self) -> None:
@@ -130,12 +131,10 @@ class Recipe:
             raise UsageError(
                 f"There is no graph form {self.form!r}. Expected one of {', '.join(FORMS)}. Choose one of them."
             )
-        if self.row_steps is not None and (
-            self.precision != "int8" or self.form not in (FOLDED, FUSED) or self.row_steps not in ROW_STEPS
-        ):
+        if self.behind_grn is not None and (self.precision != "int8" or self.behind_grn not in STAGES):
             raise UsageError(
-                f"Steps by row in {self.row_steps!r} were asked for with {self.precision} and the form {self.form}. "
-                f"Expected one of {', '.join(ROW_STEPS)}, with int8 and the form fused. Correct the recipe."
+                f"No one range behind GRN in {self.behind_grn!r} was asked for with {self.precision}. Expected one of "
+                f"{', '.join(STAGES)}, with int8. Correct the recipe."
             )
         if self.form == FUSED and self.precision == "int8" and self.kept != ("depthwise",):
             raise UsageError(

@@ -114,7 +114,7 @@ def test_a_bad_calibration_is_refused() -> None:
         Recipe("int8", calibration=Calibration("entropy", 32, 5), smoothing=0.5),
         Recipe("int8", calibration=Calibration("percentile", percentile=99.9), kept=("stages.2.1.project",)),
         Recipe("int8", calibration=Calibration("mse"), rest="fp16", opset=19, bias_correction=True),
-        Recipe("int8", calibration=Calibration("mse"), form="folded", row_steps="all"),
+        Recipe("int8", calibration=Calibration("mse"), form="folded", behind_grn="all"),
     ],
 )
 def test_the_manifests_form_is_reversible(recipe: Recipe) -> None:
@@ -129,7 +129,7 @@ def test_the_manifests_form_is_reversible(recipe: Recipe) -> None:
         ({"smoothing": 0.5}, "Smoothing of 0.5 was asked for with fp32."),
         ({"calibration": {"count": 1}}, "1 calibration images were asked for."),
         ({"opset": "18"}, "'<=' not supported"),
-        ({"row_steps": "all"}, "Steps by row in 'all' were asked for with fp32 and the form transpose."),
+        ({"behind_grn": "all"}, "No one range behind GRN in 'all' was asked for with fp32."),
     ],
 )
 def test_a_damaged_recipe_is_refused(change: dict[str, Any], text: str) -> None:

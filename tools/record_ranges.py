@@ -36,19 +36,21 @@ def record(weights: Path, data: str) -> Ranges:
         assert recipe.calibration is not None
         images = pipeline.calibration(recipe)
         assert isinstance(images, CalibrationSet)
-        smoothed = float_onnx.smoothing(pipeline.checkpoint, images, recipe)
-        assert smoothed is not None
         proof = pipeline.export("onnx-int8").proof
         assert proof is not None
+        recipe = replace(recipe, bias_correction=False, rest="fp32", behind_grn=None)
+        smoothed = float_onnx.smoothing(pipeline.checkpoint, images, recipe)
+        assert smoothed is not None
         clips, errors = {}, {}
         for form in FORMS:
-            plain = replace(recipe, bias_correction=False, rest="fp32", form=form)
-            model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+            model, layers = qdq.quantized(
+                pipeline.checkpoint, replace(recipe, form=form), images, Path(folder) / "float.onnx"
+            )
             clips[form] = {layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()}
             errors[form] = quantize.errors(model, layers, images)
-        plain = replace(recipe, bias_correction=False, rest="fp32", form=FOLDED, row_steps=ALL_STAGES)
-        rows = smooth.by_row(plain, VARIANTS[config])
-        model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx")
+        plain = replace(recipe, form=FOLDED, behind_grn=ALL_STAGES)
+        rows = smooth.behind_grn(plain, VARIANTS[config])
+        model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx", rows)
         row_errors = quantize.errors(model, {layer: layers[layer] for layer in rows}, images, rows)
     return Ranges(
         method=recipe.calibration.method,

@@ -24,7 +24,7 @@ from lc2fer.recipe import Recipe
 
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
-from ..int8.smooth import by_row
+from ..int8.smooth import behind_grn
 from . import qdq
 from .onnx import smoothing
 
@@ -67,15 +67,15 @@ class _Product:
 def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> FusedNetwork:
     """What the graph at `path` is to hold; a float graph to quantise is written beside it."""
     trained = checkpoint.load(parent.path, parent.variant)
+    rows = behind_grn(recipe, trained.variant)
     smoothed = None
     layers: Mapping[str, QuantizedLayer] = {}
     if calibration is not None:
         graph = path.with_suffix(".float.onnx")
-        _, layers = qdq.quantized(parent, replace(recipe, form="folded"), calibration, graph)
+        _, layers = qdq.quantized(parent, replace(recipe, form="folded"), calibration, graph, rows)
         smoothed = smoothing(parent, calibration, recipe)
     form = deploy_form(trained, "folded", smoothing=smoothed.factors if smoothed else None)
     precision = kernels.PRODUCTS[recipe.precision]
-    rows = by_row(recipe, form.variant)
 
     def product(name: str, *, channels_last: bool = True) -> _Product:
         if name in layers:

@@ -35,17 +35,17 @@ _SMOOTHINGS: dict[tuple[str, str, float | str, str | None], smooth.Smoothing] = 
 
 
 def smoothing(parent: Artifact, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
-    """The recipe's factors and clips, found once for all INT8 targets of the same weights, images and rows' steps."""
+    """The recipe's factors and clips, found once for all INT8 targets of the same weights, images."""
     if recipe.smoothing is None:
         return None
     assert calibration is not None
-    key = parent.sha256, calibration.fingerprint, recipe.smoothing, recipe.row_steps
+    key = parent.sha256, calibration.fingerprint, recipe.smoothing, recipe.behind_grn
     if key not in _SMOOTHINGS:
         for other in [other for other in _SMOOTHINGS if other[:2] != key[:2]]:
             del _SMOOTHINGS[other]
         trained = checkpoint.load(parent.path, parent.variant)
-        rows = smooth.by_row(recipe, trained.variant)
-        _SMOOTHINGS[key] = smooth.smoothing(trained, calibration, recipe.smoothing, rows)
+        free = smooth.behind_grn(recipe, trained.variant)
+        _SMOOTHINGS[key] = smooth.smoothing(trained, calibration, recipe.smoothing, free)
     return _SMOOTHINGS[key]
 
 

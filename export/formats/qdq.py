@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,11 @@ import onnx
 
 from lc2fer.artifact import Artifact
 from lc2fer.recipe import Recipe
-from lc2fer.variants import VARIANTS
 
 from ..int8 import quantize
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
 from ..int8.recorded import Ranges
-from ..int8.smooth import by_row
 from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
@@ -32,24 +31,26 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     if recipe.form == "rows":
         quantize.insert_rows(model.graph, layers, recipe)
     else:
-        quantize.insert(model, layers, recipe, by_row(recipe, VARIANTS[parent.variant]))
+        quantize.insert(model, layers, recipe)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, path)
     return [path]
 
 
 def quantized(
-    parent: Artifact, recipe: Recipe, calibration: Known, path: Path
+    parent: Artifact, recipe: Recipe, calibration: Known, path: Path, by_row: Collection[str] = ()
 ) -> tuple[onnx.ModelProto, dict[str, QuantizedLayer]]:
-    """The float32 graph, written to `path` too, and the numbers of all its convolutions, kept ones among them."""
+    """The float32 graph, written to `path` too, and the numbers of all its convolutions, kept ones among them.
+
+    Layers `by_row` round each pixel in steps of its own, as lc2fer/kernels does.
+    """
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
     model = onnx.load_model(path)
     assert recipe.calibration is not None
     smoothed = float_onnx.smoothing(parent, calibration, recipe)
     if isinstance(calibration, Ranges):
         calibration = calibration.of_form(recipe.form)
-    rows = by_row(recipe, VARIANTS[parent.variant])
-    layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {}, rows)
+    layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {}, by_row)
     if recipe.bias_correction:
-        layers = quantize.corrected(model, layers, calibration, rows)
+        layers = quantize.corrected(model, layers, calibration, by_row)
     return model, layers

@@ -61,7 +61,7 @@ class Ranges:
         wanted = recipe.calibration
         return (
             recipe.bias_correction
-            and (recipe.row_steps is None or bool(self.row_errors))
+            and (recipe.behind_grn is None or bool(self.row_errors))
             and recipe.smoothing == self.smoothing
             and wanted is not None
             and (wanted.method, wanted.count, wanted.seed) == (self.method, self.about["images"], self.about["seed"])

@@ -32,7 +32,7 @@ from .recorded import Ranges
 STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0)  # a
 # Of a layer whose rows have steps of their own, on 500 images of D^v: 37.9, 37.3 and 40.5 dB of the logits (C6, C8, C5)
 # by 0.5, 37.8, 37.3 and 40.1 by none, 37.3, 37.1 and 40.4 by 0.7; with one range for all images 33.7, 32.9 and 38.2.
-ROW_STRENGTH = 0.5
+FREE_STRENGTH = 0.5
 SHARES = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3)  # of the largest divided magnitude, to clip at
 _PIXELS = 8  # of an image, of those that a block gives
 _CHUNK = 20  # images at once
@@ -58,27 +58,27 @@ class _Seen:
 
 
 @torch.inference_mode()
-def smoothing(network: Network, images: Known, strength: float | str, by_row: Collection[str] = ()) -> Smoothing:
+def smoothing(network: Network, images: Known, strength: float | str, free: Collection[str] = ()) -> Smoothing:
     """Factors by a strength a, 0..1, or LEAST_ERROR, from the largest activations over `images`.
 
-    Layers `by_row`, whose rows have steps of their own, get ROW_STRENGTH and no clip.
+    The layers `free` of a range for all images get FREE_STRENGTH and no clip.
     """
     names, blocks = zip(*_blocks(deploy_form(network)), strict=True)
-    free = [f"{name}.project" in by_row for name in names]
+    own = [f"{name}.project" in free for name in names]
     if isinstance(images, Ranges):
         largest = [torch.tensor(one) for one in images.largest]
-        strengths = tuple(ROW_STRENGTH if own else one for own, one in zip(free, images.strengths, strict=True))
+        strengths = tuple(FREE_STRENGTH if its else one for its, one in zip(own, images.strengths, strict=True))
         factors = [_factor(*three) for three in zip(blocks, largest, strengths)]
         return Smoothing(strengths, largest, factors)
     seen = _look(network, images)
     largest = [one.largest.amax(dim=0) for one in seen]
     if isinstance(strength, float):
-        strengths = tuple(ROW_STRENGTH if own else strength for own in free)
+        strengths = tuple(FREE_STRENGTH if its else strength for its in own)
         return Smoothing(strengths, largest, [_factor(*three) for three in zip(blocks, largest, strengths)])
     assert strength == LEAST_ERROR
     chosen = [
-        (ROW_STRENGTH, _factor(block, most, ROW_STRENGTH), None) if own else _choose(block, one)
-        for block, one, most, own in zip(blocks, seen, largest, free)
+        (FREE_STRENGTH, _factor(block, most, FREE_STRENGTH), None) if its else _choose(block, one)
+        for block, one, most, its in zip(blocks, seen, largest, own)
     ]
     return Smoothing(
         tuple(strength for strength, _, _ in chosen),
@@ -88,12 +88,12 @@ def smoothing(network: Network, images: Known, strength: float | str, by_row: Co
     )
 
 
-def by_row(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
-    """The layers behind GRN whose rows have steps of their own."""
-    if recipe.row_steps is None:
+def behind_grn(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
+    """The layers that have no one range for all images."""
+    if recipe.behind_grn is None:
         return ()
     last = len(variant.blocks) - 1
-    stages = range(last if recipe.row_steps == LAST_STAGE else 0, last + 1)
+    stages = range(last if recipe.behind_grn == LAST_STAGE else 0, last + 1)
     return tuple(f"stages.{stage}.{1 + block}.project" for stage in stages for block in range(variant.blocks[stage]))
 
 

@@ -51,7 +51,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """INT8 as it usually comes: the largest magnitudes, nothing smoothed, no bias corrected; and fewer images."""
-    recipe = replace(TARGETS["onnx-int8"].recipe, smoothing=None, bias_correction=False)
+    recipe = replace(TARGETS["onnx-int8"].recipe, smoothing=None, behind_grn=None, bias_correction=False)
     assert recipe.calibration is not None
     recipe = replace(recipe, calibration=replace(recipe.calibration, method="max"))
     plan = replace(TARGETS["onnx-int8"], recipe=recipe)

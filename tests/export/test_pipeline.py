@@ -70,8 +70,8 @@ def test_int8_names_its_images(exported: Exported) -> None:
 
 def test_fp16_and_int8_are_smaller(exported: Exported) -> None:
     assert exported("onnx-fp16").size_bytes < 0.6 * exported("onnx-fp32").size_bytes
-    assert exported("onnx-int8").size_bytes < 0.4 * exported("onnx-fp32").size_bytes
-    assert exported("openvino-int8").size_bytes < 0.5 * exported("openvino-fp32").size_bytes
+    assert exported("onnx-int8").size_bytes < 0.5 * exported("onnx-fp32").size_bytes
+    assert exported("openvino-int8").size_bytes < 0.6 * exported("openvino-fp32").size_bytes
 
 
 def test_the_same_again_is_reused(

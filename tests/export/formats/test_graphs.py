@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from lc2fer.artifact import Artifact
 
 Exported = Callable[[str], Artifact]
+LAST = "stages.2.1.project"  # behind GRN: it has no one range
 
 
 def graph_of(artifact: Artifact) -> onnx.GraphProto:
@@ -45,8 +46,8 @@ def test_only_convolutions_are_quantised(exported: Exported) -> None:
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made_by = {output: node for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == 12
-    for node in convolutions:
+    assert [node.name for node in convolutions if node.name + ".weight.int8" not in initializers] == [LAST]
+    for node in convolutions[:-1]:
         activation, weight = (made_by[name] for name in node.input[:2])
         assert (activation.op_type, weight.op_type) == ("DequantizeLinear", "DequantizeLinear")
         assert initializers[activation.input[1]].shape == ()  # per tensor
@@ -91,4 +92,4 @@ def test_openvino_quantises_only_convolutions(exported: Exported) -> None:
     for node in model.get_ops():
         if node.get_type_name() == "FakeQuantize":
             quantised.update(target.get_node().get_type_name() for target in node.output(0).get_target_inputs())
-    assert quantised == {"Convolution": 9}  # depthwise ones are as fast in float
+    assert quantised == {"Convolution": 8}  # the last behind GRN has no one range; depthwise ones are as fast in float

@@ -12,6 +12,8 @@ import onnx
 import pytest
 import torch
 from lc2fer.export.formats import qdq
+from lc2fer.export.int8 import quantize
+from lc2fer.export.int8.smooth import behind_grn
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
@@ -48,7 +50,12 @@ def test_it_computes_what_the_graph_with_qdq_says(
     assert made.recipe is not None
     graph = tmp_path / "graph.onnx"
     recipe = replace(made.recipe, form="folded")
-    qdq.make(pipeline.checkpoint, recipe, pipeline.calibration(recipe), graph)
+    calibration = pipeline.calibration(recipe)
+    assert calibration is not None
+    rows = behind_grn(recipe, VARIANTS[config])
+    model, layers = qdq.quantized(pipeline.checkpoint, recipe, calibration, graph, rows)
+    quantize.insert(model, layers, recipe, rows)
+    onnx.save_model(model, graph)
     images = noise(size)
     with open_session(replace(made, kind="onnx", path=graph, self_test=None), threads=1) as session:
         expected = session.run(images)

@@ -61,7 +61,7 @@ def logits_of(model: onnx.ModelProto, images: CalibrationSet, output: str = "log
 def test_both_forms_are_one_quantisation(exported: Exported) -> None:
     single, half = constants_of(exported("onnx-int8")), constants_of(exported("onnx-int8-fp16"))
     weights = [name for name in single if name.endswith("weight.int8")]
-    assert len(weights) == 12
+    assert len(weights) == 11  # the last behind GRN has no one range
     for name in weights:
         layer = name.removesuffix(".weight.int8")
         assert single[name].dtype == np.int8
@@ -183,7 +183,7 @@ def test_rows_are_the_same_numbers_unsigned(exported: Exported) -> None:
     """The graph for ONNX Runtime holds the portable one's weights and scales, as u8 around 128."""
     portable, rows = constants_of(exported("onnx-int8")), constants_of(exported("ort-int8"))
     layers = [name.removesuffix(".input.zero") for name in rows if name.endswith(".input.zero")]
-    assert len(layers) == 6
+    assert len(layers) == 5
     for layer in layers:
         assert rows[f"{layer}.input.zero"] == np.uint8(128)
         assert rows[f"{layer}.input.scale"] == portable[f"{layer}.input.scale"]
@@ -194,14 +194,14 @@ def test_rows_are_the_same_numbers_unsigned(exported: Exported) -> None:
 def test_onnx_runtime_multiplies_rows_in_8_bits(exported: Exported) -> None:
     with open_session(exported("ort-int8")) as session:
         ran = session.executed_precisions()  # type: ignore[attr-defined]
-    assert ran["uint8"] == 6, ran
+    assert ran["uint8"] == 5, ran
 
 
 def test_the_last_part_of_a_name_keeps_all_layers_of_that_kind(exported: Exported) -> None:
     recipe = exported("openvino-int8").recipe
     assert recipe is not None
     assert recipe.keeps("stages.2.1.depthwise")
-    assert not recipe.keeps("stages.2.1.project")
+    assert not recipe.keeps("stages.1.1.project")
 
 
 @pytest.mark.parametrize("target", ["onnx-int8", "ort-int8", "openvino-int8"])

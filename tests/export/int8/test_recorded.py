@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from lc2fer.export import pipeline as pipelines
 from lc2fer.export.formats import qdq
+from lc2fer.export.int8 import smooth
 from lc2fer.export.int8.calibration import CalibrationSet
 from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
@@ -19,7 +20,7 @@ from lc2fer.export.pipeline import Pipeline
 from lc2fer import artifact as artifacts
 from lc2fer.errors import ArtifactError
 from lc2fer.network import checkpoint
-from lc2fer.recipe import FOLDED, ROW_STEPS, Calibration
+from lc2fer.recipe import FOLDED, STAGES, Calibration
 from lc2fer.targets import TARGETS
 
 RECIPE = TARGETS["onnx-int8"].recipe
@@ -44,17 +45,18 @@ def known(pipeline: Pipeline, checkout: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("form", "row_steps"), [*((form, None) for form in FORMS), *((FOLDED, one) for one in ROW_STEPS)]
+    ("form", "behind_grn"), [*((form, None) for form in FORMS), *((FOLDED, one) for one in STAGES)]
 )
 def test_the_same_int8_comes_of_figures_as_of_images(
-    pipeline: Pipeline, known: dict[str, Any], tmp_path: Path, form: str, row_steps: str | None
+    pipeline: Pipeline, known: dict[str, Any], tmp_path: Path, form: str, behind_grn: str | None
 ) -> None:
-    recipe = replace(RECIPE, form=form, row_steps=row_steps)
+    recipe = replace(RECIPE, form=form, behind_grn=behind_grn)
     ranges = Ranges.of({KEY: known})
     images = pipeline.validation.draw(40, 0)
     assert ranges is not None
-    _, one = qdq.quantized(pipeline.checkpoint, recipe, images, tmp_path / "one.onnx")
-    _, other = qdq.quantized(pipeline.checkpoint, recipe, ranges, tmp_path / "other.onnx")
+    rows = smooth.behind_grn(recipe, pipeline.variant)
+    _, one = qdq.quantized(pipeline.checkpoint, recipe, images, tmp_path / "one.onnx", rows)
+    _, other = qdq.quantized(pipeline.checkpoint, recipe, ranges, tmp_path / "other.onnx", rows)
     assert one.keys() == other.keys()
     for layer, numbers in one.items():
         again = other[layer]

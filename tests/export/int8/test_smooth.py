@@ -71,7 +71,9 @@ def test_a_fragile_network_is_helped(network: Network, faces: Path, tmp_path: Pa
     trained = checkpoint.save(network, tmp_path, "fragile", input_spec=InputSpec(size=32), training={}).path
     found: dict[float | str | None, float] = {}
     for strength in (None, 0.6, LEAST_ERROR):
-        plan = replace(TARGETS["onnx-int8"], recipe=replace(TARGETS["onnx-int8"].recipe, smoothing=strength))
+        plan = replace(
+            TARGETS["onnx-int8"], recipe=replace(TARGETS["onnx-int8"].recipe, smoothing=strength, behind_grn=None)
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline, "TARGETS", {**TARGETS, "onnx-int8": plan})
             out = tmp_path / str(strength)
@@ -100,22 +102,22 @@ def test_the_choice_loses_less_than_one_strength_for_all(network: Network, image
 
 
 @torch.inference_mode()
-def test_rows_with_steps_of_their_own_need_no_clip(network: Network, images: CalibrationSet) -> None:
-    rows = smooth.by_row(TARGETS["ort-int8-fused"].recipe, network.variant)
+def test_layers_without_one_range_need_no_clip(network: Network, images: CalibrationSet) -> None:
+    rows = smooth.behind_grn(TARGETS["ort-int8-fused"].recipe, network.variant)
     assert rows == ("stages.2.1.project",)
     chosen, plain = (smoothed(network, images, LEAST_ERROR, one) for one in (rows, ()))
     assert list(chosen.clips) == list(plain.clips)[:2]
-    assert chosen.strengths == (*plain.strengths[:2], smooth.ROW_STRENGTH)
+    assert chosen.strengths == (*plain.strengths[:2], smooth.FREE_STRENGTH)
     assert torch.equal(chosen.factors[0], plain.factors[0])
     assert not torch.equal(chosen.factors[2], plain.factors[2])
 
 
-def test_whose_rows_they_are_follows_from_the_variant() -> None:
+def test_which_layers_these_are_follows_from_the_variant() -> None:
     recipe = TARGETS["ort-int8-fused"].recipe
     assert recipe is not None
-    assert smooth.by_row(recipe, VARIANTS["C5"]) == ("stages.2.1.project", "stages.2.2.project")
-    assert len(smooth.by_row(replace(recipe, row_steps="all"), VARIANTS["C1"])) == 12
-    assert smooth.by_row(replace(recipe, row_steps=None), VARIANTS["C1"]) == ()
+    assert smooth.behind_grn(recipe, VARIANTS["C5"]) == ("stages.2.1.project", "stages.2.2.project")
+    assert len(smooth.behind_grn(replace(recipe, behind_grn="all"), VARIANTS["C1"])) == 12
+    assert smooth.behind_grn(replace(recipe, behind_grn=None), VARIANTS["C1"]) == ()
 
 
 def test_it_does_not_depend_on_how_images_are_cut(
