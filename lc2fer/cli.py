@@ -79,6 +79,8 @@ _BRINGS = MappingProxyType(
     }
 )
 
+_BASE = ("numpy", "PIL", "rich", "tabulate")  # what every installation has
+
 # What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
 _MEMORY = ("std::bad_alloc", "DefaultCPUAllocator")
 _STREAM = "iostream error"  # C++'s word for a write that failed; it does not say why
@@ -225,6 +227,12 @@ def _refused_by_the_system(error: OSError) -> str:
 
 def _missing(package: str, command: str) -> str:
     """What brings a package: on a device its own extra, and not one that brings torch."""
+    if package in _BASE:
+        name = "pillow" if package == "PIL" else package
+        return (
+            f"TargetUnavailable: The package {name} is not installed. Every command needs it; it was expected to come "
+            f"with lc2fer. Run: pip install {name}."
+        )
     extras = _BRINGS.get(package, COMMANDS[command][1]) if command in _ON_DEVICES else COMMANDS[command][1]
     jetson = " On a Jetson: sudo apt install python3-opencv." if extras == "camera" else ""
     return (

@@ -243,6 +243,20 @@ def test_a_missing_package_is_told_before_anything_runs(python: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(("package", "name"), [("tabulate", "tabulate"), ("PIL.Image", "pillow"), ("numpy", "numpy")])
+def test_what_every_installation_has_is_not_an_extra(
+    package: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = types.ModuleType(cli.COMMANDS["deploy"][0])
+    module.main = raising(ModuleNotFoundError(f"No module named {package!r}", name=package))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, cli.COMMANDS["deploy"][0], module)
+    assert cli.run("deploy", []) == 3
+    assert capsys.readouterr().err == (
+        f"TargetUnavailable: The package {name} is not installed. Every command needs it; it was expected to come with "
+        f"lc2fer. Run: pip install {name}.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("command", "package", "text"),
     [
