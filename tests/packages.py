@@ -35,6 +35,27 @@ IMPORTS = {
     "explain": "captum matplotlib sklearn",
     "ray": "ray pyarrow",
     "docs": "mkdocs material mkdocstrings",
+    "rtx": "tensorrt_rtx",
+}
+# A command that each is for, its exit code and what it says: it starts, or names the extra that it lacks besides.
+TRIED = {
+    "": ("lc2fer-train --config C8 --data synthetic --out OUT", 3, "pip install 'lc2fer[train]'"),
+    "cpu": ("lc2fer-predict PICTURE --model MODEL", 0, "happiness"),
+    "jetson": ("lc2fer-predict PICTURE --model MODEL", 0, "happiness"),
+    "openvino": ("lc2fer-predict PICTURE --model MODEL", 3, "onnxruntime"),
+    "bench": ("lc2fer-bench --configs C8", 3, "pip install 'lc2fer[export,openvino,bench]'"),
+    "camera": ("lc2fer-deploy run MODEL --source PICTURE", 3, "onnxruntime"),
+    "web": ("lc2fer-deploy run MODEL --source PICTURE --web", 3, "pip install 'lc2fer[camera]'"),
+    "serve": ("lc2fer-deploy serve MODEL", 3, "pip install 'lc2fer[cpu]'"),
+    "mqtt": ("lc2fer-deploy run MODEL --source PICTURE --mqtt mqtt://localhost/a", 3, "pip install 'lc2fer[camera]'"),
+    "completion": ("lc2fer completion bash", 0, "lc2fer"),
+    "sign": ("lc2fer-deploy bundle --sign KEY --out OUT", 3, "pip install 'lc2fer[export]'"),
+    "train": ("lc2fer-train --config C8 --data synthetic --epochs 1 --size 32 --limit 64 --out OUT", 0, "epochs"),
+    "export": ("lc2fer-export --config C8 --target onnx-fp32 --out OUT", 0, "C8-onnx-fp32.onnx"),
+    "explain": ("lc2fer-explain --config C8 --out OUT", 3, "pip install 'lc2fer[train,export,explain]'"),
+    "ray": ("lc2fer-predict --engine ray PICTURE --out OUT", 3, "onnxruntime"),
+    "docs": ("mkdocs --version", 0, "mkdocs"),
+    "rtx": ("lc2fer-export --config C8 --target rtx-fp16 --out OUT", 3, "pip install 'lc2fer[export,openvino]'"),
 }
 
 
@@ -56,6 +77,16 @@ def run(command: list[str]) -> str:
     if done.returncode == 0:
         return ""
     return f"{Path(command[0]).name}: exit {done.returncode}: {(done.stderr.strip() or 'nothing').splitlines()[-1]}"
+
+
+def tried(extra: str, there: Path, files: dict[str, Path]) -> str:
+    """What went wrong with its command of TRIED, else nothing."""
+    line, code, says = TRIED[extra]
+    command = [str(files.get(word, word)) for word in line.split()]
+    done = subprocess.run([str(there / command[0]), *command[1:]], capture_output=True, text=True, cwd="/", timeout=900)
+    if done.returncode == code and says in done.stdout + done.stderr:
+        return ""
+    return f"{line}: exit {done.returncode}, not {code}: {(done.stderr.strip() or 'nothing').splitlines()[-1]}"
 
 
 def judged(there: Path, model: Path, picture: Path) -> tuple[str, str]:
@@ -84,7 +115,10 @@ def main() -> int:
         answer, wrong = ("-", wrong) if wrong else judged(there, chosen.model.resolve(), chosen.picture.resolve())
         failed += bool(wrong)
         print(f"| {version} | {seconds:.0f} | {size:.0f} | {answer} | {wrong or 'ok'} |", flush=True)
-    print("\n| extra | s | MB | pip check, lc2fer doctor, imports |\n| --- | --: | --: | --- |", flush=True)
+    print(
+        "\n| extra | s | MB | pip check, lc2fer doctor, imports | its command |\n| --- | --: | --: | --- | --- |",
+        flush=True,
+    )
     for extra in chosen.extras:
         there, seconds, size, wrong = environment(
             sys.executable, f"{wheel}[{extra}]" if extra else wheel, chosen.folder
@@ -93,8 +127,11 @@ def main() -> int:
         wrong = wrong or run([python, "-m", "pip", "check", "--disable-pip-version-check"])
         wrong = wrong or run([str(there / "lc2fer"), "doctor"])
         wrong = wrong or run([python, "-c", f"import {', '.join(IMPORTS[extra].split())}"])
-        failed += bool(wrong)
-        print(f"| {extra or 'none'} | {seconds:.0f} | {size:.0f} | {wrong or 'ok'} |", flush=True)
+        files = {"MODEL": chosen.model.resolve(), "PICTURE": chosen.picture.resolve(), "OUT": chosen.folder / "out"}
+        unlike = "-" if wrong else tried(extra, there, files)
+        failed += bool(wrong or unlike)
+        how = unlike or f"exit {TRIED[extra][1]}: `{TRIED[extra][0]}`"
+        print(f"| {extra or 'none'} | {seconds:.0f} | {size:.0f} | {wrong or 'ok'} | {how} |", flush=True)
     shutil.rmtree(chosen.folder, ignore_errors=True)
     return min(failed, 1)
 
