@@ -65,7 +65,7 @@ class Family:
 _TORCH = Family("`C6-torch.safetensors`", "PyTorch", "whoever makes the others: they are all made from it")
 _ORT_FUSED = Family(
     "`C6-ort-int8-fused.onnx`",
-    "ONNX Runtime on Linux, any 64-bit processor: [docs/kernels.md](docs/kernels.md)",
+    "ONNX Runtime on Linux, any 64-bit processor: [the kernels](docs/kernels.md)",
     "a PC, a server, a board without GPU: the fastest there is on a CPU",
 )
 _OPENVINO_FUSED = Family(
@@ -75,7 +75,7 @@ _OPENVINO_FUSED = Family(
 )
 _NATIVE = Family(
     "`C6-native-int8.lc2`",
-    "liblc2fer on the same: [docs/native.md](docs/native.md)",
+    "liblc2fer on the same: [C, C++ and Rust](docs/native.md)",
     "programs in C, C++ or Rust; a board with little memory",
 )
 _ONNX = Family(
@@ -90,7 +90,7 @@ _ORT = Family(
 )
 _WEB = Family(
     "`C6-web-int8.onnx`, and the folder `C6-web-int8/` with a page",
-    "a browser, without a server's help: [docs/web.md](docs/web.md)",
+    "a browser, without a server's help: [in a browser](docs/web.md)",
     "visitors whose pictures are to stay on their machine",
 )
 _OPENVINO = Family(
@@ -100,7 +100,7 @@ _OPENVINO = Family(
 )
 _TRT = Family(
     "`C6-trt-int8.engine` on a machine with a GPU; elsewhere exit 3, the ONNX and the command",
-    "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [docs/tensorrt.md](docs/tensorrt.md))",
+    "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [details](docs/tensorrt.md))",
     "a Jetson, a server with a GPU",
 )
 _RTX = Family(

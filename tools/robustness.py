@@ -45,9 +45,12 @@ def page() -> str:
 
 _HEAD = """# Robustness
 
-What machines tried on this project, and what came out. This page is written by `python tools/robustness.py` from the
-files in `docs/recorded/robustness/`, which the commands below wrote; no number in it is written by hand. The rule for
-every answer: exit code 0 with the right result, or 2 or 3 with what happened, what was expected and what to do."""
+This page tells what was done to make this project fail: full disks, random inputs, changed code, attacks. Every
+command has to answer in one of two ways: exit code 0 with the right result, or exit code 2 or 3 with what happened,
+what was expected and what to do.
+
+`python tools/robustness.py` writes this page from the files in `docs/recorded/robustness/`, and the commands below
+write these files. No number on this page is written by hand."""
 
 
 def _add(name: str, found: dict[str, Any]) -> None:
@@ -82,8 +85,8 @@ def _summary() -> str:
     ]
     table = _table(["what", "tried", "wrong, or survived"], rows)
     return (
-        f"{table}\n\nThe fuzzers ran {hours:.1f} hours of wall time in all, beside other work: {worked:.1f} minutes of "
-        "a processor."
+        f"{table}\n\nThe fuzzers ran for {hours:.1f} hours in all, beside other work, and got {worked:.1f} minutes of "
+        "processor time."
     )
 
 
@@ -96,11 +99,15 @@ def _writers() -> str:
     cc -O1 -shared -fPIC tests/faults/disk.c -o disk.so -ldl
     LD_PRELOAD=$PWD/disk.so python tests/faults/disk.py --out docs/recorded/robustness/writers.json
 
-Each system call that changes something below the folder is made to fail in turn: the disk is full from there on (the
-write keeps half of its bytes), the call ends with an I/O error, or the process is killed in front of it; and once all
-is read-only. Afterwards what was there is there, or what is new, never half of either; and the same writing, done
-once more, goes through. `tests/faults/commands.py` has whole commands, `tests/faults/shortage.py` two at once, a full
-/dev/shm and `ulimit -v`.
+A writer is code that writes files. Each of its system calls that change something is made to fail, one after another:
+
+- the disk is full from there on (the write keeps half of its bytes);
+- the call ends with an I/O error;
+- the process is killed just before the call;
+- once, the whole folder is read-only.
+
+Afterwards the folder must hold the old files or the new ones, never half of either, and the same write must succeed
+when it is repeated. `tests/faults/commands.py` does this with whole commands.
 
 {_table(["writer", *kinds], rows)}
 
@@ -123,13 +130,13 @@ def _fuzzing() -> str:
     pip install atheris                     # else tests/fuzz goes by mutation alone
     nice -n 19 python tests/fuzz/fuzz.py --seconds 3600 --out fuzzing.json [NAME ...]
 
-Each reader of files from outside returns, or raises an error of this project's own with a sentence in it. The
-operators in C++ are under libFuzzer with the address and undefined-behaviour sanitizers. Inputs that were once
-answered wrongly are kept in `tests/fuzz/corpus/`. In the gate every reader gets half a second of mutation.
+A fuzzer gives a program random files. Each reader must return, or raise an error of this project with a sentence in
+it. The operators in C++ are tried by libFuzzer with the address and undefined-behaviour sanitizers. Inputs that were
+once answered wrongly are kept in `tests/fuzz/corpus/`. In every run of the tests each reader gets half a second of
+mutation.
+{_table(["reader", "how", "inputs", "minutes", "of processor time", "faults"], rows)}
 
-{_table(["reader", "how", "inputs", "minutes", "of a processor", "faults"], rows)}
-
-What they found before these runs, mended since:
+Found before these runs, and mended since:
 
 {before}"""
 
@@ -144,7 +151,8 @@ def _mutants() -> str:
 
     nice -n 19 python tests/mutation/mutate.py --sample 40 --out docs/recorded/robustness/mutants.json [MODULE ...]
 
-Small changes to a module, each in a process of its own; its tests have to notice. `SUBJECTS` in that file has the
+Mutation testing makes small changes to a module, one at a time; its tests have to fail. A mutant that *survives* is a
+change that no test noticed. An *equivalent* one changes nothing that could be noticed. `SUBJECTS` in that file has the
 modules and their tests.
 
 {_table(["module", "mutants", "tried", "killed", "equivalent", "survive"], rows)}"""
@@ -158,8 +166,8 @@ def _attacks() -> str:
             "## Attacks on the page\n",
             "    python tests/security/attacks.py --out docs/recorded/robustness/attacks.json\n",
             *lines,
-            "\n`tests/security/test_source.py` holds over the whole source that nothing that is read is run: no",
-            "pickle, no eval, no shell. Bundles can be signed: [jetson.md](jetson.md).",
+            "\n`tests/security/test_source.py` checks the whole source: nothing that is read from outside is run.",
+            "There is no pickle, no eval and no shell. Bundles can be signed: [A Jetson](jetson.md#signed-bundles).",
         ]
     )
 
@@ -174,9 +182,9 @@ def _runtimes() -> str:
 
     python tests/compatibility/runtimes.py FOLDER --out docs/recorded/robustness/runtimes.json
 
-Every ONNX file at all four levels of optimisation, against this installation's own session, on 16 pictures. What
-differs is `onnx-int8-fp16`, whose rest is float16. The gate pins IR version and opset of each.
-
+Every ONNX file is run at all four levels of optimisation, and compared with this installation's own session on 16
+pictures. Only `onnx-int8-fp16` differs, because its other operations are in float16. Tests fix the IR version and
+opset of each file.
 {_table(["ONNX Runtime", "openings", "least SQNR, dB", "answers changed"], rows)}"""
 
 
@@ -198,10 +206,10 @@ def _runs() -> str:
 
     nice -n 19 python tests/endurance/endure.py FOLDER --out endurance.json
 
-100,000 inferences an engine, 500 sessions opened and closed, and half an hour of `lc2fer-deploy run` on a camera that
-goes away every 20 seconds and returns with a film of another size, rate and coding (MJPEG baseline, progressive and
-grey, MPEG-2, MPEG-4, VP8), while somebody looks at the page. Flat is what does not rise over the second half, by a
-straight line through all values: at most 8 MB, and not by one descriptor or thread. Recorded so far:
+The command runs 100,000 inferences for each engine, opens and closes 500 sessions, and runs `lc2fer-deploy run` for
+half an hour. Its camera goes away every 20 seconds and returns with a film of another size, rate and coding (MJPEG
+baseline, progressive and grey, MPEG-2, MPEG-4, VP8), while a viewer looks at the page. A value is *flat* if a straight
+line through its second half does not rise: at most 8 MB of memory, and not one descriptor or thread. Recorded so far:
 
 {table or "nothing."}"""
 
@@ -212,13 +220,13 @@ def _shortage() -> str:
     for name, codes in ends.items():
         said = [code.partition(":")[0].removeprefix("exit code ") for code in codes]
         rows.append([name, len(codes), ", ".join(f"{code} ({said.count(code)})" for code in dict.fromkeys(said))])
-    return f"""## Whole commands in want
+    return f"""## Commands that lack something
 
     python tests/faults/shortage.py DATA --out docs/recorded/robustness/shortage.json
 
-Two of a kind at once in one folder, a full /dev/shm, a folder on a disk that is full, a clock that was set back by two
-days, and `ulimit -v`; recorded is what the table names. Every model that is there afterwards has the bytes that its
-manifest names.
+Two commands of a kind at once in one folder, a full /dev/shm, a folder on a full disk, a clock that was set back by
+two days, and a limit of memory (`ulimit -v`). The table has what was recorded. Every model that is there afterwards
+has the bytes that its manifest names.
 
 {_table(["command", "times", "exit codes, how often"], rows) if rows else "Nothing is recorded yet."}
 
@@ -232,10 +240,10 @@ def _container() -> str:
 
     sudo tests/docker.sh docs/recorded/robustness/container.json
 
-docker/cpu.Dockerfile is built by buildah in chroot isolation, a Debian tree by debootstrap in the place of its base
-image, and started as docker/compose.yaml says: another user than root, a read-only root, no capability and none to
-gain, a network of its own, a film for a camera. The health check of compose.yaml is asked until it answers. The command
-is compose.yaml's; where its export is missing here, the model was exported before (`tests/container.py --model`).
+`docker/cpu.Dockerfile` is built by buildah in chroot isolation, with a Debian tree by debootstrap in the place of its
+base image. It is started as `docker/compose.yaml` says: not as root, with a read-only root, no capabilities and none
+to gain, a network of its own, and a film as the camera. The health check of `compose.yaml` is asked until it answers.
+The model was exported before, where the image could not export it (`tests/container.py --model`).
 
 {_table(["what", "found"], rows) if rows else "Nothing is recorded yet."}"""
 
