@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lc2fer.text import stderr_console
+
+_EVERY_S = 30.0  # where no bar can be drawn, a line of a long epoch
 
 
 class Log:
@@ -35,6 +38,7 @@ class Log:
             transient=True,
         )
         self.task = self.bar.add_task("", total=None)
+        self._told = time.monotonic()
 
     def __enter__(self) -> Log:
         self.bar.start()
@@ -51,9 +55,13 @@ class Log:
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         self.bar.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}", completed=step, total=steps)
+        if not self.console.is_terminal and time.monotonic() - self._told >= _EVERY_S:
+            self._told = time.monotonic()
+            self.say(f"epoch {epoch + 1}/{self.epochs}  step {step}/{steps}")
 
     def row(self, row: dict[str, Any]) -> None:
         """Record a finished epoch."""
+        self._told = time.monotonic()
         self.rows.append(row)
         temporary = self.path.with_suffix(".csv.part")
         with temporary.open("w", newline="") as file:

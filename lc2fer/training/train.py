@@ -42,6 +42,7 @@ from lc2fer.training.sources import open_sources
 from lc2fer.training.state import Progress
 from lc2fer.variants import variant
 
+_FEW = 5000  # images
 FIRST = 50  # steps whose losses are written down, to see that a run is repeated bit for bit
 
 
@@ -315,6 +316,13 @@ def train(
                     f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
                     + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
                 )
+                counts = np.bincount(faces.labels.cpu().numpy(), minlength=len(run.spec.labels))
+                log.say("of each class: " + ", ".join(f"{name} {n:,}" for name, n in zip(run.spec.labels, counts)))
+                if settings.init is None and len(faces.labels) < _FEW and not resumed:
+                    log.say(
+                        "So few images seldom suffice to learn from random weights. --init FILE starts from trained "
+                        "ones, --init bundled from those of C5, C6 and C8."
+                    )
                 run.step_done = log.step  # type: ignore[method-assign]
                 run.fit(batches, validation, log.row)
                 run.balance(batches, validation)

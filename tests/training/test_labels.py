@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from lc2fer.network import checkpoint
 from lc2fer.network.model import build
 from lc2fer.training import command as train_command
 from lc2fer.training import faces as train_data
+from lc2fer.training import log
 from lc2fer.training.sources import distinct
 from lc2fer.variants import variant
 
@@ -107,6 +110,25 @@ def test_what_was_left_out_is_said(own: Path, tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().err
     assert "Left out: 1 hidden files or folders (.DS_Store).\n" in said
     assert "C8: 40 images to train on, 10 to validate, on " in said
+    assert "\nof each class: " in said
+    assert re.findall(r"bored ([0-9]+)", said) == ["8"]
+    assert "So few images seldom suffice to learn from random weights. --init FILE starts from trained ones, " in said
+
+
+def test_a_long_epoch_is_told_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line each half minute."""
+    seconds = iter(range(0, 1000, 20))
+    monkeypatch.setattr(log, "time", types.SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    with log.Log(tmp_path, 3, resumed_after=0) as told:
+        for step in range(6):
+            told.step(1, step, 6)
+    assert [line for line in capsys.readouterr().err.splitlines() if "step" in line] == [
+        "epoch 2/3  step 1/6",
+        "epoch 2/3  step 3/6",
+        "epoch 2/3  step 5/6",
+    ]
 
 
 def test_training_images_that_are_d_vs_too_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
