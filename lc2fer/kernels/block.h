@@ -103,9 +103,9 @@ inline void scale_by_row(const BlockNumbers& its, const typename Format::Hidden*
                 most.part[j] = Isa::max(most.part[j], Isa::max(value.part[j], negative));
             });
         }
-        const float greatest = Isa::greatest(most.part);
-        const Lanes inverse = all(LARGEST_BYTE / greatest);
-        steps[i] = greatest / LARGEST_BYTE;
+        const float largest = greatest(most);
+        const Lanes inverse = all(LARGEST_BYTE / largest);
+        steps[i] = largest / LARGEST_BYTE;
         put<Format>(rows, wide, [&](int e) INLINE { return load(values + e) * inverse; });
     }
 }

@@ -56,6 +56,14 @@ inline INLINE Lanes all(float value) {
     return x;
 }
 
+inline INLINE float greatest(const Lanes& x) {
+    alignas(64) float most[LANES];
+    store(most, x);
+    for (int half = LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; ++i) most[i] = most[i] > most[i + half] ? most[i] : most[i + half];
+    return most[0];
+}
+
 // A pixel's sums over its channels: 16 partial sums, added in halves. Those of W pixels are added together, and lie in
 // a register's lanes at the end.
 struct Moments {

@@ -2,13 +2,13 @@
 // tiles, variants/amx.cpp leaves to that.
 #pragma once
 
-#include "avx512.h"
+#include "avx512vnni.h"
 
 namespace lc2fer {
 namespace {
 
-struct Amx : Avx512 {
-    struct Bytes : Avx512::Bytes {
+struct Amx : Avx512Vnni {
+    struct Bytes : Avx512Vnni::Bytes {
         static constexpr bool TILES = true;
         static constexpr int TILE_ROWS = 16;
 

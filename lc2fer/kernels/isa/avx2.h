@@ -33,12 +33,6 @@ struct Avx2 {
     static INLINE Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
     static INLINE Reg root(Reg x) { return _mm256_sqrt_ps(x); }
     static INLINE Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
-    static INLINE float greatest(const Reg (&x)[2]) {
-        const Reg eight = max(x[0], x[1]);
-        const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-        const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-        return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
-    }
     static INLINE Reg fold(const Reg (&x)[2]) { return add(x[0], x[1]); }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, DQ, VL) of Intel Skylake-X and AMD Zen 4 on, with VNNI and BF16 where the compiler is told so.
+// AVX-512 (F, BW, DQ, VL) of Intel Skylake-X and AMD Zen 4 on.
 #pragma once
 
 #include "../precision.h"
@@ -36,7 +36,6 @@ struct Avx512 {
     static INLINE Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
     static INLINE Reg root(Reg x) { return _mm512_sqrt_ps(x); }
     static INLINE Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
-    static INLINE float greatest(const Reg (&x)[1]) { return _mm512_reduce_max_ps(x[0]); }
     static INLINE Reg fold(const Reg (&x)[1]) { return x[0]; }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {
@@ -72,66 +71,6 @@ struct Avx512 {
         __builtin_memcpy(&four, from, 4);
         return _mm512_set1_epi32(four);
     }
-
-    // Around the intrinsics of VPDPBUSD and VDPBF16PS, GCC 12 copies each sum to and fro; so they add in place.
-
-#if defined(__AVX512VNNI__)
-    struct Bytes : Short {  // rows unsigned with zero-point 128, which a sum's start takes back
-        using Value = uint8_t;
-        using Sum = __m512i;
-        using Row = __m512i;
-        using Weight = __m512i;
-        static constexpr int STEP = 4, ROWS = 8, WEIGHT_BYTES = 1;
-        static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
-
-        static INLINE Sum start(const int32_t* from) { return _mm512_loadu_si512(from); }
-        static INLINE Weight weight(const uint8_t* from) { return _mm512_loadu_si512(from); }
-        static INLINE Row row(const Value* from) { return four_bytes(from); }
-        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
-            asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
-            return sum;
-        }
-        static INLINE Reg floats(Sum sum) { return _mm512_cvtepi32_ps(sum); }
-        static constexpr int PACK = 4;
-        template <class Lanes>
-        static INLINE void put(Value* to, const Lanes (&x)[4]) {
-            const auto words = [&](int i) INLINE {
-                return _mm512_packs_epi32(_mm512_cvtps_epi32(x[i].part[0]), _mm512_cvtps_epi32(x[i + 1].part[0]));
-            };
-            const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(words(0), words(2)));
-            _mm512_storeu_si512(to, _mm512_xor_si512(bytes, _mm512_set1_epi8(char(0x80))));
-        }
-        template <class Lanes>
-        static INLINE void put(Value* to, const Lanes& x) {  // half to even, clipped to -128..127, plus 128
-            const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x.part[0]));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_xor_si128(bytes, _mm_set1_epi8(char(0x80))));
-        }
-    };
-#endif
-#if defined(__AVX512BF16__)
-    struct Halves : Short {
-        using Value = uint16_t;
-        using Sum = __m512;
-        using Row = __m512i;
-        using Weight = __m512i;
-        static constexpr int STEP = 2, ROWS = 8, WEIGHT_BYTES = 2;
-        static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
-
-        static INLINE Sum start(const int32_t*) { return _mm512_setzero_ps(); }
-        static INLINE Weight weight(const uint8_t* from) { return _mm512_loadu_si512(from); }
-        static INLINE Row row(const Value* from) { return four_bytes(from); }
-        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
-            asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(row), "v"(weight));
-            return sum;
-        }
-        static INLINE Reg floats(Sum sum) { return sum; }
-        template <class Lanes>
-        static INLINE void put(Value* to, const Lanes& x) {
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x.part[0]));
-        }
-    };
-#endif
 };
 
 }  // namespace

@@ -37,7 +37,6 @@ struct Neon {
     static INLINE Reg div(Reg a, Reg b) { return vdivq_f32(a, b); }
     static INLINE Reg root(Reg x) { return vsqrtq_f32(x); }
     static INLINE Reg max(Reg a, Reg b) { return vmaxq_f32(a, b); }
-    static INLINE float greatest(const Reg (&x)[4]) { return vmaxvq_f32(max(max(x[0], x[1]), max(x[2], x[3]))); }
     static INLINE Reg fold(const Reg (&x)[4]) { return vaddq_f32(vaddq_f32(x[0], x[2]), vaddq_f32(x[1], x[3])); }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {

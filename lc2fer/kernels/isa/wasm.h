@@ -31,11 +31,6 @@ struct Wasm {
     static INLINE Reg within(Reg x, Reg most, Reg least) { return max(wasm_f32x4_pmin(x, most), least); }
     static INLINE Reg div(Reg a, Reg b) { return wasm_f32x4_div(a, b); }
     static INLINE Reg root(Reg x) { return wasm_f32x4_sqrt(x); }
-    static INLINE float greatest(const Reg (&x)[4]) {
-        const Reg four = max(max(x[0], x[1]), max(x[2], x[3])),
-                  two = max(four, wasm_i32x4_shuffle(four, four, 2, 3, 2, 3));
-        return wasm_f32x4_extract_lane(max(two, wasm_i32x4_shuffle(two, two, 1, 1, 1, 1)), 0);
-    }
     static INLINE Reg fold(const Reg (&x)[4]) { return add(add(x[0], x[2]), add(x[1], x[3])); }
     template <int LEFT>
     static INLINE Reg halved(Reg a, Reg b) {
@@ -89,27 +84,6 @@ struct Wasm {
                 const Reg both = words(x.part[2 * i], x.part[2 * i + 1]);
                 wasm_v128_store(to + i * 8, wasm_i16x8_max(wasm_i16x8_min(both, most), least));
             });
-        }
-    };
-
-    // Rows signed, as SDOT has them, or unsigned with zero-point 128, as VPDPBUSD: a sum's start takes it back.
-    template <bool UNSIGNED>
-    struct Dots : Bytes {
-        using Value = uint8_t;
-        static constexpr int STEP = 4, ROWS = 2, WEIGHT_BYTES = 1;
-        static constexpr auto pack = copy_weights<WEIGHT_BYTES>;
-
-        static INLINE Sum start(const int32_t* from) {
-            return UNSIGNED ? wasm_v128_load(from) : wasm_i32x4_const_splat(0);
-        }
-        static INLINE Row row(const Value* from) { return wasm_v128_load32_splat(from); }
-        static INLINE Sum dot(Sum sum, Row row, Weight weight) {
-            return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(weight, row, sum);
-        }
-        template <class Lanes>
-        static INLINE void put(Value* to, const Lanes& x) {
-            const Reg bytes = wasm_i8x16_narrow_i16x8(words(x.part[0], x.part[1]), words(x.part[2], x.part[3]));
-            wasm_v128_store(to, wasm_v128_xor(bytes, wasm_i8x16_splat(UNSIGNED ? char(0x80) : 0)));
         }
     };
 };

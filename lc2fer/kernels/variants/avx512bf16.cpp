@@ -1,8 +1,8 @@
-#include "../isa/avx512.h"
+#include "../isa/avx512bf16.h"
 
 namespace lc2fer {
 namespace {
-using Isa = Avx512;
+using Isa = Avx512Bf16;
 }
 }  // namespace lc2fer
 

@@ -1,8 +1,8 @@
-#include "../isa/avx512.h"
+#include "../isa/avx512vnni.h"
 
 namespace lc2fer {
 namespace {
-using Isa = Avx512;
+using Isa = Avx512Vnni;
 }
 }  // namespace lc2fer
 

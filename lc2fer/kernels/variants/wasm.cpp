@@ -1,8 +1,8 @@
-#include "../isa/wasm.h"
+#include "../isa/wasmdot.h"
 
 namespace lc2fer {
 namespace {
-using Isa = Wasm;
+using Isa = WasmDot;
 }
 }  // namespace lc2fer
 
