@@ -1,7 +1,7 @@
 """A network as the operations of lc2fer/kernels: a stem, blocks, downsamples; what stands in an engine's graph.
 
 The numbers are those of the form "folded", in int8 those of `quantize` on it: the same weights, scales and corrected
-biases.
+biases. Where the recipe says so, the layer behind GRN has no scale of its input: each pixel brings its own.
 """
 
 from __future__ import annotations
