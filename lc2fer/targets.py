@@ -62,7 +62,7 @@ class Family:
     needed_by: str
 
 
-_TORCH = Family("`C6-torch.safetensors`", "PyTorch", "whoever makes the others: they are all made from it")
+_TORCH = Family("`C6-torch.safetensors`", "PyTorch", "training, and as the parent of all other models")
 _ORT_FUSED = Family(
     "`C6-ort-int8-fused.onnx`",
     "ONNX Runtime on Linux, any 64-bit processor: [the kernels](docs/kernels.md)",
@@ -71,7 +71,7 @@ _ORT_FUSED = Family(
 _OPENVINO_FUSED = Family(
     "`C6-openvino-int8-fused.xml`, `.bin`",
     "OpenVINO on the same, with a C++ compiler",
-    "programs that have OpenVINO in them",
+    "programs that already use OpenVINO",
 )
 _NATIVE = Family(
     "`C6-native-int8.lc2`",
@@ -80,26 +80,26 @@ _NATIVE = Family(
 )
 _ONNX = Family(
     "`C6-onnx-int8.onnx`",
-    "whatever reads ONNX",
-    "TensorRT, whose source they are, and every engine that is not named here",
+    "every engine that reads ONNX",
+    "TensorRT, which builds its engines from them, and every other engine",
 )
 _ORT = Family(
     "`C6-ort-int8.onnx`",
     "ONNX Runtime, CPU",
-    "ONNX Runtime where our operations cannot be had: Windows, macOS, musl, an installation that may load no library",
+    "where the fused models cannot run: Windows, macOS, musl, an installation that may load no library",
 )
 _WEB = Family(
     "`C6-web-int8.onnx`, and the folder `C6-web-int8/` with a page",
     "a browser, without a server's help: [in a browser](docs/web.md)",
-    "visitors whose pictures are to stay on their machine",
+    "web pages whose visitors' pictures must stay on their machine",
 )
 _OPENVINO = Family(
     "`C6-openvino-int8.xml`, `.bin`",
     "OpenVINO, CPU",
-    "OpenVINO where there is no compiler, or no Linux; single layers kept in float (`--max-drop`)",
+    "OpenVINO without a compiler or without Linux; single layers kept in float (`--max-drop`)",
 )
 _TRT = Family(
-    "`C6-trt-int8.engine` on a machine with a GPU; elsewhere exit 3, the ONNX and the command",
+    "`C6-trt-int8.engine` on a machine with a GPU; elsewhere the ONNX file, the command, and exit code 3",
     "TensorRT (**not run by the authors yet**, on no GPU and no Jetson: [details](docs/tensorrt.md))",
     "a Jetson, a server with a GPU",
 )

@@ -59,7 +59,7 @@ def pareto(rows: Sequence[tuple[Row, Figures]]) -> str:
     return scatter(
         circles,
         "median round trip, ms",
-        "accuracy on D^e, %",
+        "accuracy on the test images, %",
         "Accuracy against latency",
         front=front,
         above=legend(engines),
