@@ -22,7 +22,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 OPERATORS = "operators"  # the C++ of lc2fer/kernels under libFuzzer
+NETWORKS = "lc2"  # the C++ reader of .lc2 files under libFuzzer, by tests/native/fuzz.sh
 _SANITIZED = ("-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_TIMED = ("sh", "-c", '"$@"; code=$?; times; exit $code', "sh")  # the last line: a processor's time, user and system
 _GRACE_S = 600.0  # beyond what was asked for: imports, and an input that takes long
 
 
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from readers import READERS
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=[*READERS, OPERATORS])
+    parser.add_argument("names", nargs="*", default=[*READERS, OPERATORS, NETWORKS])
     parser.add_argument("--seconds", type=float, default=60.0, help="each (default: 60)")
     parser.add_argument("--jobs", type=int, default=1, help="at a time (default: 1)")
     parser.add_argument("--plain", action="store_true", help="mutation alone, also where atheris is installed")
@@ -68,10 +70,23 @@ def fuzz(name: str, seconds: float, place: Path, *, plain: bool = False, seed: i
         corpus.mkdir(exist_ok=True)
         command = [str(built), f"-max_total_time={max(1, round(seconds))}", f"-seed={seed + 1}", "-max_len=256"]
         command += ["-print_final_stats=1", f"-artifact_prefix={place}/", str(corpus), str(HERE / "corpus" / OPERATORS)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE), "PYTHON": sys.executable}
+    if name == NETWORKS:
+        script = ["bash", str(HERE.parent / "native/fuzz.sh")]
+        if not (place / "fuzz").is_file():  # compiling is not the fuzzer's time
+            built = subprocess.run([*script, "1", str(place)], capture_output=True, text=True, env=environment)
+            if built.returncode == 3:
+                return {"how": "left out: no clang++", "inputs": 0, "fault": None, "seconds": 0.0}
+            started = time.monotonic()
+        command = [*script, str(max(1, round(seconds))), str(place)]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=seconds + _GRACE_S, env=environment
+            [*_TIMED, *command],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds + _GRACE_S,
+            env=environment,
         )
         code, output, errors = done.returncode, done.stdout, done.stderr
     except subprocess.TimeoutExpired as hung:
@@ -79,11 +94,18 @@ def fuzz(name: str, seconds: float, place: Path, *, plain: bool = False, seed: i
     lines = [line for line in output.splitlines() if line.startswith('{"how"')]
     document: dict[str, Any] = json.loads(lines[-1]) if lines else {"how": "libFuzzer", "inputs": 0, "fault": None}
     stats = [line for line in errors.splitlines() if "number_of_executed_units" in line]
-    if name == OPERATORS and stats:
+    if name in (OPERATORS, NETWORKS) and stats:
         document["inputs"] = int(stats[-1].split()[-1])
+        document["cpu_s"] = round(sum(map(_seconds, output.splitlines()[-1].split())), 1)
     if code and not document["fault"]:
         document["fault"] = f"exit code {code}: {errors[-1500:]}"
     return {**document, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _seconds(text: str) -> float:
+    """Of what a shell's `times` says: 2m3.5s."""
+    minutes, _, rest = text.rstrip("s").partition("m")
+    return 60 * float(minutes) + float(rest)
 
 
 def build_operators(place: Path) -> Path | None:
