@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import onnx
 import torch
@@ -22,6 +23,8 @@ from ..int8.calibration import Known
 
 TOOLS = ("torch", "onnx", "onnxscript", "onnxruntime")
 
+T = TypeVar("T")
+
 
 class Normalize(torch.nn.Module):
     """In front of a network as it was trained: it takes raw pixels then."""
@@ -30,23 +33,40 @@ class Normalize(torch.nn.Module):
         return normalize(pixels)
 
 
-# what they depend on -> those of the last weights and images
-_SMOOTHINGS: dict[tuple[str, str, float | str, str | None], smooth.Smoothing] = {}
+class Once(Generic[T]):
+    """What takes long to make, by all that it depends on; of the last weights alone, for their other targets."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], T] = {}
+
+    def __call__(self, parent: Artifact, make: Callable[[], T], *of: Hashable) -> T:
+        """What `make` gave for these weights and the rest that it depends on; not to be changed."""
+        weights = parent.sha256, parent.variant, parent.input_spec.shape
+        key = (*weights, *of)
+        if key not in self._made:
+            made = make()
+            self._made = {other: value for other, value in self._made.items() if other[: len(weights)] == weights}
+            self._made[key] = made
+        return self._made[key]
+
+
+_SMOOTHINGS: Once[smooth.Smoothing] = Once()
+_GRAPHS: Once[bytes] = Once()
 
 
 def smoothing(parent: Artifact, calibration: Known | None, recipe: Recipe) -> smooth.Smoothing | None:
-    """The recipe's factors and clips, found once for all INT8 targets of the same weights, images."""
-    if recipe.smoothing is None:
+    """The recipe's factors and clips, found once for all INT8 targets of the same weights and images."""
+    wanted = recipe.smoothing
+    if wanted is None:
         return None
     assert calibration is not None
-    key = parent.sha256, calibration.fingerprint, recipe.smoothing, recipe.behind_grn
-    if key not in _SMOOTHINGS:
-        for other in [other for other in _SMOOTHINGS if other[:2] != key[:2]]:
-            del _SMOOTHINGS[other]
+    images = calibration
+
+    def find() -> smooth.Smoothing:
         trained = checkpoint.load(parent.path, parent.variant)
-        free = smooth.behind_grn(recipe, trained.variant)
-        _SMOOTHINGS[key] = smooth.smoothing(trained, calibration, recipe.smoothing, free)
-    return _SMOOTHINGS[key]
+        return smooth.smoothing(trained, images, wanted, smooth.behind_grn(recipe, trained.variant))
+
+    return _SMOOTHINGS(parent, find, images.fingerprint, wanted, recipe.behind_grn)
 
 
 def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
@@ -56,13 +76,23 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     Convolutions, and products of rows, have the names that their layers have in the module tree of the deploy form:
     "stages.2.1.project".
     """
+    smoothed = None if recipe.form == PLAIN else smoothing(parent, calibration, recipe)
     dtype = torch.float16 if "fp16" in (recipe.precision, recipe.rest) else torch.float32
+    by = (calibration.fingerprint, recipe.smoothing, recipe.behind_grn) if calibration and smoothed else None
+
+    def trace() -> bytes:
+        return _traced(parent, recipe, dtype, smoothed)
+
+    path.write_bytes(_GRAPHS(parent, trace, recipe.form, recipe.opset, dtype, by))
+    return [path]
+
+
+def _traced(parent: Artifact, recipe: Recipe, dtype: torch.dtype, smoothed: smooth.Smoothing | None) -> bytes:
     trained = checkpoint.load(parent.path, parent.variant)
     network: torch.nn.Module
     if recipe.form == PLAIN:
         network = torch.nn.Sequential(Normalize(), trained)
     else:
-        smoothed = smoothing(parent, calibration, recipe)
         network = deploy_form(trained, recipe.form, dtype, smoothed.factors if smoothed else None)
     pixels = torch.zeros(2, *parent.input_spec.shape)  # a first axis of 1 would be taken for a constant
     exporter = logging.getLogger("torch.onnx")  # it warns of every torchvision operator when there is no torchvision
@@ -100,8 +130,7 @@ def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path
     model.doc_string = ""
     model.ir_version = IR_VERSION
     onnx.checker.check_model(model, full_check=True)
-    onnx.save_model(model, path)
-    return [path]
+    return model.SerializeToString()
 
 
 def inspect(path: Path, recipe: Recipe) -> None:

@@ -19,6 +19,8 @@ from . import onnx as float_onnx
 
 TOOLS, inspect = float_onnx.TOOLS, float_onnx.inspect
 
+_LAYERS: float_onnx.Once[dict[str, QuantizedLayer]] = float_onnx.Once()
+
 
 def make(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> list[Path]:
     """Write `path`: the deploy form of the parent, a checkpoint, with Q/DQ pairs before its convolutions."""
@@ -46,11 +48,21 @@ def quantized(
     """
     float_onnx.make(parent, replace(recipe, rest="fp32"), calibration, path)
     model = onnx.load_model(path)
+
+    def find() -> dict[str, QuantizedLayer]:
+        return _numbers(parent, recipe, calibration, model, by_row)
+
+    numbers = replace(recipe, rest="fp32", kept=())  # what these do not change
+    images = type(calibration).__name__, calibration.fingerprint
+    return model, _LAYERS(parent, find, numbers, *images, *by_row)
+
+
+def _numbers(
+    parent: Artifact, recipe: Recipe, calibration: Known, model: onnx.ModelProto, by_row: Collection[str]
+) -> dict[str, QuantizedLayer]:
     assert recipe.calibration is not None
     smoothed = float_onnx.smoothing(parent, calibration, recipe)
     if isinstance(calibration, Ranges):
         calibration = calibration.of_form(recipe.form)
     layers = quantize.quantize(model, calibration, recipe.calibration, smoothed.clips if smoothed else {}, by_row)
-    if recipe.bias_correction:
-        layers = quantize.corrected(model, layers, calibration, by_row)
-    return model, layers
+    return quantize.corrected(model, layers, calibration, by_row) if recipe.bias_correction else layers

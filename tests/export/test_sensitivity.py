@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from lc2fer.export.formats import onnx, qdq
 from lc2fer.export.int8 import quantize
 from lc2fer.export.sensitivity import Damage, plot
 
@@ -25,6 +26,7 @@ def test_the_layer_whose_range_is_wrong_comes_first(
 
     right = quantize.quantize
     monkeypatch.setattr(quantize, "quantize", careless)
+    monkeypatch.setattr(qdq, "_LAYERS", onnx.Once())  # neither those of other tests nor these for them
     arguments = ["--config", "C8", "--sensitivity", "--weights", str(weights), "--data", str(faces)]
     arguments += ["--calibration-images", "40", "--sensitivity-images", "40", "--out", str(tmp_path)]
     assert cli.run("export", arguments) == 0
