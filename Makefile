@@ -18,10 +18,10 @@ demo-quick: $(VENV)/.demo ## the same in short: one target and its parent, 300 f
 	@echo "Open out/demo/report.html. The models lie beside it."
 
 test: $(VENV)/.installed ## run the tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed ## run what is quick to run: commands, rules of style, the nouns
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile tests/test_cli.py tests/test_umbrella.py \
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder tests/test_cli.py tests/test_umbrella.py \
 		tests/test_classes.py tests/test_header.py tests/test_inputs.py tests/test_metrics.py tests/test_recipe.py \
 		tests/test_targets.py tests/test_variants.py tests/benchmarks/judging
 

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lc2fer import artifact as artifacts
+from lc2fer.artifact import Artifact
 from lc2fer.kernels import build
 from lc2fer.kernels import wheel as kernels_wheel
 from lc2fer.session import refuse_telemetry
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -158,8 +166,21 @@ def noise_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """C8 whose LayerNorms, GRNs and biases do something, for 32x32 pixels."""
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def small_weights(of_all_workers: Path) -> Path:
+    """C8 whose LayerNorms, GRNs and biases do something, for 32x32 pixels; one file, for no two have the same bytes."""
+    folder = of_all_workers / "small weights"
+    with _alone(folder):
+        return artifacts.load(folder / "mine.json").path if (folder / "mine.json").is_file() else _weights(folder)
+
+
+def _weights(folder: Path) -> Path:
     import torch
 
     from lc2fer.inputs import InputSpec
@@ -175,8 +196,70 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 value.add_(0.3 * torch.randn_like(value))
             elif "head" in name:
                 value.mul_(30)  # logits as far apart as a trained network's
-    folder = tmp_path_factory.mktemp("small")
     return checkpoint.save(network, folder, "mine", input_spec=InputSpec(size=32), training={"epoch": 1}).path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, then those with many tests: else one of several workers ends long after the others."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+
+
+class SmallExports:
+    """C8 of `small_weights` on `small_faces`, ranges of 40 images: each target is made once for all workers."""
+
+    def __init__(self, folder: Path, weights: Path, faces: Path) -> None:
+        from lc2fer.export.pipeline import Pipeline
+
+        self.pipeline = Pipeline("C8", folder, weights=weights, data=faces, calibration_images=40)
+
+    def __call__(self, target: str) -> Artifact:
+        """That artifact, not to be changed."""
+        with _alone(self.pipeline.out):
+            return self.pipeline.export(target)
+
+    def into(self, folder: Path, *targets: str) -> dict[str, Artifact]:
+        """Those artifacts and their weights in a folder of one's own, which a pipeline finds made."""
+        made = {target: self(target) for target in ("torch", *targets)}
+        folder.mkdir(parents=True, exist_ok=True)
+        for artifact in made.values():
+            for name in (artifact.manifest_path.name, *(record.name for record in artifact.files)):
+                shutil.copy2(self.pipeline.out / name, folder / name)
+        return {target: artifacts.load(folder / artifact.path.name) for target, artifact in made.items()}
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other worker is at that folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_compiles(of_all_workers: Path) -> Iterator[None]:
+    """Two workers that lack the kernels do not both take a minute of all cores: the second waits for the first."""
+    variants, folder = build.variants, of_all_workers / "compiling"
+
+    def one_at_a_time(compiler: tuple[str, ...], machine: str) -> Path:
+        with _alone(folder):
+            return variants(compiler, machine)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "variants", one_at_a_time)
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_exports(of_all_workers: Path, small_weights: Path, small_faces: Path) -> SmallExports:
+    """Artifacts of a small C8, which all workers of a run share."""
+    pytest.importorskip("onnxscript")
+    return SmallExports(of_all_workers / "small exports", small_weights, small_faces)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lc2fer.spokes import exporter
-
 _SECONDS = 60  # that a session stays open: ONNX Runtime 1.32 looks up its maker's collector 9 s after one is opened
 
 OPEN = f"""
@@ -99,10 +97,9 @@ def test_the_watch_sees_a_connection_and_a_look_up(watch: Any) -> None:
 
 @pytest.mark.slow
 def test_no_engine_and_no_command_opens_a_connection(
-    watch: Any, tmp_path: Path, small_weights: Path, small_faces: Path
+    watch: Any, tmp_path: Path, small_weights: Path, small_faces: Path, small_exports: Any
 ) -> None:
-    exports = exporter("C8", tmp_path, weights=small_weights, data=str(small_faces), images="aligned", say=str)
-    models = [exports.export(target).path for target in ("torch", "ort-fp32", "openvino-fp32")]
+    models = [made.path for made in small_exports.into(tmp_path, "ort-fp32", "openvino-fp32").values()]
     face = next((small_faces / "Image" / "aligned").iterdir())
     weights = f"C8 --weights {small_weights} --data {small_faces} --out {tmp_path}"
     running = [watch(OPEN, str(model)) for model in models]

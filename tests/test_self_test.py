@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from lc2fer import artifact as artifacts
 from lc2fer import processor, self_test
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable
-from lc2fer.spokes import exporter
 
 VNNI = "flags\t\t: fpu avx2 avx512f avx512_vnni\n"
 NO_VNNI = "model name\t: Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz\nflags\t\t: fpu avx2 fma\n"
@@ -32,14 +32,12 @@ RULE = (
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> dict[str, Artifact]:
+def models(tmp_path_factory: pytest.TempPathFactory, small_exports: Any) -> dict[str, Artifact]:
     if not processor.has_exact_products():
         pytest.skip("this processor has no VNNI, so nothing can be proven on it")
-    out = tmp_path_factory.mktemp("models")
-    exports = exporter(
-        "C8", out, weights=small_weights, data=str(small_faces), images="aligned", calibration_images=64, say=str
-    )
-    return {target: exports.export(target) for target in ("openvino-int8", "ort-int8", "onnx-int8", "ort-fp32")}
+    targets = ("openvino-int8", "ort-int8", "onnx-int8", "ort-fp32")
+    made: dict[str, Artifact] = small_exports.into(tmp_path_factory.mktemp("models"), *targets)
+    return {target: made[target] for target in targets}
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 from lc2fer.benchmarks import throughput
 from lc2fer.benchmarks.measuring.many import load
 from lc2fer.benchmarks.throughput import Model, Point, Turn
-from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
 from lc2fer import cli
@@ -89,16 +87,17 @@ def test_a_ratio_is_of_the_best_stock_way_turn_by_turn() -> None:
 
 
 def test_the_command_measures_ours_beside_the_stock_way(
-    small_weights: Path,
     small_faces: Path,
+    small_exports: Any,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (("CALLERS", (1, 2)), ("IMAGES", (1, 4)), ("SEARCH_S", 0.01), ("ROUNDS", 3), ("TURN_S", 0.02)):
         monkeypatch.setattr(throughput, name, value)
-    export: Callable[[str], Any] = Pipeline("C8", tmp_path, weights=small_weights, data=small_faces).export
-    given = [str(export(target).path) for target in ("ort-fp32", "stock-onnx-fp32")]
+    targets = ("ort-fp32", "stock-onnx-fp32")
+    made = small_exports.into(tmp_path, *targets)
+    given = [str(made[target].path) for target in targets]
     arguments = ["--mode", "throughput", "--data", str(small_faces), "--out", str(tmp_path), "--seconds", "0.06"]
     assert cli.run("bench", [*arguments, "--threads", "1", "--launches", "2", "--models", *given]) == 0
     captured = capsys.readouterr()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
 from lc2fer import kernels, open_session
@@ -22,20 +20,14 @@ IMAGES = 13
 THREADS = min(2, usable_cores())
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Callable[[str], Artifact]:
-    out = tmp_path_factory.mktemp("batches")
-    return Pipeline("C8", out, weights=small_weights, data=small_faces, calibration_images=40).export
-
-
 @pytest.fixture(
     scope="module",
     params=["onnx-fp32", "onnx-int8", "ort-int8", "openvino-int8", "ort-int8-fused", "openvino-int8-fused"],
 )
-def model(request: pytest.FixtureRequest, made: Callable[[str], Artifact]) -> Artifact:
+def model(request: pytest.FixtureRequest, small_exports: Callable[[str], Artifact]) -> Artifact:
     if request.param in ("ort-int8", "openvino-int8") and not has_exact_products():
         pytest.skip("this processor has no exact 8-bit products")
-    return made(request.param)
+    return small_exports(request.param)
 
 
 @pytest.fixture(scope="module")

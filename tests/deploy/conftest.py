@@ -9,16 +9,12 @@ from typing import Any
 import pytest
 from film import TOKEN, Film
 
-from lc2fer import cli
-
 
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, small_exports: Any) -> Path:
     """A small C8 for ONNX Runtime."""
-    out = tmp_path_factory.mktemp("model")
-    arguments = ["--config", "C8", "--target", "onnx-fp32", "--weights", str(small_weights), "--data", str(small_faces)]
-    assert cli.run("export", [*arguments, "--out", str(out)]) == 0
-    return out / "C8-onnx-fp32.onnx"
+    path: Path = small_exports.into(tmp_path_factory.mktemp("model"), "onnx-fp32")["onnx-fp32"].path
+    return path
 
 
 @pytest.fixture

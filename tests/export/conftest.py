@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lc2fer.export.pipeline import Pipeline
@@ -25,17 +26,18 @@ def weights(small_weights: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory, faces: Path, weights: Path) -> Pipeline:
-    return Pipeline("C8", tmp_path_factory.mktemp("out"), weights=weights, data=faces, calibration_images=40)
+def pipeline(small_exports: Any) -> Pipeline:
+    found: Pipeline = small_exports.pipeline
+    return found
 
 
 @pytest.fixture(scope="session")
-def exported(pipeline: Pipeline) -> Callable[[str], Artifact]:
+def exported(small_exports: Callable[[str], Artifact]) -> Callable[[str], Artifact]:
     """The artifact of a target; each is made once. Where the fused operations cannot run, the test is skipped."""
 
     def export(target: str) -> Artifact:
         try:
-            return pipeline.export(target)
+            return small_exports(target)
         except TargetUnavailable as unavailable:
             if not target.endswith("-fused"):
                 raise

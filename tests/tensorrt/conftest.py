@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from lc2fer.export.pipeline import Pipeline
@@ -63,12 +64,10 @@ def gpu(request: pytest.FixtureRequest, put_in: Callable[..., None]) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Path:
+def sources(tmp_path_factory: pytest.TempPathFactory, small_exports: Any) -> Path:
     """A folder with everything that engines are built from, made once; to be copied."""
     out = tmp_path_factory.mktemp("sources")
-    pipeline = Pipeline("C8", out, weights=small_weights, data=small_faces, calibration_images=40)
-    for target in ("onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-fp16"):
-        pipeline.export(target)
+    small_exports.into(out, "onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-fp16")
     return out
 
 

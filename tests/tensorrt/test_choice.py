@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,16 @@ Say = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path, own_wheels: None) -> Path:
+def packed(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_weights: Path,
+    small_faces: Path,
+    small_exports: Any,
+    own_wheels: None,
+) -> Path:
     """A bundle of a small C8. Not to be changed."""
     out = tmp_path_factory.mktemp("choice")
+    small_exports.into(out, *making.SOURCES, *making._on_cpu(lambda text: None))
     return making.make(
         "C8",
         out,

@@ -59,9 +59,16 @@ def make(out: Path, weights: Path, faces: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path, own_wheels: None) -> Path:
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_weights: Path,
+    small_faces: Path,
+    small_exports: Any,
+    own_wheels: None,
+) -> Path:
     """A bundle of a small C8. Not to be changed."""
     out = tmp_path_factory.mktemp("bundle")
+    small_exports.into(out, *(Path(model).stem.removeprefix("C8-") for model in MODELS))
     return make(out, small_weights, small_faces)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lc2fer.export.pipeline import Pipeline
 
 from lc2fer import artifact as artifacts
 from lc2fer import cli, open_session
@@ -31,9 +30,8 @@ OVMS_TYPES: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, small_weights: Path, small_faces: Path) -> Callable[[str], Artifact]:
-    out = tmp_path_factory.mktemp("served")
-    return Pipeline("C8", out, weights=small_weights, data=small_faces, calibration_images=40).export
+def made(small_exports: Callable[[str], Artifact]) -> Callable[[str], Artifact]:
+    return small_exports
 
 
 def package(artifact: Path, server: str, out: Path, *arguments: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,35 @@ def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LC2FER_CPU", raising=False)
 
 
+@pytest.fixture(scope="module")
+def scattered(
+    tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[..., Path]
+) -> Callable[[str, int], Pipeline]:
+    """Of a variant and a size: random weights, also where a new network has ones and zeros."""
+    faces = write_faces(tmp_path_factory.mktemp("scattered") / "faces", train=30, test=1)
+
+    @cache
+    def made(config: str, size: int) -> Pipeline:
+        torch.manual_seed(1)
+        network = build_network(VARIANTS[config])
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                if "norm" in name or "grn" in name or "bias" in name:
+                    value.add_(0.3 * torch.randn_like(value))
+        folder = tmp_path_factory.mktemp("scattered")
+        weights = checkpoint.save(network, folder, "mine", input_spec=InputSpec(size=size), training={})
+        return Pipeline(config, folder / "out", weights=weights.path, data=faces, calibration_images=32)
+
+    return made
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("config", "size"), [("C1", 50), ("C7", 38), ("C8", 100)])
 def test_it_computes_what_the_graph_with_qdq_says(
-    engine: str, config: str, size: int, tmp_path: Path, write_faces: Callable[..., Path]
+    engine: str, config: str, size: int, tmp_path: Path, scattered: Callable[[str, int], Pipeline]
 ) -> None:
     """Lines of 1 to 49 pixels, 40 to 512 channels, kernels 2 and 3, stem strides 2 and 4; ONNX Runtime in float32."""
-    pipeline = scattered(config, size, tmp_path, write_faces)
+    pipeline = scattered(config, size)
     made = pipeline.export(f"{engine}-int8-fused")
     assert made.recipe is not None
     graph = tmp_path / "graph.onnx"
@@ -73,11 +96,10 @@ def test_in_float_it_computes_what_the_trained_network_does(
     size: int,
     precision: str,
     tolerance: float,
-    tmp_path: Path,
-    write_faces: Callable[..., Path],
+    scattered: Callable[[str, int], Pipeline],
 ) -> None:
     """GELU's polynomial is off by 7.5e-5; bfloat16 rounds by 2e-3, layer after layer."""
-    pipeline = scattered(config, size, tmp_path, write_faces)
+    pipeline = scattered(config, size)
     images = noise(size)
     with open_session(pipeline.checkpoint, threads=1) as session:
         expected = session.run(images)
@@ -85,19 +107,6 @@ def test_in_float_it_computes_what_the_trained_network_does(
     found = on_one_and_two_threads(made, images, ENGINES[engine][precision])
     assert np.abs(expected - found[0]).max() < tolerance * np.abs(expected).max()
     assert np.array_equal(*found)
-
-
-def scattered(config: str, size: int, tmp_path: Path, write_faces: Callable[..., Path]) -> Pipeline:
-    """Random weights, also where a new network has ones and zeros."""
-    torch.manual_seed(1)
-    network = build_network(VARIANTS[config])
-    with torch.no_grad():
-        for name, value in network.named_parameters():
-            if "norm" in name or "grn" in name or "bias" in name:
-                value.add_(0.3 * torch.randn_like(value))
-    weights = checkpoint.save(network, tmp_path, "mine", input_spec=InputSpec(size=size), training={})
-    faces = write_faces(tmp_path / "faces", train=30, test=1)
-    return Pipeline(config, tmp_path / "out", weights=weights.path, data=faces, calibration_images=32)
 
 
 def noise(size: int) -> NDArray[np.float32]:
