@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("writers", nargs="*", default=list(WRITERS))
     parser.add_argument("--most", type=int, default=1_000_000, help="system calls of a writer that are tried")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     if COMMANDS.keys() & set(given.writers):
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
     started, found, trials = time.monotonic(), [], {}
     for name in given.writers:
         with tempfile.TemporaryDirectory(prefix="lc2fer-disk-") as work:
-            trials[name], wrong = _try({**WRITERS, **COMMANDS}[name], Path(work), given.most)
+            trials[name], wrong = _try({**WRITERS, **COMMANDS}[name], Path(work), given.most, given.kinds)
         found += [f"{name}: {one}" for one in wrong]
         print(f"{name}: {trials[name]}, {len(wrong)} wrong", file=sys.stderr, flush=True)
     document = {"trials": trials, "wrong": found, "seconds": round(time.monotonic() - started, 1)}
@@ -47,7 +49,7 @@ def main(arguments: list[str]) -> int:
     return 1 if found else 0
 
 
-def _try(writer: Writer, work: Path, most: int) -> tuple[dict[str, int], list[str]]:
+def _try(writer: Writer, work: Path, most: int, kinds: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     template, place = work / "template", work / "place"
     template.mkdir()
     writer.before(template)
@@ -59,7 +61,7 @@ def _try(writer: Writer, work: Path, most: int) -> tuple[dict[str, int], list[st
     states = {known, after, *writer.between}
     tried: dict[str, int] = collections.Counter()
     wrong = []
-    for kind, number in KINDS.items():
+    for kind in kinds:
         places = (
             [1]
             if kind == "read-only"
@@ -67,7 +69,7 @@ def _try(writer: Writer, work: Path, most: int) -> tuple[dict[str, int], list[st
         )
         for at in places:
             _fresh(template, place)
-            code, text, _ = _fork(writer, place, number, at)
+            code, text, _ = _fork(writer, place, KINDS[kind], at)
             tried[kind] += 1
             problem = _judge(writer, place, kind, code, text, states, after)
             if problem:

@@ -73,6 +73,17 @@ class Trials:
             str(out),
         ]
 
+    def build(self, out: Path) -> list[str]:
+        """On the device; the bundle is made before, where there is memory."""
+        bundle = self.work / "bundle" / "C8.bundle"
+        if not bundle.is_file():
+            given = [each if each != "export" else "bundle" for each in self.export(bundle.parent)]
+            place = given.index("--target")
+            command = [sys.executable, "-c", _RUN, "deploy", *given[:place], *given[place + 2 :]]
+            subprocess.run(command, check=True, capture_output=True)
+        copied = shutil.copy(bundle, out)  # a bundle is unpacked beside itself
+        return ["deploy", "build", str(copied), "--engine", "onnxruntime", "--threads", "1"]
+
     def start(self, arguments: Sequence[str], before: Sequence[str] = ()) -> subprocess.Popen[str]:
         environment = {**os.environ, "LC2FER_CACHE": str(self.data / "cache"), "OMP_NUM_THREADS": "1"}
         command = [*before, sys.executable, "-c", _RUN, *arguments]
@@ -176,9 +187,10 @@ class Trials:
 
     def memory(self) -> None:
         """Under `ulimit -v`: a sentence, or the signal by which an engine's own code ends; and never half."""
-        for name in self.commands[:2]:
+        for name in (*self.commands[:2], "build"):
             out = self.work / f"memory-{name}"
             out.mkdir()
+            getattr(self, name)(out)
             for megabytes in _MEMORY_MB:
                 before = ("bash", "-c", f'ulimit -v {megabytes * 1024}; exec "$@"', "-")
                 process = self.start(getattr(self, name)(out), before)
