@@ -36,6 +36,7 @@ def page() -> str:
         _attacks(),
         _runtimes(),
         _runs(),
+        _life(),
         _shortage(),
         _container(),
         (RECORDED / "limits.md").read_text(),
@@ -212,6 +213,36 @@ baseline, progressive and grey, MPEG-2, MPEG-4, VP8), while a viewer looks at th
 line through its second half does not rise: at most 8 MB of memory, and not one descriptor or thread. Recorded so far:
 
 {table or "nothing."}"""
+
+
+def _life() -> str:
+    rows: list[list[Any]] = []
+    for name, one in _read("life").items():
+        threads, forks, closing = (one.get(what, {}) for what in ("threads", "fork", "closing"))
+        opened = one.get("sessions", {})
+        memory = opened.get("resident_mb")
+        rows.append(
+            [
+                name,
+                f"{threads['images']:,} by {threads['callers']}, {threads['wrong']} wrong" if threads else "-",
+                f"{forks['forks']}: {forks['answered']} answered, {forks['refused']} refused" if forks else "-",
+                f"{closing['closings']}: {closing['wrong'] + closing['other']} wrong" if closing else "-",
+                f"{opened['count']:,}" if opened else "-",
+                f"{memory['first']} to {memory['last']} MB" if memory else "-",
+                "yes" if all(each.get("good") for each in one.values()) else "no",
+            ]
+        )
+    heads = ["model", "images from threads at once", "forks", "closed under callers", "opened and closed", "memory"]
+    return f"""## A session's life
+
+    nice -n 19 python tests/endurance/life.py FOLDER --out docs/recorded/robustness/life.json
+
+One session for eight callers at once, each answer compared with the one that it had alone; a session inherited by a
+fork, which answers rightly or refuses in a sentence, and is opened anew there; a session closed while others call it,
+who get a right answer or a sentence; and 500 sessions opened, asked and closed, flat as above. A line stands for what
+is not recorded.
+
+{_table([*heads, "all as it should be"], rows) if rows else "Nothing is recorded yet."}"""
 
 
 def _shortage() -> str:
