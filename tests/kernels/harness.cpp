@@ -2,10 +2,10 @@
 //
 //   int8 avx2 2 0123456789abcdef        precision, variant, threads, FNV-1a of all outputs
 //
-// for each variant that this processor runs; without THREADS the names of those. `harness alone THREADS...` leaves out
-// that an image's bits are the same beside others, which takes an emulator seven times as long. The shapes take every way through the
-// kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece, more pieces than
-// go through a product together, every kernel and stride.
+// for each variant that this processor runs; without THREADS the names of those. `harness brief THREADS...` leaves out
+// that an image's bits are the same beside others, which takes an emulator seven times as long. The shapes take every
+// way through the kernels: channels that fill no panel of 16 or no tile of AMX, lines longer and shorter than a piece,
+// more pieces than go through a product together, every kernel and stride.
 #include "../../lc2fer/kernels/operations.h"
 #include "pool.h"
 
@@ -59,7 +59,7 @@ std::vector<float> random_rows(Random& random, int rows, int outputs, float leas
     return numbers;
 }
 
-bool alone = false;
+bool brief = false;
 
 struct Case {
     Random random;
@@ -94,7 +94,7 @@ struct Case {
         for (float& value : x) value = random.between(least, most);
         kind.prepare(its, image, constants);
         kind.run(pool, x.data(), out.data());
-        if (!alone) check_batches(kind, x, out);
+        if (!brief) check_batches(kind, x, out);
         for (const float value : out) {
             uint32_t bits;
             std::memcpy(&bits, &value, 4);
@@ -177,13 +177,13 @@ uint64_t hash_of(Precision precision, int threads) {
 int main(int count, char** arguments) {
     constexpr const char* NAMES[PRECISIONS] = {"int8", "bf16", "fp32"};
     if (count == 1) std::puts(here().text);
-    alone = count > 1 && std::strcmp(arguments[1], "alone") == 0;
+    brief = count > 1 && std::strcmp(arguments[1], "brief") == 0;
     std::istringstream names(here().text);
     for (std::string name; names >> name;) {
         setenv("LC2FER_CPU", name.c_str(), 1);
         for (int precision = 0; precision < PRECISIONS; ++precision) {
             if (chosen(Precision(precision)).name != name) continue;  // it leaves this one to another
-            for (int i = alone ? 2 : 1; i < count; ++i) {
+            for (int i = brief ? 2 : 1; i < count; ++i) {
                 const int threads = std::atoi(arguments[i]);
                 const auto hash = static_cast<unsigned long long>(hash_of(Precision(precision), threads));
                 std::printf("%s %s %d %016llx\n", NAMES[precision], name.c_str(), threads, hash);

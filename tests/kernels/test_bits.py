@@ -76,7 +76,7 @@ def test_elsewhere(machine: str, cpu: str, harness: object) -> None:
     if shutil.which(emulator) is None:
         pytest.skip(f"there is no {emulator} here")
     program = harness(compiler_for(machine), machine)  # type: ignore[operator]
-    check([emulator, "-cpu", cpu, str(program), "alone"], [2], EMULATED[machine, cpu])
+    check([emulator, "-cpu", cpu, str(program), "brief"], [2], EMULATED[machine, cpu])
 
 
 @pytest.mark.parametrize("machine", build.VARIANTS)
