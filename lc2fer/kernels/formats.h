@@ -66,7 +66,8 @@ inline INLINE void put(typename Format::Value* to, int count, const Function& va
     for (; c < count; c += LANES) Format::put(to + c, value(c));
 }
 
-// x * Phi(x). Phi - 1/2 is x times a polynomial of t, -1 to 1 while |x| grows from 0 to a bound, beyond which it stays.
+// x * Phi(x). Phi - 1/2 is x times a polynomial of t, which is x^2, or -1 to 1, while |x| grows from 0 to a bound,
+// beyond which it stays.
 template <class Format>
 struct Gelu {
     static constexpr int TERMS = Format::TERMS, BOUND = TERMS, LEAST = TERMS + 1, SQUARE = TERMS + 2, HALF = TERMS + 3;
@@ -101,7 +102,7 @@ struct Gelu {
         const auto all_of = [](const auto& function) INLINE { each<COUNT>(function); };
         all_of([&](auto i) INLINE { near[i] = Isa::within(x[i], bound, least); });
         all_of([&](auto i) INLINE { t[i] = Isa::mul(near[i], near[i]); });
-        all_of([&](auto i) INLINE { t[i] = Isa::fma(t[i], square, its(MINUS)); });
+        if constexpr (Format::CENTRED) all_of([&](auto i) INLINE { t[i] = Isa::fma(t[i], square, its(MINUS)); });
         all_of([&](auto i) INLINE { sum[i] = Isa::fma(first, t[i], its(TERMS - 2)); });
         each<TERMS - 2>([&](auto k) INLINE {
             all_of([&](auto i) INLINE { sum[i] = Isa::fma(sum[i], t[i], its(TERMS - 3 - k)); });

@@ -14,7 +14,7 @@ from lc2fer.kernels import build
 
 HARNESS = Path(__file__).with_name("harness.cpp")
 # Of all outputs of harness.cpp. They change where a change means to compute something else, and nowhere else.
-BITS = {"int8": "7286736310b9d5ad", "bf16": "dc464c018c224f96", "fp32": "31fce1797801a5c6"}
+BITS = {"int8": "61c5344f0c1a4fcd", "bf16": "67baa941ce671317", "fp32": "31fce1797801a5c6"}
 CROSS = "aarch64-linux-gnu-g++"
 NATIVE = build.machine()
 
