@@ -35,7 +35,7 @@ export class Given {
         throw new Error(`${file.name || "What was given"} is no picture that this browser can open. Choose a JPEG or PNG.`);
       });
       const answer = await this.show(bitmap, file);
-      if (answer) byId("own-text").textContent = `${this.view.words()} Judged in ${milliseconds(answer.ms)} ms.`;
+      if (answer) byId("own-text").textContent = `${this.view.words()} Judged in ${milliseconds(answer.ms)}\u00a0ms.`;
     } catch (error) {
       byId("own-text").textContent = "";
       byId("own-error").textContent = error.message;
@@ -70,7 +70,7 @@ export class Given {
         if (times.length > 20) times.shift();
         const rate = (times.length - 1) / ((times.at(-1) - times[0]) / 1000 || 1);
         byId("own-text").textContent =
-          `${rate.toFixed(0)} pictures a second, each judged in ${milliseconds(answer.ms)} ms.`;
+          `${rate.toFixed(0)} pictures a second, each judged in ${milliseconds(answer.ms)}\u00a0ms.`;
         byId("own-error").textContent = "";
       } catch (error) {
         byId("own-error").textContent = error.message;
