@@ -56,8 +56,19 @@ write these files. No number on this page is written by hand."""
 
 def _add(name: str, found: dict[str, Any]) -> None:
     known = _read(name)
-    known = {**known, "runs": [*known["runs"], found]} if name == "fuzzing" else {**known, **found}
+    known = {**known, "runs": [*known["runs"], found]} if name == "fuzzing" else _beside(known, found)
     (RECORDED / f"{name}.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def _beside(known: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What is new, and what is known that it does not replace: other writers, other commands, what went wrong there."""
+    joined = {**known, **found}
+    for name in ("trials", "ends"):
+        if name in known and name in found:
+            joined[name] = {**known[name], **found[name]}
+    if "wrong" in known and "wrong" in found:
+        joined["wrong"] = [*known["wrong"], *found["wrong"]]
+    return joined
 
 
 def _read(name: str) -> Any:
@@ -94,7 +105,7 @@ def _summary() -> str:
 def _writers() -> str:
     found = _read("writers")
     kinds = list(next(iter(found["trials"].values())))
-    rows = [[name, *[trials[kind] for kind in kinds]] for name, trials in found["trials"].items()]
+    rows = [[name, *[trials.get(kind, "-") for kind in kinds]] for name, trials in found["trials"].items()]
     return f"""## A disk that fails under every writer
 
     cc -O1 -shared -fPIC tests/faults/disk.c -o disk.so -ldl
