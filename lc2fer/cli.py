@@ -82,7 +82,7 @@ _BRINGS = MappingProxyType(
 _BASE = ("numpy", "PIL", "rich", "tabulate")  # what every installation has
 
 # What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
-_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator")
+_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator", "can't start new thread")  # a thread's stack did not fit
 _STREAM = "iostream error"  # C++'s word for a write that failed; it does not say why
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
@@ -179,6 +179,13 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         )
     if isinstance(error, ModuleNotFoundError):
         return _missing((error.name or str(error)).split(".")[0], command), 3
+    if isinstance(error, ImportError) and ".so" in str(error):
+        return (
+            f"TargetUnavailable: A package's library cannot be loaded ({str(error).rstrip('.')}). The libraries that "
+            "it needs, and memory for them, were expected. Raise ulimit -v and end other programs, or install the "
+            "package again.",
+            3,
+        )
     if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
         said = next((words for words in _MEMORY if words in str(error)), str(error).split("\n")[0].rstrip("."))
         return (

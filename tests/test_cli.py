@@ -136,6 +136,19 @@ def test_arguments_come_from_the_command_line(
             "End other programs, or pass fewer or smaller images.",
         ),
         (
+            RuntimeError("can't start new thread"),
+            2,
+            "Memory ran out (can't start new thread). Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+            3,
+            "TargetUnavailable: A package's library cannot be loaded (libtorch_cpu.so: failed to map segment from "
+            "shared object). The libraries that it needs, and memory for them, were expected. Raise ulimit -v and end "
+            "other programs, or install the package again.",
+        ),
+        (
             RuntimeError("basic_ios::clear: iostream error"),
             2,
             "A file could not be written (iostream error). A disk with room, and one that works, was expected; what "
