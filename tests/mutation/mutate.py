@@ -196,7 +196,17 @@ def run(module: str, path: Path, tree: ast.Module, tests: tuple[str, ...], timeo
         sys.meta_path.insert(0, _Changed(module, path, tree))
         import pytest
 
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not every", "--no-header"]
+        options = [
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+            "-m",
+            "not slow and not every",
+            "--no-header",
+        ]
         code = 1
         try:  # the others are not even collected where the module's own tests notice it
             code = int(pytest.main([*options, str(ROOT / tests[0])]))
