@@ -38,6 +38,7 @@ class Trials:
     def __init__(self, data: Path, work: Path, out: Path, commands: Sequence[str]) -> None:
         self.data, self.work, self.commands = data, work, commands
         self._out, self._started = out, time.monotonic()
+        self.megabytes: Sequence[int] = _MEMORY_MB
         self.ends: dict[str, list[str]] = {}
         self.wrong: list[str] = []
 
@@ -191,7 +192,7 @@ class Trials:
             out = self.work / f"memory-{name}"
             out.mkdir()
             getattr(self, name)(out)
-            for megabytes in _MEMORY_MB:
+            for megabytes in self.megabytes:
                 before = ("bash", "-c", f'ulimit -v {megabytes * 1024}; exec "$@"', "-")
                 process = self.start(getattr(self, name)(out), before)
                 self.end(f"{name} with too little memory", process, (0, 2, 3, -6, -11, -7, 127))
@@ -205,6 +206,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="+", choices=_KINDS, default=_KINDS)
     parser.add_argument("--commands", nargs="+", choices=_COMMANDS, default=_COMMANDS)
+    parser.add_argument("--megabytes", nargs="+", type=int, default=_MEMORY_MB, help="of ulimit -v")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
     if os.geteuid() == 0 and not os.environ.get(_OWN):  # mounts are seen by nobody else, and go with this process
@@ -212,6 +214,7 @@ def main(arguments: list[str]) -> int:
         os.execvp("unshare", ["unshare", "--mount", sys.executable, __file__, *arguments])
     with tempfile.TemporaryDirectory(prefix="lc2fer-shortage-") as work:
         trials = Trials(given.data, Path(work), given.out, given.commands)
+        trials.megabytes = given.megabytes
         for name in given.only:
             getattr(trials, name)()
         trials.keep()
