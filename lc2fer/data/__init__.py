@@ -20,6 +20,7 @@ from lc2fer.storage import cache_folder
 from lc2fer.text import printable, remark
 
 SYNTHETIC = "synthetic"
+_SHOWN = 5  # copies that are named where they do no harm
 
 
 def open_dataset(name: str | Path, images: str = "aligned", reading: Reading = Reading()) -> Dataset:  # noqa: B008
@@ -96,16 +97,19 @@ def _without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
         )
         return replace(dataset, train=train, validation=validation, notes=(*dataset.notes, note))
     listed = [f"{len(found):,} training images of {dataset.place} are test images too:"]
-    for copy in found:
+    exact = any(not copy.how for copy in found)
+    for copy in found if exact else found[:_SHOWN]:
         name, twin = copy.train.path.relative_to(dataset.root).as_posix(), copy.test.path.name
         how = f" ({copy.how})" if copy.how else ""
         listed.append(f"{printable(name)} is the same picture as the test image {printable(twin)}{how}")
-    if any(not copy.how for copy in found):
+    if exact:
         listed[-1] += (
             ". Calibration and policy may not see D^e. Remove the copy of each among the training images, or pass "
             "--leave-out-copies, which does without them."
         )
         raise DataError(*listed)
+    if len(found) > _SHOWN:
+        listed.append(f"and {len(found) - _SHOWN:,} others")
     listed[-1] += (
         ". Weights that are trained on them score better than they are. Pass --leave-out-copies to do without them; "
         "calibration and proof do so anyway."

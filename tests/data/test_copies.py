@@ -105,3 +105,13 @@ def test_faces_that_only_look_alike_are_no_copies() -> None:
     levels = np.sqrt(((grey[:, None] - grey[None]) ** 2).mean(axis=(2, 3)))
     others = ~np.eye(60, dtype=bool)
     assert not ((distances <= copies.MOST_BITS) & (levels <= copies.MOST_LEVELS) & others).any()
+
+
+def test_of_many_that_are_kept_the_first_are_named(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lc2fer.data._SHOWN", 2)
+    copy = Path(shutil.copytree(root, tmp_path / "faces"))
+    (copy / "train" / "happy" / "a.png").unlink()
+    (note,) = (note for note in open_dataset(copy).notes if "test images too" in note)
+    said = note.splitlines()
+    assert [line.split()[0] for line in said] == ["3", "train/happy/b.jpg", "train/happy/c.jpg", "and"]
+    assert said[-1].startswith("and 1 others. Weights that are trained on them score better than they are.")
