@@ -24,6 +24,7 @@ class Out:
         self._several = len(sources) > 1
         self._places = {source.name: str(source) for source in sources}
         self._lines = lines
+        self.labels: Sequence[str] = ()  # in the order of the probabilities; the first line of JSON brings them
         self._say = say
         self._tell = tell
         self._changes: defaultdict[str, Changes] = defaultdict(Changes)
@@ -59,6 +60,8 @@ class Out:
 
     def _print(self, message: Message) -> None:
         with self._lock:
+            if self.labels:
+                message, self.labels = {**message, "labels": list(self.labels)}, ()
             sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
             sys.stdout.flush()
 

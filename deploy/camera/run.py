@@ -122,6 +122,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         readers.check(source)
     out = Out(sources, given.json, say, service.status)
     artifact = model_of(given.model)
+    out.labels = artifact.input_spec.labels
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
         deaths = stack.enter_context(Deaths(stop))

@@ -18,6 +18,7 @@ from lc2fer.deploy.camera.faces import Found, open_detector
 from lc2fer.deploy.camera.scene import Box
 from lc2fer.deploy.camera.tracks import HOLD_S, Tracker, crop, prepare
 
+from lc2fer import artifact as artifacts
 from lc2fer import cli, pictures
 from lc2fer.errors import ArtifactError
 from lc2fer.finder import Face as FoundFace
@@ -59,6 +60,8 @@ def test_a_video_is_watched_at_its_own_pace(model: Path, film: Path) -> None:
     assert len(seen) > 0.4 * len(scenes)
     assert all(abs(sum(face["probabilities"]) - 1) < 1e-3 for face in seen)
     assert scenes[-1]["faces"] == []  # the face that left is forgotten
+    assert [line["labels"] for line in lines if "labels" in line] == [list(artifacts.load(model).input_spec.labels)]
+    assert "labels" in lines[0]
 
 
 def test_every_picture_of_a_folder_is_judged(model: Path, tmp_path: Path) -> None:
