@@ -138,10 +138,7 @@ class Run:
                 learned.append(self._epoch(batches, steps))
                 progress.epoch += 1
             loss, accuracy = np.mean(learned, axis=0).tolist()
-            scores = [self.learner.evaluate(part) for part in validation]
-            sizes = [len(part.labels) for part in validation]
-            val_accuracy = float(np.average([score[0] for score in scores], weights=sizes))
-            val_loss = float(np.average([score[1] for score in scores], weights=sizes))
+            scores, val_accuracy, val_loss = self.judge(validation)
             if not math.isfinite(val_loss):  # the last step may have ruined the weights after a finite loss
                 raise self._not_finite(val_loss, f"epoch {progress.epoch}, on the validation images")
             progress.seconds += time.perf_counter() - began
@@ -167,6 +164,13 @@ class Run:
                 )
                 self.keep_state()
             self.accelerator.wait_for_everyone()
+
+    def judge(self, validation: Sequence[Faces]) -> tuple[list[tuple[float, float]], float, float]:
+        """Accuracy and loss of each data set's D^v, then those over all their images."""
+        scores = [self.learner.evaluate(part) for part in validation]
+        sizes = [len(part.labels) for part in validation]
+        accuracy, loss = np.average(scores, axis=0, weights=sizes).tolist()
+        return scores, accuracy, loss
 
     def _epoch(self, batches: Batches, steps: int) -> tuple[float, float]:
         """Mean loss and accuracy; on a GPU nothing waits for the device before the last step."""
@@ -305,6 +309,8 @@ def train(
         online = masters if settings.teach == "augmented" else []
         batches = Batches(settings, faces, targets.to(device), online, run.accelerator.autocast)
         validation = sources.validation(run.spec, device)
+        begins = settings.init is not None and run.progress.epoch == 0
+        known = run.judge(validation)[1] if begins else None  # what was known already
         if run.accelerator.is_main_process:
             artifacts.write(out / "run.json", run.described)
             artifacts.write(out / "split.json", sources.record)
@@ -323,6 +329,8 @@ def train(
                         "So few images seldom suffice to learn from random weights. --init FILE starts from trained "
                         "ones, --init bundled from those of C5, C6 and C8."
                     )
+                if known is not None:
+                    log.say(f"before the first epoch {known:.1%} of the validation images are right")
                 run.step_done = log.step  # type: ignore[method-assign]
                 run.fit(batches, validation, log.row)
                 run.balance(batches, validation)

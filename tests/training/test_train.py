@@ -237,13 +237,16 @@ def test_a_batch_larger_than_the_data_is_refused(tiny: Train) -> None:
     )
 
 
-def test_weights_can_be_started_from(tiny: Train, tmp_path: Path) -> None:
+def test_weights_can_be_started_from(tiny: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny()
     first = tmp_path / "run" / "C8.safetensors"
     best = artifacts.load(first).training
-    tiny("--init", str(first), "--epochs", "1", "--lr", "1e-30", out="more")
-    made = artifacts.load(tmp_path / "more" / "C8.safetensors")
     assert best is not None
+    assert "before the first epoch" not in capsys.readouterr().err
+    tiny("--init", str(first), "--epochs", "1", "--lr", "1e-30", out="more")
+    known = f"before the first epoch {best['validation_accuracy']:.1%} of the validation images are right"
+    assert known in capsys.readouterr().err
+    made = artifacts.load(tmp_path / "more" / "C8.safetensors")
     assert made.training is not None
     assert made.training["init"] == artifacts.hash_file(first)
     assert made.training["validation_accuracy"] == best["validation_accuracy"]
