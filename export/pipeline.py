@@ -33,7 +33,6 @@ from . import parity
 from .formats import tensorrt as engines
 from .int8.calibration import CalibrationSet, Known, Validation
 from .int8.recorded import Ranges
-from .int8.smooth import behind_grn
 
 Say = Callable[[str], None]
 
@@ -148,7 +147,7 @@ class Pipeline:
             count = self.calibration_images
             count = self._usual(recipe.calibration.count) if count is None else count
             if recipe.form != FUSED:  # a Q/DQ pair has one range for all images
-                kept = (*behind_grn(recipe, self.variant), *kept)
+                kept = (*recipe.without_range(self.variant.blocks), *kept)
             recipe = replace(
                 recipe,
                 calibration=replace(recipe.calibration, count=count),

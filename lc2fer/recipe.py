@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -159,6 +159,14 @@ class Recipe:
     def keeps(self, layer: str) -> bool:
         """Whether that convolution stays in float in an int8 graph."""
         return any(means(name, layer) for name in self.kept)
+
+    def without_range(self, blocks: Sequence[int]) -> tuple[str, ...]:
+        """The layers behind GRN that have no one range for all images, in a network of so many blocks a stage."""
+        if self.behind_grn is None:
+            return ()
+        last = len(blocks) - 1
+        stages = range(last if self.behind_grn == LAST_STAGE else 0, last + 1)
+        return tuple(f"stages.{stage}.{1 + block}.project" for stage in stages for block in range(blocks[stage]))
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's form."""

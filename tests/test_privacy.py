@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,10 +102,10 @@ def test_no_engine_and_no_command_opens_a_connection(
 ) -> None:
     models = [made.path for made in small_exports.into(tmp_path, "ort-fp32", "openvino-fp32").values()]
     face = next((small_faces / "Image" / "aligned").iterdir())
-    weights = f"C8 --weights {small_weights} --data {small_faces} --out {tmp_path}"
+    weights = f"C8 --weights {shlex.quote(str(small_weights))} --data {small_faces} --out {tmp_path}"
     running = [watch(OPEN, str(model)) for model in models]
     camera = f"deploy run {models[1]} --source {face.parent} --seconds {_SECONDS}"
-    running.append(watch(COMMAND, *camera.split()))
+    running.append(watch(COMMAND, *shlex.split(camera)))
     running.append(watch(STOCK, str(tmp_path / "stock"), str(small_weights), str(small_faces)))
     for command in (
         f"predict --model {models[1]} {face}",
@@ -113,12 +114,20 @@ def test_no_engine_and_no_command_opens_a_connection(
         f"bench --configs {weights}/bench --targets ort-fp32 --launches 1 --runs 2 --seconds 0",
         "deploy doctor",
     ):
-        errors, asked, home = (one := watch(COMMAND, *command.split())).end()
+        errors, asked, home = (one := watch(COMMAND, *shlex.split(command))).end()
         assert one.process.returncode == 0, errors
         assert (asked, home) == ([], []), command
     for session in running:
         errors, asked, home = session.end()
         assert (session.process.returncode, asked, home) == (0, [], []), errors
+
+
+def test_no_engine_is_imported_before_telemetry_is_refused() -> None:
+    program = (
+        "import sys, lc2fer.export.pipeline; print(*sorted({'onnxruntime', 'openvino', 'nncf'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 def test_a_picture_starts_no_program(python: Any, tmp_path: Path) -> None:

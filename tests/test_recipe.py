@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.recipe import Calibration, Recipe
+from lc2fer.targets import TARGETS
 
 
 @pytest.mark.parametrize(
@@ -138,3 +140,11 @@ def test_a_damaged_recipe_is_refused(change: dict[str, Any], text: str) -> None:
     assert str(refused.value).startswith("The manifest's recipe is damaged (")
     assert text in str(refused.value)
     assert str(refused.value).endswith("Expected the fields of Recipe. Export the artifact again.")
+
+
+def test_layers_without_one_range_follow_from_the_blocks() -> None:
+    recipe = TARGETS["ort-int8-fused"].recipe
+    assert recipe is not None
+    assert recipe.without_range((2, 2, 2)) == ("stages.2.1.project", "stages.2.2.project")
+    assert replace(recipe, behind_grn="all").without_range((1, 1)) == ("stages.0.1.project", "stages.1.1.project")
+    assert replace(recipe, behind_grn=None).without_range((1, 1)) == ()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lc2fer.export.formats import onnx as float_onnx
 from lc2fer.export.formats import qdq
-from lc2fer.export.int8 import quantize, ranges, smooth
+from lc2fer.export.int8 import quantize, ranges
 from lc2fer.export.int8.calibration import CalibrationSet
 from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
@@ -49,7 +49,7 @@ def record(weights: Path, data: str) -> Ranges:
             clips[form] = {layer: numbers.scale * ranges.LEVELS for layer, numbers in layers.items()}
             errors[form] = quantize.errors(model, layers, images)
         plain = replace(recipe, form=FOLDED, behind_grn=ALL_STAGES)
-        rows = smooth.behind_grn(plain, VARIANTS[config])
+        rows = plain.without_range(VARIANTS[config].blocks)
         model, layers = qdq.quantized(pipeline.checkpoint, plain, images, Path(folder) / "float.onnx", rows)
         row_errors = quantize.errors(model, {layer: layers[layer] for layer in rows}, images, rows)
     return Ranges(

@@ -24,7 +24,6 @@ from lc2fer.recipe import Recipe
 
 from ..int8.calibration import Known
 from ..int8.quantize import QuantizedLayer
-from ..int8.smooth import behind_grn
 from . import qdq
 from .onnx import smoothing
 
@@ -67,7 +66,7 @@ class _Product:
 def network(parent: Artifact, recipe: Recipe, calibration: Known | None, path: Path) -> FusedNetwork:
     """What the graph at `path` is to hold; a float graph to quantise is written beside it."""
     trained = checkpoint.load(parent.path, parent.variant)
-    rows = behind_grn(recipe, trained.variant)
+    rows = recipe.without_range(trained.variant.blocks)
     smoothed = None
     layers: Mapping[str, QuantizedLayer] = {}
     if calibration is not None:

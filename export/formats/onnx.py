@@ -64,7 +64,7 @@ def smoothing(parent: Artifact, calibration: Known | None, recipe: Recipe) -> sm
 
     def find() -> smooth.Smoothing:
         trained = checkpoint.load(parent.path, parent.variant)
-        return smooth.smoothing(trained, images, wanted, smooth.behind_grn(recipe, trained.variant))
+        return smooth.smoothing(trained, images, wanted, recipe.without_range(trained.variant.blocks))
 
     return _SMOOTHINGS(parent, find, images.fingerprint, wanted, recipe.behind_grn)
 

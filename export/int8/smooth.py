@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from lc2fer.network.fuse import DeployBlock, deploy_form
 from lc2fer.network.model import Network
-from lc2fer.recipe import LAST_STAGE, LEAST_ERROR, Recipe
-from lc2fer.variants import Variant
+from lc2fer.recipe import LEAST_ERROR
 
 from .calibration import CalibrationSet, Known
 from .ranges import LEVELS
@@ -86,15 +85,6 @@ def smoothing(network: Network, images: Known, strength: float | str, free: Coll
         [factor for _, factor, _ in chosen],
         {f"{name}.project": clip for name, (_, _, clip) in zip(names, chosen) if clip is not None},
     )
-
-
-def behind_grn(recipe: Recipe, variant: Variant) -> tuple[str, ...]:
-    """The layers that have no one range for all images."""
-    if recipe.behind_grn is None:
-        return ()
-    last = len(variant.blocks) - 1
-    stages = range(last if recipe.behind_grn == LAST_STAGE else 0, last + 1)
-    return tuple(f"stages.{stage}.{1 + block}.project" for stage in stages for block in range(variant.blocks[stage]))
 
 
 def _look(network: Network, images: CalibrationSet) -> list[_Seen]:

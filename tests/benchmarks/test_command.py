@@ -27,7 +27,7 @@ def models(tiny, tmp_path, monkeypatch):
     """Behaviour by target -> what the command finds; an exception is what making it raised."""
 
     def prepare(**behaviours):
-        def make(config, targets, *, weights, data, images, reading, out):
+        def make(config, targets, *, weights, data, images, reading, out, said):
             results = {}
             for target in targets:
                 content = behaviours[target.replace("-", "_")]

@@ -65,7 +65,7 @@ def test_the_ablation_follows_from_the_logs() -> None:
     (first, *arms), spread = ablation.compare([training.read(folder) for folder in folders], training.read(base))
     assert spread is not None
     assert f"| the base | {100 * first.accuracy:.2f} | |" in TRAINING
-    assert f"Standard deviation between the base's seeds: {100 * spread:.2f} points" in TRAINING
+    assert f"The standard deviation between the base's seeds is {100 * spread:.2f} points" in TRAINING
     assert len(arms) == len(folders) - 3
     for arm in arms:
         assert arm.half is not None

@@ -14,7 +14,6 @@ import pytest
 import torch
 from lc2fer.export.formats import qdq
 from lc2fer.export.int8 import quantize
-from lc2fer.export.int8.smooth import behind_grn
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
 
@@ -75,7 +74,7 @@ def test_it_computes_what_the_graph_with_qdq_says(
     recipe = replace(made.recipe, form="folded")
     calibration = pipeline.calibration(recipe)
     assert calibration is not None
-    rows = behind_grn(recipe, VARIANTS[config])
+    rows = recipe.without_range(VARIANTS[config].blocks)
     model, layers = qdq.quantized(pipeline.checkpoint, recipe, calibration, graph, rows)
     quantize.insert(model, layers, recipe, rows)
     onnx.save_model(model, graph)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from lc2fer.export import pipeline as pipelines
 from lc2fer.export.formats import qdq
-from lc2fer.export.int8 import smooth
 from lc2fer.export.int8.calibration import CalibrationSet
 from lc2fer.export.int8.recorded import FORMS, KEY, Ranges
 from lc2fer.export.pipeline import Pipeline
@@ -54,7 +53,7 @@ def test_the_same_int8_comes_of_figures_as_of_images(
     ranges = Ranges.of({KEY: known})
     images = pipeline.validation.draw(40, 0)
     assert ranges is not None
-    rows = smooth.behind_grn(recipe, pipeline.variant)
+    rows = recipe.without_range(pipeline.variant.blocks)
     _, one = qdq.quantized(pipeline.checkpoint, recipe, images, tmp_path / "one.onnx", rows)
     _, other = qdq.quantized(pipeline.checkpoint, recipe, ranges, tmp_path / "other.onnx", rows)
     assert one.keys() == other.keys()

@@ -19,7 +19,6 @@ from lc2fer.network.fuse import DeployBlock, deploy_form
 from lc2fer.network.model import Network
 from lc2fer.recipe import LEAST_ERROR
 from lc2fer.targets import TARGETS
-from lc2fer.variants import VARIANTS
 
 
 @pytest.fixture(scope="module")
@@ -103,21 +102,13 @@ def test_the_choice_loses_less_than_one_strength_for_all(network: Network, image
 
 @torch.inference_mode()
 def test_layers_without_one_range_need_no_clip(network: Network, images: CalibrationSet) -> None:
-    rows = smooth.behind_grn(TARGETS["ort-int8-fused"].recipe, network.variant)
+    rows = TARGETS["ort-int8-fused"].recipe.without_range(network.variant.blocks)
     assert rows == ("stages.2.1.project",)
     chosen, plain = (smoothed(network, images, LEAST_ERROR, one) for one in (rows, ()))
     assert list(chosen.clips) == list(plain.clips)[:2]
     assert chosen.strengths == (*plain.strengths[:2], smooth.FREE_STRENGTH)
     assert torch.equal(chosen.factors[0], plain.factors[0])
     assert not torch.equal(chosen.factors[2], plain.factors[2])
-
-
-def test_which_layers_these_are_follows_from_the_variant() -> None:
-    recipe = TARGETS["ort-int8-fused"].recipe
-    assert recipe is not None
-    assert smooth.behind_grn(recipe, VARIANTS["C5"]) == ("stages.2.1.project", "stages.2.2.project")
-    assert len(smooth.behind_grn(replace(recipe, behind_grn="all"), VARIANTS["C1"])) == 12
-    assert smooth.behind_grn(replace(recipe, behind_grn=None), VARIANTS["C1"]) == ()
 
 
 def test_it_does_not_depend_on_how_images_are_cut(
