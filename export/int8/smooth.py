@@ -62,29 +62,27 @@ def smoothing(network: Network, images: Known, strength: float | str, free: Coll
 
     The layers `free` of a range for all images get FREE_STRENGTH and no clip.
     """
-    names, blocks = zip(*_blocks(deploy_form(network)), strict=True)
-    own = [f"{name}.project" in free for name in names]
+    blocks = {f"{name}.project": block for name, block in _blocks(deploy_form(network))}
+    clips: dict[str, float] = {}
     if isinstance(images, Ranges):
         largest = [torch.tensor(one) for one in images.largest]
-        strengths = tuple(FREE_STRENGTH if its else one for its, one in zip(own, images.strengths, strict=True))
-        factors = [_factor(*three) for three in zip(blocks, largest, strengths)]
-        return Smoothing(strengths, largest, factors)
-    seen = _look(network, images)
-    largest = [one.largest.amax(dim=0) for one in seen]
-    if isinstance(strength, float):
-        strengths = tuple(FREE_STRENGTH if its else strength for its in own)
-        return Smoothing(strengths, largest, [_factor(*three) for three in zip(blocks, largest, strengths)])
-    assert strength == LEAST_ERROR
-    chosen = [
-        (FREE_STRENGTH, _factor(block, most, FREE_STRENGTH), None) if its else _choose(block, one)
-        for block, one, most, its in zip(blocks, seen, largest, own)
-    ]
-    return Smoothing(
-        tuple(strength for strength, _, _ in chosen),
-        largest,
-        [factor for _, factor, _ in chosen],
-        {f"{name}.project": clip for name, (_, _, clip) in zip(names, chosen) if clip is not None},
-    )
+        strengths = dict(zip(blocks, images.strengths, strict=True))
+    else:
+        seen = _look(network, images)
+        largest = [one.largest.amax(dim=0) for one in seen]
+        if isinstance(strength, float):
+            strengths = dict.fromkeys(blocks, strength)
+        else:
+            assert strength == LEAST_ERROR
+            chosen = {
+                layer: _choose(block, one) for (layer, block), one in zip(blocks.items(), seen) if layer not in free
+            }
+            strengths = {layer: its for layer, (its, _) in chosen.items()}
+            clips = {layer: clip for layer, (_, clip) in chosen.items()}
+    strengths |= dict.fromkeys(free, FREE_STRENGTH)
+    used = tuple(strengths[layer] for layer in blocks)
+    factors = [_factor(*three) for three in zip(blocks.values(), largest, used)]
+    return Smoothing(used, largest, factors, clips)
 
 
 def _look(network: Network, images: CalibrationSet) -> list[_Seen]:
@@ -107,8 +105,8 @@ def _look(network: Network, images: CalibrationSet) -> list[_Seen]:
     return [_Seen(*(torch.cat(parts) for parts in zip(*found[grn]))) for grn in grns]
 
 
-def _choose(block: DeployBlock, seen: _Seen) -> tuple[float, Tensor, float]:
-    """Strength, factor and clip."""
+def _choose(block: DeployBlock, seen: _Seen) -> tuple[float, float]:
+    """Strength and clip."""
     halves = [(seen.largest[turn::2].amax(dim=0), seen.pixels[1 - turn :: 2]) for turn in (0, 1)]
     least, best = np.inf, (STRENGTHS[0], 1.0)
     for strength in STRENGTHS:
@@ -121,8 +119,7 @@ def _choose(block: DeployBlock, seen: _Seen) -> tuple[float, Tensor, float]:
             least, best = float(errors.min()), (strength, SHARES[int(errors.argmin())])
     strength, share = best
     magnitudes = seen.largest.amax(dim=0)
-    factor = _factor(block, magnitudes, strength)
-    return strength, factor, share * float((magnitudes / factor).max())
+    return strength, share * float((magnitudes / _factor(block, magnitudes, strength)).max())
 
 
 def _errors(block: DeployBlock, rows: Tensor, factor: Tensor, clips: Sequence[float]) -> list[float]:
