@@ -72,17 +72,20 @@ inline void respond(const BlockNumbers& its, int segments, float* squares) {
         store(squares + e, fma(load(its.response + wide + e), load(squares + e) * inverse, load(its.response + e)));
 }
 
+template <class Hidden>
+inline INLINE Lanes responded(const Hidden* hidden, const float* factors) {
+    Lanes value;
+    each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + j * W); });
+    return value * load(factors);
+}
+
 // rows[count][4C] = hidden[count][4C] * factors[4C], in the projecting product's format
 template <class Format>
 inline void scale(const BlockNumbers& its, const typename Format::Hidden* hidden, const float* factors, int count,
                   typename Format::Value* rows) {
     const int wide = its.hidden;
     for (int i = 0; i < count; ++i, hidden += wide, rows += wide)
-        put<Format>(rows, wide, [&](int e) INLINE {
-            Lanes value;
-            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + e + j * W); });
-            return value * load(factors + e);
-        });
+        put<Format>(rows, wide, [&](int e) INLINE { return responded(hidden + e, factors + e); });
 }
 
 // The same, each row in steps of its own, so that its largest magnitude is 127 of them: steps[count]
@@ -94,9 +97,7 @@ inline void scale_by_row(const BlockNumbers& its, const typename Format::Hidden*
     for (int i = 0; i < count; ++i, hidden += wide, rows += wide) {
         Lanes most = all(LEAST_MAGNITUDE);
         for (int e = 0; e < wide; e += LANES) {
-            Lanes value;
-            each<PARTS>([&](auto j) INLINE { value.part[j] = Isa::kept(hidden + e + j * W); });
-            value = value * load(factors + e);
+            const Lanes value = responded(hidden + e, factors + e);
             store(values + e, value);
             each<PARTS>([&](auto j) INLINE {
                 const Reg negative = Isa::mul(value.part[j], Isa::all(-1.0f));
