@@ -78,8 +78,7 @@ def scatter(
     """Circles over a logarithmic x and a linear y, large ones behind; a line through `front`; what stands `above`."""
     xs, ys = [one.x for one in circles], [one.y for one in circles]
     margin = max(0.5, 0.1 * (max(ys) - min(ys)))
-    spread = max(1.2, math.sqrt(_SPAN * min(xs) / max(xs)))  # so that an axis always has two numbers
-    scale_x = _Scale(min(xs) / spread, max(xs) * spread, _LEFT, _WIDTH - _RIGHT, logarithmic=True)
+    scale_x = _times(min(xs), max(xs), 1.2, _LEFT)
     scale_y = _Scale(min(ys) - margin, max(ys) + margin, _HEIGHT - _BOTTOM, _TOP + _LEGEND)
     parts = [*_axis_x(scale_x, _HEIGHT, across, _TOP + _LEGEND), *_axis_y(scale_y, up)]
     if front:
@@ -135,9 +134,7 @@ def distributions(rows: Sequence[Row]) -> str:
     ends = [np.percentile(one, [1, 25, 75, 99]) for one in samples]
     left, pitch = 190, 24
     height = _TOP + pitch * len(rows) + _BOTTOM
-    least, most = min(e[0] for e in ends), max(e[3] for e in ends)
-    spread = max(1.1, math.sqrt(_SPAN * least / most))
-    scale = _Scale(least / spread, most * spread, left, _WIDTH - _RIGHT, logarithmic=True)
+    scale = _times(min(e[0] for e in ends), max(e[3] for e in ends), 1.1, left)
     parts = _axis_x(scale, height, "round trip, ms: 1 % to 99 %, middle half, and the median of each launch")
     for number, (row, end) in enumerate(zip(rows, ends)):
         y = _TOP + pitch * number + pitch / 2
@@ -183,6 +180,12 @@ class _Scale:
         step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
         count = math.floor(self.high / step) - math.ceil(self.low / step) + 1
         return [(math.ceil(self.low / step) + place) * step for place in range(count)]
+
+
+def _times(least: float, most: float, margin: float, start: float) -> _Scale:
+    """A logarithmic x axis, with a factor `margin` beyond both ends, or as much as two numbers on it want."""
+    spread = max(margin, math.sqrt(_SPAN * least / most))
+    return _Scale(least / spread, most * spread, start, _WIDTH - _RIGHT, logarithmic=True)
 
 
 def _front(rows: Sequence[tuple[Row, Figures]]) -> list[tuple[Row, Figures]]:
