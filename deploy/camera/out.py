@@ -18,13 +18,18 @@ class Out:
     """From the loop's thread it gets scenes, from each camera's its states, which systemd is told too."""
 
     def __init__(
-        self, sources: Sequence[Source], lines: bool, say: Callable[[str], None], tell: Callable[[str], None]
+        self,
+        sources: Sequence[Source],
+        labels: Sequence[str],  # in the order of the probabilities; the first line of JSON brings them
+        lines: bool,
+        say: Callable[[str], None],
+        tell: Callable[[str], None],
     ) -> None:
         self.senders: list[Sender] = []
         self._several = len(sources) > 1
         self._places = {source.name: str(source) for source in sources}
         self._lines = lines
-        self.labels: Sequence[str] = ()  # in the order of the probabilities; the first line of JSON brings them
+        self._labels = labels
         self._say = say
         self._tell = tell
         self._changes: defaultdict[str, Changes] = defaultdict(Changes)
@@ -60,8 +65,8 @@ class Out:
 
     def _print(self, message: Message) -> None:
         with self._lock:
-            if self.labels:
-                message, self.labels = {**message, "labels": list(self.labels)}, ()
+            if self._labels:
+                message, self._labels = {**message, "labels": list(self._labels)}, ()
             sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
             sys.stdout.flush()
 

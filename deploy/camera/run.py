@@ -120,9 +120,9 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     wish = camera.parse_wish(given.size, given.fps, given.pixel_format, sources)
     for source in sources:
         readers.check(source)
-    out = Out(sources, given.json, say, service.status)
     artifact = model_of(given.model)
-    out.labels = artifact.input_spec.labels
+    labels = artifact.input_spec.labels
+    out = Out(sources, labels, given.json, say, service.status)
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
         deaths = stack.enter_context(Deaths(stop))
@@ -133,7 +133,6 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             Capture(source, every=given.every_frame, wish=wish, arrived=arrived, say=partial(out.status, source.name))
             for source in sources
         ]
-        labels = artifact.input_spec.labels
         recordings = record.open_all(given.record, captures, labels, given.every_frame, say)
         for recording in recordings:
             stack.callback(recording.close)
