@@ -187,9 +187,7 @@ def parser() -> argparse.ArgumentParser:
         "installed into an environment of its own, once: docs/benchmarks.md",
     )
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
-    parser.add_argument(
-        "--images", choices=("aligned", "original"), default="aligned", help="of RAF-DB's official layout"
-    )
+    reading.add_images(parser)
     reading.add_arguments(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("out"), metavar="DIR", help="models and report.json (default: out)"

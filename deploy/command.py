@@ -45,12 +45,7 @@ def parser() -> argparse.ArgumentParser:
     making.add_argument(
         "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
     )
-    making.add_argument(
-        "--images",
-        choices=("aligned", "original"),
-        default="aligned",
-        help="of RAF-DB's official layout (default: aligned)",
-    )
+    reading.add_images(making)
     reading.add_arguments(making)
     making.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"

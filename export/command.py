@@ -35,12 +35,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
     )
-    parser.add_argument(
-        "--images",
-        choices=("aligned", "original"),
-        default="aligned",
-        help="of RAF-DB's official layout (default: aligned)",
-    )
+    reading.add_images(parser)
     reading.add_arguments(parser)
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="a side of the images, of weights that do not say it themselves"

@@ -52,3 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out-copies", action="store_true", help="of test images, from the training part, instead of refusing"
     )
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that opens RAF-DB."""
+    parser.add_argument(
+        "--images",
+        choices=("aligned", "original"),
+        default="aligned",
+        help="of RAF-DB's official layout (default: aligned)",
+    )

@@ -40,12 +40,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
-    parser.add_argument(
-        "--images",
-        choices=("aligned", "original"),
-        default="aligned",
-        help="of RAF-DB's official layout (default: aligned)",
-    )
+    reading.add_images(parser)
     reading.add_arguments(parser)
     parser.add_argument(
         "--beside", type=Path, metavar="MODEL", help="an exported model of the same weights, to compare with them"

@@ -83,12 +83,7 @@ def parser() -> argparse.ArgumentParser:
         help="values of the flags below, in brackets (default: paper)",
     )
     parser.add_argument("--restart", action="store_true", help="replace the run that lies in --out")
-    parser.add_argument(
-        "--images",
-        choices=("aligned", "original"),
-        default="aligned",
-        help="of RAF-DB's official layout (default: aligned)",
-    )
+    reading.add_images(parser)
     parser.add_argument(
         "--alignment",
         choices=ALIGNMENTS,
