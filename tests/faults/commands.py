@@ -14,6 +14,7 @@ from writers import Writer
 
 from lc2fer import artifact as artifacts
 from lc2fer.errors import Lc2ferError
+from lc2fer.session import refuse_telemetry
 
 DATA = Path(os.environ.get("FAULTS_DATA", "."))
 
@@ -82,6 +83,7 @@ COMMANDS = {
 
 def warm() -> None:
     """Import what the commands import; no engine is opened here, whose threads would not come along in a fork."""
+    refuse_telemetry()  # before an engine is imported
     for name in ("torch", "onnx", "onnxruntime", "openvino", "scipy.stats", "psutil", "tensorboard"):
         importlib.import_module(name)
     for name in ("torch.onnx", "onnxscript", "torch.utils.tensorboard", "accelerate", "lc2fer.training.train"):
