@@ -189,6 +189,10 @@ def fail_while_staging(folder: Path, error: BaseException) -> None:
         raise error
 
 
+def test_a_folder_that_is_not_there_yet_is_made_with_those_above_it(tmp_path: Path) -> None:
+    assert load(make(tmp_path / "out" / "today").path).name == "C6-onnx-int8"
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_staging_leaves_nothing_behind(made: Artifact, tmp_path: Path, error: type[BaseException]) -> None:
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -227,7 +231,7 @@ def test_the_manifest_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_document_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "new" / "report.json"
+    path = tmp_path / "new" / "folder" / "report.json"
     write(path, {"a": [1, 2.5, None]})
     assert json.loads(path.read_text()) == {"a": [1, 2.5, None]}
     with pytest.raises(ValueError, match="Out of range float"):

@@ -84,7 +84,8 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "lc2fer.export.int8.smooth": ("tests/export/int8/test_smooth.py",),
     "lc2fer.export.int8.calibration": ("tests/export/int8/test_quantize.py", "tests/export/int8/test_recorded.py"),
 }
-_PRELOADED = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "tabulate", "rich.console", "psutil", "onnx", "torch")
+_PRELOADED = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "tabulate", "rich.console", "psutil")
+_PRELOADED += ("onnx", "onnxscript", "torch", "torch.onnx")
 _COMPARED = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -241,7 +242,8 @@ def main(arguments: list[str]) -> int:
     document: dict[str, Any] = {}
     for module in given.modules:
         path = _path(module)
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
         every = list(mutants(tree))
         chosen = random.Random(0).sample(every, len(every) if given.sample is None else min(given.sample, len(every)))
         started = time.monotonic()
@@ -260,7 +262,7 @@ def main(arguments: list[str]) -> int:
                 killed += 1
             else:
                 survivors.append(told)
-        left = [one for one in survivors if _line(module, one) not in known]
+        left = [one for one in survivors if _line(module, text.splitlines(), one) not in known]
         document[module] = {
             "mutants": len(every),
             "tried": len(chosen),
@@ -274,9 +276,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _line(module: str, told: str) -> str:
-    """As equivalent.txt names it: without the line's number, which changes."""
-    return f"{module}: {told.partition(': ')[2]}"
+def _line(module: str, lines: list[str], told: str) -> str:
+    """As equivalent.txt names it: by the line itself, for its number changes, and another line may have that change."""
+    number, _, change = told.partition(": ")
+    return f"{module}: {lines[int(number) - 1].strip()}: {change}"
 
 
 def _path(module: str) -> Path:

@@ -90,6 +90,8 @@ def test_nothing_fits(report, tmp_path):
         "No model of the report keeps all limits. C6 openvino-fp32 is nearest: its accuracy is 0.8000, 0.95 at least. "
         "Relax a limit, or measure other variants and targets."
     )
+    with pytest.raises(NoChoice, match=r"its memory is 45\.5 MB, 45\.0 MB at most\. Relax a limit"):
+        choose(report, Limits(memory_bytes=45e6))
     reports.write(tmp_path / "report.json", report)
     assert cli.run("bench", ["choose", "--max-latency", "1us", "--report", str(tmp_path / "report.json")]) == 1
 
@@ -168,6 +170,14 @@ def test_a_limit_itself_is_kept(report):
     ):
         with pytest.raises(NoChoice):
             choose(alone, tighter)
+
+
+def test_a_memory_that_is_not_known_keeps_no_limit(report, samples):
+    unknown = tuple(samples.launch(memory=Memory(None, {})) for _ in range(3))
+    alone = replace(report, rows=(replace(report.rows[0], launches=unknown),))
+    assert choose(alone, Limits()).best.row.target == "torch"
+    with pytest.raises(NoChoice, match=r"its memory is not known, 45\.0 MB at most\. Relax a limit"):
+        choose(alone, Limits(memory_bytes=45e6))
 
 
 def test_a_report_without_rows_of_ours(report):

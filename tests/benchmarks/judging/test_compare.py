@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,9 @@ def test_two_reports_row_by_row(planted):
     assert "+3.91 (" in text
     assert "over 3,068 images" in text
     assert "medians of the second over the first relative to torch." in text
+    latency = child.latency
+    cells = [f"{child.p_value:.3g}", "fail", f"{latency.value:.3f}", f"{latency.low:.3f} to {latency.high:.3f}"]
+    assert re.split("  +", text.splitlines()[3])[-4:] == cells
 
 
 def test_latencies_of_two_machines_are_refused(planted, samples, tmp_path, capsys):
@@ -57,6 +61,19 @@ def test_too_few_images_say_how_many_are_needed(planted):
     assert "C6 onnx-int8: 1,287 images decide, if answers flip as often as here." in table(found, 0.01)
 
 
-def test_a_margin_is_a_share():
-    with pytest.raises(UsageError, match=r"^--margin is 2\.0\. Expected a share between 0 and 1\. Pass 0\.01 for one"):
-        main(["compare", "a", "b", "--margin", "2"])
+def test_where_the_images_decide_none_more_are_asked_for(planted):
+    report = planted(onnx_int8=(0, 0))
+    assert "images decide" not in table(compare(report, report, margin=0.01), 0.01)
+
+
+def test_one_launch_each_has_a_ratio_without_an_interval(planted):
+    report = planted(onnx_int8=(0, 0))
+    alone = replace(report, rows=tuple(replace(row, launches=row.launches[:1]) for row in report.rows))
+    assert table(compare(alone, alone, margin=0.01), 0.01).splitlines()[3].split()[-2:] == ["1.000", "-"]
+
+
+@pytest.mark.parametrize("margin", ["0", "1", "2"])
+def test_a_margin_is_a_share(margin):
+    text = rf"^--margin is {margin}\.0\. Expected a share between 0 and 1\. Pass 0\.01 for one"
+    with pytest.raises(UsageError, match=text):
+        main(["compare", "a", "b", "--margin", margin])

@@ -3,8 +3,10 @@ from dataclasses import replace
 
 import pytest
 from lc2fer.benchmarks import gate_command
+from lc2fer.benchmarks.judging import gate
 from lc2fer.benchmarks.judging.gate import judge
 from lc2fer.benchmarks.judging.rules import DEFAULT, Accuracy, Floor, Latency, Ratio, Reference, Rules, read
+from lc2fer.benchmarks.judging.spread import Spread
 from lc2fer.benchmarks.report import document as reports
 from lc2fer.benchmarks.report.document import Failure
 
@@ -126,6 +128,39 @@ def test_against_a_baseline(planted, samples):
     assert found["onnx-int8", "quantizers"].text == "4, 3 expected"
     assert found["onnx-int8", "nodes"].state == "fail"
     assert found["torch", "size_bytes"].state == "pass"
+
+
+@pytest.mark.parametrize("lacks", ["before", "after"])
+def test_latencies_without_a_row_to_be_relative_to_are_compared_as_they_are(planted, lacks):
+    reports_ = {name: planted(onnx_int8=(0, 0, value)) for name, value in (("before", 10**6), ("after", 2 * 10**6))}
+    reports_[lacks] = replace(reports_[lacks], rows=reports_[lacks].rows[1:])
+    rules = Rules(latency=Latency(1.5, "torch"))
+    found = {(one.target, one.rule): one for one in judge(reports_["after"], rules, reports_["before"])}
+    verdict = found["onnx-int8", "latency against baseline"]
+    assert (verdict.state, verdict.text.partition(" (")[0]) == ("fail", "ratio 1.999")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (None, None, None),
+        ({"Conv": 2}, None, ("fail", "None, 2 expected")),
+        (None, {"Conv": 2}, ("fail", "2, None expected")),
+        ({"Conv": 2}, {"Conv": 2}, ("pass", "2")),
+    ],
+)
+def test_a_graph_that_nobody_counted_is_not_judged(planted, before, after, expected):
+    reports_ = [planted(onnx_int8=(0, 0, 10**6, {"graph": graph})) for graph in (after, before)]
+    verdicts = judge(reports_[0], Rules(exact=("nodes",)), reports_[1])
+    found = {one.target: (one.state, one.text) for one in verdicts}
+    assert found.get("onnx-int8") == expected
+
+
+def test_an_interval_that_begins_at_what_is_allowed_decides_nothing(planted, monkeypatch):
+    for ends, state in (((1.0, 1.2), "inconclusive"), ((1.01, 1.2), "fail"), ((0.9, 1.0), "pass")):
+        monkeypatch.setattr(gate.ratios, "ratio", lambda *_, ends=ends: Spread(1.0, *ends, ()))
+        rules = Rules(ratios=(Ratio("torch", 1.0, targets=("onnx-int8",)),))
+        assert states(judge(planted(onnx_int8=(0, 0)), rules)) == [("onnx-int8", state)]
 
 
 def test_a_gain_nobody_meant_fails(planted):

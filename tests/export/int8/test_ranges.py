@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +74,64 @@ def test_mse_is_the_least_error(heavy: NDArray[np.float32]) -> None:
 
 def test_entropy_lets_the_few_go(heavy: NDArray[np.float32]) -> None:
     assert 2 < clip(histogram_of(heavy), Calibration("entropy")) < 10
+
+
+def sparse(seed: int) -> Histogram:
+    """Magnitudes in a few bins far from each other, as a layer gives that is dead but for some channels."""
+    rng = np.random.default_rng(seed)
+    seen = Histogram()
+    values = np.abs(rng.normal(0, rng.uniform(0.5, 4), 40)) ** rng.uniform(1, 3)
+    seen.add(np.repeat(values, rng.integers(1, 200, 40)).astype(np.float32))
+    return seen
+
+
+def divergence(counts: dict[int, float], end: int) -> float:
+    """Kullback-Leibler's, of what was seen from what LEVELS + 1 levels below a bin leave of it."""
+    starts = [level * end // (LEVELS + 1) for level in range(LEVELS + 1)]
+    level_of = {place: bisect.bisect(starts, place) for place in counts if place < end}
+    filled = Counter(level_of.values())
+    sums = dict.fromkeys(filled, 0.0)
+    for place, level in level_of.items():
+        sums[level] += counts[place]
+    beyond = sum(count for place, count in counts.items() if place >= end)
+    clipped = {place: counts[place] for place in level_of}
+    clipped[end - 1] = clipped.get(end - 1, 0) + beyond
+    found = 0.0
+    for place, count in clipped.items():
+        p = count / sum(clipped.values())
+        if place in level_of:
+            level = level_of[place]
+            found += p * math.log(p / (sums[level] / filled[level] / sum(sums.values())))
+        elif p:
+            found += p * math.log(1e10)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_entropy_is_the_least_divergence(seed: int) -> None:
+    seen = sparse(seed)
+    counts = {place: float(count) for place, count in enumerate(seen.counts) if count}
+    counts[0] = float(seen.counts[1])  # zeros are exact
+    counts = {place: count for place, count in counts.items() if count}
+    used = math.ceil(seen.largest / seen.width)
+    ends = range(LEVELS + 1, used + 1, used // 192)
+    best = min(ends, key=lambda end: divergence(counts, end))
+    assert clip(seen, Calibration("entropy")) == min(seen.largest, best * seen.width)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mse_tries_192_clips_up_to_the_largest(seed: int) -> None:
+    seen = sparse(seed)
+    centres = np.repeat((np.flatnonzero(seen.counts) + 0.5) * seen.width, seen.counts[seen.counts > 0])
+    clips = [seen.largest * part / 192 for part in range(1, 193)]
+    assert clip(seen, Calibration("mse")) == min(clips, key=lambda limit: error_of(centres, limit))
+
+
+def test_a_percentile_counts_what_lies_in_the_last_bin() -> None:
+    seen = histogram_of(np.array([1.0] * 50 + [64.0] * 50, np.float32))
+    assert seen.counts[-1] == 50
+    assert clip(seen, Calibration("percentile", percentile=50.0)) == 1 + seen.width
+    assert clip(seen, Calibration("percentile", percentile=51.0)) == 64.0
 
 
 @pytest.mark.parametrize(
