@@ -82,7 +82,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "lc2fer.export.int8.quantize": ("tests/export/int8/test_quantize.py",),
     "lc2fer.export.int8.lint": ("tests/export/int8/test_lint.py",),
     "lc2fer.export.int8.smooth": ("tests/export/int8/test_smooth.py",),
-    "lc2fer.export.int8.calibration": ("tests/export/int8/test_quantize.py", "tests/export/int8/test_recorded.py"),
+    "lc2fer.export.int8.calibration": ("tests/export/int8/test_calibration.py",),
 }
 _PRELOADED = ("numpy", "scipy.stats", "PIL.Image", "hypothesis", "tabulate", "rich.console", "psutil")
 _PRELOADED += ("onnx", "onnxscript", "torch", "torch.onnx")

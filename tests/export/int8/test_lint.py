@@ -124,6 +124,11 @@ def turn_axis(model: Model) -> None:
     node_of(model, "stages.1.0.conv.weight.dequantize").attribute[0].i = 1
 
 
+def drop_axis(model: Model) -> None:
+    """ONNX then takes 1."""
+    del node_of(model, "stages.1.0.conv.weight.dequantize").attribute[:]
+
+
 def float_weights(model: Model) -> None:
     """A Q/DQ pair on float weights, as quantizers give where they are told to keep them."""
     weight = constant(model, "stages.1.0.conv.weight.int8").astype(np.float32)
@@ -222,12 +227,15 @@ DAMAGES = [
         "stages.1.0.conv.input.quantize",
         "an activation has a scale of shape [2], expected one number",
     ),
-    (
-        SINGLE,
-        turn_axis,
-        "per-channel",
-        "stages.1.0.conv.weight.dequantize",
-        "the weights' scales run along axis 1, expected 0, the output channels",
+    *(
+        (
+            SINGLE,
+            damage,
+            "per-channel",
+            "stages.1.0.conv.weight.dequantize",
+            "the weights' scales run along axis 1, expected 0, the output channels",
+        )
+        for damage in (turn_axis, drop_axis)
     ),
     (
         SINGLE,
