@@ -72,9 +72,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     },
     "lc2fer.benchmarks.judging.ratios": _judging("gate", also=("tests/benchmarks/measuring/test_turns.py",)),
     "lc2fer.benchmarks.judging.figures": _judging(
-        "choose", also=("tests/benchmarks/measuring/test_labels.py", "tests/benchmarks/report/test_document.py")
+        "figures",
+        also=("tests/benchmarks/measuring/test_labels.py", "tests/benchmarks/report/test_document.py"),
     ),
     "lc2fer.benchmarks.judging.peers": (
+        "tests/benchmarks/judging/test_figures.py",
         "tests/benchmarks/report/test_document.py",
         "tests/benchmarks/judging/test_compare.py",
     ),

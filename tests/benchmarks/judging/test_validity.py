@@ -59,7 +59,13 @@ def test_a_row_without_a_doubt(doubts, samples):
     assert doubts().state == "VALID"
     assert doubts(samples_ns=(100,) * 100 + (109,) * 100).doubts == ()
     unknown = Conditions(None, None, None)
-    assert doubts(before=unknown, after=unknown, others_cores=None).state == "VALID"
+    for threads in (1, 2):
+        assert doubts(before=unknown, after=unknown, others_cores=None, threads=threads).state == "VALID"
+
+
+def test_a_drift_needs_three_samples(doubts):
+    assert [doubt.what for doubt in doubts(samples_ns=(100, 100)).doubts] == ["a launch has 2 samples, fewer than 200"]
+    assert doubts(samples_ns=(100, 100, 200)).doubts[1].what.startswith("its median drifted by +100% from the first")
 
 
 def test_it_says_what_to_do(samples):
