@@ -186,7 +186,7 @@ def _nothing_else(folder: Path, fresh: Path, names: Sequence[str]) -> bool:
 
 def _check_signature(folder: Path, key: Path, place: str) -> None:
     with (folder / MANIFEST).open("rb") as file:
-        content = file.read(_MANIFEST_LIMIT + 1)
+        content = file.read(_MANIFEST_LIMIT)
     path = folder / SIGNATURE
     signature = path.read_bytes() if path.is_file() and path.stat().st_size == signing.SIZE else None
     signing.check(content, signature, key, place)
@@ -212,7 +212,7 @@ def _claimed(folder: Path) -> Bundle:
     if not path.is_file():
         raise ArtifactError(f"{folder} holds no {MANIFEST}. Expected an unpacked bundle. Name the bundle's own file.")
     with path.open("rb") as file:
-        return _parse(file.read(_MANIFEST_LIMIT + 1), folder, str(folder))
+        return _parse(file.read(_MANIFEST_LIMIT), folder, str(folder))
 
 
 def _damaged(bundle: Bundle) -> str | None:

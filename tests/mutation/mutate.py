@@ -70,7 +70,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
             ("compare", "compare"),
         )
     },
-    "lc2fer.benchmarks.judging.ratios": _judging("gate", also=("tests/benchmarks/measuring/test_turns.py",)),
+    "lc2fer.benchmarks.judging.ratios": _judging("figures", also=("tests/benchmarks/measuring/test_turns.py",)),
     "lc2fer.benchmarks.judging.figures": _judging(
         "figures",
         also=("tests/benchmarks/measuring/test_labels.py", "tests/benchmarks/report/test_document.py"),

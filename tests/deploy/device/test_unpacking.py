@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,4 +85,17 @@ def test_a_file_that_was_changed_after_unpacking_is_named(tmp_path: Path, change
     bundle.unpack(written(tmp_path), folder)
     change(folder / "a.onnx")
     with pytest.raises(ArtifactError, match=r"there: 'a\.onnx' is not what bundle\.json describes"):
+        bundle.load(folder)
+
+
+def test_a_manifest_that_grew_after_unpacking_is_not_read_beyond_its_limit(tmp_path: Path) -> None:
+    folder = tmp_path / "there"
+    made = bundle.unpack(written(tmp_path), folder)
+    fields = json.loads((folder / bundle.MANIFEST).read_text())
+    empty = len(json.dumps({**fields, "more": ""}))
+    for size in (1_000_000, 1_000_001):
+        (folder / bundle.MANIFEST).write_text(json.dumps({**fields, "more": "x" * (size - empty)}))
+        if size == 1_000_000:
+            assert bundle.load(folder) == made
+    with pytest.raises(ArtifactError, match=r"has a damaged bundle\.json \(JSONDecodeError: "):
         bundle.load(folder)
