@@ -83,6 +83,7 @@ _BASE = ("numpy", "PIL", "rich", "tabulate")  # what every installation has
 
 # What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
 _MEMORY = ("std::bad_alloc", "DefaultCPUAllocator", "can't start new thread")  # a thread's stack did not fit
+_UNMAPPED = re.compile(r"[^\s/]*\.so\S*: failed to map segment[^\n.]*")  # the loader's: memory, or a disk without exec
 _STREAM = "iostream error"  # C++'s word for a write that failed; it does not say why
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
@@ -179,14 +180,18 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         )
     if isinstance(error, ModuleNotFoundError):
         return _missing((error.name or str(error)).split(".")[0], command), 3
-    if isinstance(error, ImportError) and ".so" in str(error):
+    unmapped = _UNMAPPED.search(str(error))  # exporters wrap it in errors of their own
+    if unmapped or (isinstance(error, ImportError) and ".so" in str(error)):
+        said = unmapped[0] if unmapped else str(error).rstrip(".")
         return (
-            f"TargetUnavailable: A package's library cannot be loaded ({str(error).rstrip('.')}). The libraries that "
+            f"TargetUnavailable: A package's library cannot be loaded ({said}). The libraries that "
             "it needs, and memory for them, were expected. Raise ulimit -v and end other programs, or install the "
             "package again.",
             3,
         )
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
+    # safetensors wraps the system's errors in one of its own
+    number = error.errno if isinstance(error, OSError) else _number_in(error)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error) for words in _MEMORY):
         said = next((words for words in _MEMORY if words in str(error)), str(error).split("\n")[0].rstrip("."))
         return (
             f"Memory ran out{f' ({said})' if said else ''}. "
@@ -199,8 +204,6 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
             "there before is kept. Look at it with df and dmesg, and run the command again.",
             2,
         )
-    # safetensors wraps the system's errors in one of its own
-    number = error.errno if isinstance(error, OSError) else _number_in(error)
     if number == errno.ENOSPC:
         return "The disk is full. Room for the new files was expected. Free some space and run the command again.", 2
     if isinstance(error, (FileExistsError, NotADirectoryError)):

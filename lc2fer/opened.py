@@ -132,7 +132,9 @@ def check_classes(found: object, artifact: Artifact) -> None:
 
 def refused(engine: str, path: Path, reason: str) -> Exception:
     """What to raise where an engine does not open a file: memory that ran out is no fault of the file."""
-    if "bad_alloc" in reason:
+    if "failed to map segment" in reason:  # of a library of its own
+        return ImportError(reason)
+    if "bad_alloc" in reason or "can't alloc" in reason:  # C++'s word, and oneDNN's
         return MemoryError(f"{engine} could not open {path}")
     return ArtifactError(
         f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "

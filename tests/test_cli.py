@@ -149,6 +149,22 @@ def test_arguments_come_from_the_command_line(
             "other programs, or install the package again.",
         ),
         (
+            RuntimeError(
+                "Failed to export.\n\n<class 'ImportError'>: /lib/_lsprof.so: failed to map segment from "
+                "shared object\n\n(Refer to the full stack trace above.)"
+            ),
+            3,
+            "TargetUnavailable: A package's library cannot be loaded (_lsprof.so: failed to map segment from shared "
+            "object). The libraries that it needs, and memory for them, were expected. Raise ulimit -v and end other "
+            "programs, or install the package again.",
+        ),
+        (
+            OSError(errno.ENOMEM, "Cannot allocate memory"),
+            2,
+            "Memory ran out ([Errno 12] Cannot allocate memory). Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
+        ),
+        (
             RuntimeError("basic_ios::clear: iostream error"),
             2,
             "A file could not be written (iostream error). A disk with room, and one that works, was expected; what "

@@ -112,7 +112,10 @@ def test_a_session_is_opened_after_a_fork(model: Artifact, images: np.ndarray) -
 
 
 def test_memory_that_runs_out_is_not_blamed_on_the_file() -> None:
-    assert repr(refused("X 1", Path("C8.onnx"), "std::bad_alloc")) == "MemoryError('X 1 could not open C8.onnx')"
+    for word in ("std::bad_alloc", "can't alloc"):
+        assert repr(refused("X 1", Path("C8.onnx"), word)) == "MemoryError('X 1 could not open C8.onnx')"
+    said = 'Cannot load library "/x/lib_cpu.so": /x/lib_cpu.so: failed to map segment from shared object'
+    assert repr(refused("X 1", Path("C8.xml"), said)) == repr(ImportError(said))
     error = refused("X 1", Path("C8.onnx"), "no graph")
     assert isinstance(error, ArtifactError)
     assert str(error) == (
