@@ -167,6 +167,7 @@ def _lines(error: BaseException, text: str) -> str:
 def _explain(error: BaseException, command: str) -> tuple[str, int]:
     if isinstance(error, Lc2ferError) and not any(words in str(error) for words in _MEMORY):
         return f"{type(error).__name__}: {error}", error.exit_code
+    error = _lack(error)
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted. Finished files are kept; nothing half-written is left.", 130
     if isinstance(error, BrokenPipeError):
@@ -180,8 +181,8 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         )
     if isinstance(error, ModuleNotFoundError):
         return _missing((error.name or str(error)).split(".")[0], command), 3
-    unmapped = _UNMAPPED.search(str(error))  # exporters wrap it in errors of their own
-    if unmapped or (isinstance(error, ImportError) and ".so" in str(error)):
+    if isinstance(error, ImportError) and ".so" in str(error):
+        unmapped = _UNMAPPED.search(str(error))
         said = unmapped[0] if unmapped else str(error).rstrip(".")
         return (
             f"TargetUnavailable: A package's library cannot be loaded ({said}). The libraries that "
@@ -218,6 +219,16 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         "and report what it prints.",
         2,
     )
+
+
+def _lack(error: BaseException) -> BaseException:
+    """The memory or the library that was lacking, where an exporter wrapped it in an error of its own."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, (MemoryError, ImportError)):
+            return found
+        found = found.__cause__
+    return error
 
 
 def _refused_by_the_system(error: OSError) -> str:

@@ -40,6 +40,13 @@ def raising(error: BaseException) -> Callable[[list[str]], Any]:
     return main
 
 
+def wrapped(error: BaseException) -> RuntimeError:
+    """As PyTorch's exporter does it."""
+    outer = RuntimeError("Failed to export the model.")
+    outer.__cause__ = error
+    return outer
+
+
 def test_the_last_line_is_the_document(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     def main(arguments: list[str]) -> dict[str, Any]:
         print("a table")
@@ -149,14 +156,17 @@ def test_arguments_come_from_the_command_line(
             "other programs, or install the package again.",
         ),
         (
-            RuntimeError(
-                "Failed to export.\n\n<class 'ImportError'>: /lib/_lsprof.so: failed to map segment from "
-                "shared object\n\n(Refer to the full stack trace above.)"
-            ),
+            wrapped(ImportError("/lib/_lsprof.so: failed to map segment from shared object")),
             3,
             "TargetUnavailable: A package's library cannot be loaded (_lsprof.so: failed to map segment from shared "
             "object). The libraries that it needs, and memory for them, were expected. Raise ulimit -v and end other "
             "programs, or install the package again.",
+        ),
+        (
+            wrapped(MemoryError()),
+            2,
+            "Memory ran out. Room for what was asked for was expected. "
+            "End other programs, or pass fewer or smaller images.",
         ),
         (
             OSError(errno.ENOMEM, "Cannot allocate memory"),
