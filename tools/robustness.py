@@ -90,7 +90,7 @@ def _summary() -> str:
     worked = sum(one.get("cpu_s", 0) for one in readers) / 60
     tried = sum(one["tried"] for one in mutants.values())
     rows = [
-        ["faults injected into writers", faults, len(writers["wrong"])],
+        ["faults injected into writers and commands", faults, len(writers["wrong"])],
         ["inputs of fuzzers", sum(one["inputs"] for one in readers), sum(bool(one["fault"]) for one in readers)],
         ["mutants", tried, tried - sum(one["killed"] + one["equivalent"] for one in mutants.values())],
         ["attacks on the page", len(_read("attacks")["attacks"]), len(_read("attacks")["wrong"])],
@@ -119,7 +119,8 @@ A writer is code that writes files. Each of its system calls that change somethi
 - once, the whole folder is read-only.
 
 Afterwards the folder must hold the old files or the new ones, never half of either, and the same write must succeed
-when it is repeated. `tests/faults/commands.py` does this with whole commands.
+when it is repeated. Of the whole commands in the table (`lc2fer-...`, see `tests/faults/commands.py`) only the kill was
+tried, before system calls that are spread evenly over a run.
 
 {_table(["writer", *kinds], rows)}
 
