@@ -1,5 +1,7 @@
 """The commands, each also under `lc2fer`: each runs one module's `main` and prints, last, one line of compact JSON.
 
+Where standard output is no terminal, it gets only JSON; tables go to standard error.
+
 Exit codes: 0 done (or what the document says as `exit_code`), 1 a gate failed, 2 usage or bad input, 3 target
 unavailable here, 4 a gate that is undecided, 130 interrupted.
 """
@@ -24,7 +26,7 @@ from lc2fer.errors import Lc2ferError
 from lc2fer.next_steps import after
 from lc2fer.session import refuse_telemetry
 from lc2fer.storage import unwritable
-from lc2fer.text import printable, quietly, remark, safe_outputs
+from lc2fer.text import print_json, printable, quietly, remark, safe_outputs, tables_apart
 
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
 COMMANDS = MappingProxyType(
@@ -141,9 +143,10 @@ def parser_of(command: str) -> argparse.ArgumentParser:
 def _run(command: str, arguments: list[str], *, debug: bool) -> int:
     try:
         main: Callable[[list[str]], Mapping[str, Any]] = importlib.import_module(COMMANDS[command][0]).main
-        document = main(arguments)
+        with nullcontext() if {"-h", "--help"} & set(arguments) else tables_apart():  # help is what was asked for
+            document = main(arguments)
         if os.environ.get("RANK", "0") == "0":  # of several training processes, the first speaks
-            print(json.dumps(document, separators=(",", ":"), allow_nan=False), flush=True)
+            print_json(json.dumps(document, separators=(",", ":"), allow_nan=False))
             if sys.stderr.isatty() and not document.get("exit_code") and (line := after(command, arguments, document)):
                 remark(f"Next: {line}")
     except SystemExit as leaving:  # argparse: --help or a wrong flag

@@ -84,3 +84,30 @@ def safe_outputs() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+_machines: list[Any] = []  # standard output, while what people read goes to the other
+
+
+@contextmanager
+def tables_apart() -> Iterator[None]:
+    """What is printed meanwhile goes to standard error where standard output is no terminal.
+
+    So a program that reads standard output finds `print_json`'s lines there and nothing else.
+    """
+    before: Any = sys.stdout
+    if before is None or sys.stderr is None or before.isatty():
+        yield
+        return
+    _machines.append(before)
+    sys.stdout = _Plain(sys.stderr)
+    try:
+        yield
+    finally:
+        sys.stdout = before
+        _machines.pop()
+
+
+def print_json(line: str) -> None:
+    """A line for programs: on standard output, at once."""
+    print(line, file=_machines[-1] if _machines else sys.stdout, flush=True)

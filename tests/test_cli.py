@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lc2fer import cli, errors
+from lc2fer.text import print_json
 
 
 class SafetensorError(Exception):
@@ -55,8 +56,39 @@ def test_the_last_line_is_the_document(command: Command, capsys: pytest.CaptureF
     command(main)
     assert cli.run("train", ["--config", "C6", "--debug"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == ["a table", '{"arguments":["--config","C6"],"accuracy":0.5}']
-    assert json.loads(out.splitlines()[-1]) == {"arguments": ["--config", "C6"], "accuracy": 0.5}
+    assert out == '{"arguments":["--config","C6"],"accuracy":0.5}\n'
+    assert json.loads(out) == {"arguments": ["--config", "C6"], "accuracy": 0.5}
+    assert err == "a table\n"
+
+
+def test_on_a_terminal_the_table_and_the_document_stand_together(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command(lambda arguments: print("a table") or {"done": True})
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert cli.run("train", []) == 0
+    assert capsys.readouterr() == ('a table\n{"done":true}\n', "")
+
+
+def test_a_program_that_reads_finds_only_json_also_after_an_error(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(arguments: list[str]) -> dict[str, Any]:
+        print("a\x1bb")
+        print_json('{"line":1}')
+        raise errors.DataError("A. B. C.")
+
+    command(main)
+    before = sys.stdout
+    assert cli.run("train", []) == 2
+    assert sys.stdout is before
+    assert capsys.readouterr() == ('{"line":1}\n', "a\\x1bb\nDataError: A. B. C.\n")
+
+
+def test_help_can_be_paged(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("predict", ["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: lc2fer-predict ")
     assert err == ""
 
 

@@ -80,9 +80,9 @@ def test_quiet_silences_remarks_and_nothing_else(
     module.main = main  # type: ignore[attr-defined]
     monkeypatch.setitem(__import__("sys").modules, "lc2fer.training.command", module)
     assert cli.main(["train", "--config", "C6", "--quiet"]) == 0
-    assert capsys.readouterr() == ('table\n{"arguments":["--config","C6"]}\n', "")
+    assert capsys.readouterr() == ('{"arguments":["--config","C6"]}\n', "table\n")
     assert cli.main(["train"]) == 0
-    assert capsys.readouterr() == ('table\n{"arguments":[]}\n', "remark\nprogress\n")
+    assert capsys.readouterr() == ('{"arguments":[]}\n', "remark\nprogress\ntable\n")
 
 
 def test_doctor_names_each_extra_s_packages_and_command(
@@ -97,8 +97,8 @@ def test_doctor_names_each_extra_s_packages_and_command(
 
     monkeypatch.setattr(metadata, "version", without_scipy)
     assert cli.main(["doctor"]) == 0
-    *table, last = capsys.readouterr().out.splitlines()
-    document = json.loads(last)
+    out, err = capsys.readouterr()
+    table, document = err.splitlines(), json.loads(out)
     assert document["lc2fer"] == version("lc2fer")
     assert document["extras"]["bench"]["missing"] == ["scipy"]
     assert document["extras"]["bench"]["found"]["psutil"] == version("psutil")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+
+from lc2fer.text import print_json
 
 from . import publish
 from .publish import Changes, Message, Sender
@@ -67,8 +68,7 @@ class Out:
         with self._lock:
             if self._labels:
                 message, self._labels = {**message, "labels": list(self._labels)}, ()
-            sys.stdout.write(json.dumps(message, separators=(",", ":")) + "\n")
-            sys.stdout.flush()
+            print_json(json.dumps(message, separators=(",", ":")))
 
 
 def _said(message: Message) -> str:

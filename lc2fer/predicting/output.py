@@ -20,7 +20,7 @@ from lc2fer import pictures
 from lc2fer.predicting import boxes
 from lc2fer.predicting.judging import Answer
 from lc2fer.predicting.sources import Item
-from lc2fer.text import printable
+from lc2fer.text import print_json, printable
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are
 _QUALITY = 90
@@ -75,7 +75,7 @@ class Output:
             self._counts["faces"] += 1
             self._counts["unsure"] += prediction["expression"] is None
             if self._lines:
-                print(json.dumps(prediction, separators=(",", ":")), flush=True)
+                print_json(json.dumps(prediction, separators=(",", ":")))
             elif len(self._predictions) < MOST_PREDICTIONS:
                 self._predictions.append(prediction)
             if self._file is not None:

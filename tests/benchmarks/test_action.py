@@ -57,8 +57,8 @@ def act(checkout, planted, tmp_path):
 
 def test_a_green_run(act, planted, tmp_path):
     done = act(planted(onnx_int8=(20, 14)), data="", limit="", rules="", weights="", baseline="", data_url="")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "The gate passed: 0 fail" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert "The gate passed: 0 fail" in done.stderr
     assert "The gate passed" in (tmp_path / "summary.md").read_text()
     seen = (tmp_path / "seen").read_text().splitlines()
     assert seen[:2] == ["--configs", "C6"]
@@ -110,7 +110,7 @@ def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path):
 
     undecided = act()
     assert undecided.returncode == 4, undecided.stderr
-    assert re.search(r"^pass +C8 +onnx-fp32 +agreement +1, at least 0\.999 expected$", undecided.stdout, re.MULTILINE)
+    assert re.search(r"^pass +C8 +onnx-fp32 +agreement +1, at least 0\.999 expected$", undecided.stderr, re.MULTILINE)
     rules = (checkout / "benchmarks" / "gates.toml").read_text().replace('= "undecided"', '= "warn"')
     (tmp_path / "warn.toml").write_text(rules)  # fourteen images decide nothing
     green = act(GATE_RULES=str(tmp_path / "warn.toml"))
@@ -118,7 +118,7 @@ def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path):
     (tmp_path / "rules.toml").write_text('version = 1\n[[floor]]\nfigure = "accuracy"\nat_least = 0.99\n')
     red = act(GATE_RULES=str(tmp_path / "rules.toml"))  # of a network that was never trained
     assert red.returncode == 1, red.stderr
-    assert "The gate FAILED: 2 fail, 0 inconclusive, 0 skipped, 0 pass." in red.stdout
+    assert "The gate FAILED: 2 fail, 0 inconclusive, 0 skipped, 0 pass." in red.stderr
     heads = [line for line in (tmp_path / "summary.md").read_text().splitlines() if line.startswith("### ")]
     assert [head.split(":")[1] for head in heads] == [" The gate is undecided", " The gate passed", " The gate FAILED"]
 

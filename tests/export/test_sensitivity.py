@@ -30,13 +30,14 @@ def test_the_layer_whose_range_is_wrong_comes_first(
     arguments = ["--config", "C8", "--sensitivity", "--weights", str(weights), "--data", str(faces)]
     arguments += ["--calibration-images", "40", "--sensitivity-images", "40", "--out", str(tmp_path)]
     assert cli.run("export", arguments) == 0
-    lines = capsys.readouterr().out.splitlines()
-    document = json.loads(lines[-1])
+    out, err = capsys.readouterr()
+    document = json.loads(out)
     layers = document["layers"]
     assert len(layers) == 12
     assert [layer["sqnr_db"] for layer in layers] == sorted(layer["sqnr_db"] for layer in layers)
     assert layers[0]["layer"] == "stages.1.0.conv"
     assert all(0 <= layer["flips"] <= layer["images"] == 40 for layer in layers)
+    lines = err.splitlines()
     assert lines[0].split() == ["layer,", "alone", "in", "INT8", "SQNR", "(dB)", "flips"]
     assert lines[2].split() == [
         "stages.1.0.conv",

@@ -190,9 +190,9 @@ def test_what_cannot_be_compared_is_skipped_and_says_why(planted, samples):
 def test_the_command_is_never_green_where_it_cannot_tell(planted, tmp_path, capsys, images, int8, code, words):
     reports.write(tmp_path / "report.json", planted(images, onnx_int8=int8))
     assert cli.run("bench", ["gate", str(tmp_path / "report.json")]) == code
-    printed = capsys.readouterr().out
-    assert words in printed
-    assert json.loads(printed.splitlines()[-1])["exit_code"] == code
+    out, err = capsys.readouterr()
+    assert words in err
+    assert json.loads(out)["exit_code"] == code
 
 
 def test_the_command_is_green_or_red(planted, tmp_path, capsys):
@@ -201,9 +201,9 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
         reports.write(tmp_path / f"{name}.json", report)
     summary = tmp_path / "summary.md"
     assert cli.run("bench", ["gate", str(tmp_path / "good.json"), "--summary", str(summary)]) == 0
-    printed = capsys.readouterr().out
-    assert "The gate passed: 0 fail, 0 inconclusive, 0 skipped, 2 pass." in printed
-    assert json.loads(printed.splitlines()[-1])["exit_code"] == 0
+    out, err = capsys.readouterr()
+    assert "The gate passed: 0 fail, 0 inconclusive, 0 skipped, 2 pass." in err
+    assert json.loads(out)["exit_code"] == 0
     arguments = [
         "gate",
         str(tmp_path / "bad.json"),
@@ -213,7 +213,7 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
         str(summary),
     ]
     assert cli.run("bench", arguments) == 1
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert printed.splitlines()[2].split()[:3] == ["fail", "C6", "onnx-int8"]
     assert "The gate FAILED: 2 fail" in printed
     text = summary.read_text()

@@ -75,12 +75,12 @@ def test_each_source_has_its_name_in_lines_and_the_last_line(
 
 def test_for_people_the_name_stands_first(model: Path, film: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = cli.run("deploy", ["run", str(model), "--source", f"a={film}", "--source", f"b={film}", "--every-frame"])
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     assert code == 0
     for name in ("a", "b"):
         assert f"{name}: file:{film} gives pictures of 640x480." in err
         assert f"\n{name}: face 1" in err
-    table = [line.split()[:4] for line in out.splitlines() if line[:2] in ("a ", "b ")]
+    table = [line.split()[:4] for line in err.splitlines() if line[:2] in ("a ", "b ")]
     assert table == [["a", "30", "30", "0"], ["b", "30", "30", "0"]]
 
 

@@ -260,9 +260,9 @@ def test_unpacking_the_same_bundle_again_keeps_what_was_built(made: Path, tmp_pa
 
 def test_verify_passes(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run("deploy", ["verify", str(made)]) == 0
-    *table, last = capsys.readouterr().out.splitlines()
-    assert len(table) == 2 + len(MODELS)
-    document = json.loads(last)
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) == 2 + len(MODELS)
+    document = json.loads(out)
     assert [model["passed"] for model in document["models"]] == [True] * len(MODELS)
     assert document["variant"] == "C8"
 
@@ -338,9 +338,9 @@ def test_verify_names_the_first_difference(
         edited(members, files=files)
 
     assert cli.run("deploy", ["verify", str(changed(turn))]) == 1
-    out = capsys.readouterr().out
-    assert "C8-onnx-fp16.onnx differs from the trained network here: golden face " in out
-    assert "Do not use it on this device." in out
+    said = capsys.readouterr().err
+    assert "C8-onnx-fp16.onnx differs from the trained network here: golden face " in said
+    assert "Do not use it on this device." in said
 
 
 def test_not_finite_logits_fail() -> None:
@@ -382,5 +382,5 @@ sys.exit(cli.run("deploy", ["verify", {str(unpacked.folder)!r}]))
     command = [sys.executable, "-I", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "C8-ort-int8-fused.onnx" in done.stdout
+    assert "C8-ort-int8-fused.onnx" in done.stderr
     assert "was not judged" not in done.stderr
