@@ -38,6 +38,7 @@ COMMANDS = MappingProxyType(
         "predict": ("lc2fer.predicting.command", "export"),
         "faces": ("lc2fer.predicting.faces_command", "export"),
         "deploy": ("lc2fer.deploy.command", "export"),
+        "data": ("lc2fer.data.command", ""),
         "doctor": ("lc2fer.program.doctor", ""),
         "completion": ("lc2fer.program.completion", "completion"),
     }
@@ -47,6 +48,7 @@ SAYS = MappingProxyType(
     {
         "predict": "the expressions of the faces in pictures, folders and films",
         "faces": "a folder of photographs into a folder of aligned faces",
+        "data": "check: what would be read of a folder of faces, and what refused",
         "train": "train a variant on a folder of faces",
         "export": "make a model for a target and prove that it agrees with the trained network",
         "bench": "measure models; compare, gate and choose from reports",

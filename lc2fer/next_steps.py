@@ -11,6 +11,9 @@ from typing import Any
 def after(command: str, arguments: Sequence[str], document: Mapping[str, Any]) -> str | None:
     """The next command after one that succeeded, from what its last line says; None where there is no usual one."""
     verb = arguments[0] if arguments else ""
+    if command == "data" and "flags" in document:
+        data = shlex.join(["--data", document["data"], *document["flags"]])
+        return f"lc2fer train --config C6 {data} --init bundled --recipe finetune --out runs/c6"
     if command == "train" and "artifact" in document:
         config = Path(document["artifact"]).stem
         return (

@@ -143,6 +143,12 @@ def test_zsh_s_files_are_called_as_zsh_wants(tmp_path: Path, capsys: pytest.Capt
             {"artifact": "runs/C6.safetensors"},
             "lc2fer export --config C6 --target ort-int8-fused --weights runs/C6.safetensors --data 'my faces'",
         ),
+        (
+            "data",
+            ["check", "my faces", "--synonyms", "joy="],
+            {"data": "my faces", "flags": ["--synonyms", "joy="]},
+            "lc2fer train --config C6 --data 'my faces' --synonyms joy= --init bundled --recipe finetune --out runs/c6",
+        ),
         ("export", [], {"artifact": "out/C6 a.onnx"}, "lc2fer predict PHOTO --model 'out/C6 a.onnx'"),
         ("bench", ["gate", "r.json"], {"report": "r.json"}, None),
         (

@@ -28,10 +28,13 @@ def open_dataset(name: str | Path, images: str = "aligned", reading: Reading = R
 
     Raises DataError for what is none, and for training images that are also test images, all of them at once.
     """
-    if str(name) == SYNTHETIC:
-        return _synthetic()
-    found = _read(Path(name).expanduser(), images, reading)
-    return _without_copies(found, reading.leave_out_copies)
+    found = layout_of(name, images, reading)
+    return found if str(name) == SYNTHETIC else without_copies(found, reading.leave_out_copies)
+
+
+def layout_of(name: str | Path, images: str, reading: Reading) -> Dataset:
+    """The same before anything has looked into its pictures."""
+    return _synthetic() if str(name) == SYNTHETIC else _read(Path(name).expanduser(), images, reading)
 
 
 def _synthetic() -> Dataset:
@@ -78,7 +81,7 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
     return folders.load(path, place, reading.labels_from, reading.synonyms)
 
 
-def _without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
+def without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
     """The data set without training images that are test images too, if that was asked for; else with a list of them.
 
     Raises DataError for the same pictures. One that was saved anew or mirrored may be nobody's fault; it is kept, but
