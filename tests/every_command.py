@@ -67,7 +67,7 @@ def make_models(folder: Path, log: Path) -> None:
         shutil.copy(folder / "out" / "report.json", folder / name)
     for suffix in (".onnx", ".json"):
         shutil.copy(folder / f"out/C6-ort-int8-fused{suffix}", folder / f"MODEL{suffix}")
-    for name in (".venv", "native", "tests"):
+    for name in (".venv", "lc2fer", "native", "tests"):  # native/ finds the kernels beside it
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     (folder / "baselines").symlink_to(ROOT / "benchmarks" / "baselines")
