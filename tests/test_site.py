@@ -35,6 +35,8 @@ def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
     assert "lc2fer-bench" in (tmp_path / "commands" / "index.html").read_text(encoding="utf-8")
     assert "open_session" in (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    accuracy = (tmp_path / "accuracy" / "index.html").read_text(encoding="utf-8")
+    assert "the model card (<code>lc2fer/weights/C6.md</code>)" in accuracy  # a file outside the site is named
     pages = list(tmp_path.rglob("index.html"))
     assert not [page for page in pages if re.search(r'<(script|link|img)[^>]+(src|href)="https?://', page.read_text())]
 

@@ -12,7 +12,8 @@ from mkdocs.structure.files import File, Files
 from lc2fer import cli, errors, targets
 
 _VERBS = ("compare", "gate", "choose", "paper", "ablation", "packages")  # of lc2fer-bench, in modules of their own
-_OUTSIDE = re.compile(r"\]\(\.\./([^)]+)\)")  # ](../lc2fer/weights/C6.md): in the checkout, not on the site
+# [C6](../lc2fer/weights/C6.md): in the checkout, not on the site
+_OUTSIDE = re.compile(r"\[([^\[\]]+)\]\(\.\./([^)]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -24,7 +25,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     """A file outside docs/ has no page: its name stays, as code."""
-    return _OUTSIDE.sub(lambda found: f"] (`{found[1]}`)", markdown)
+    return _OUTSIDE.sub(lambda found: f"{found[1]} (`{found[2]}`)", markdown)
 
 
 def commands() -> str:
