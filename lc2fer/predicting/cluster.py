@@ -61,6 +61,11 @@ def main(given: Namespace, artifact: Artifact, say: Callable[[str], None]) -> di
     counts = {"parts": 0, "parts_there": 0, "pictures": 0, "faces": 0, "without_face": 0, "unreadable": 0}
     found = Found()
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.ray is None and not os.environ.get("RAY_ADDRESS"):  # workers of this machine: what they lack is told here
+        if given.faces != "crop":
+            open_finder(given.face_model, threads=1, thorough=True)
+        with open_session(artifact, threads=1):
+            pass
     started, workers = _start(given)
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
