@@ -50,7 +50,11 @@ TRIED = {
     "mqtt": ("lc2fer-deploy run MODEL --source PICTURE --mqtt mqtt://localhost/a", 3, "pip install 'lc2fer[camera]'"),
     "completion": ("lc2fer completion bash", 0, "lc2fer"),
     "sign": ("lc2fer-deploy bundle --sign KEY --out OUT", 3, "pip install 'lc2fer[export]'"),
-    "train": ("lc2fer-train --config C8 --data synthetic --epochs 1 --size 32 --limit 64 --out OUT", 0, "epochs"),
+    "train": (
+        "lc2fer-train --config C8 --data synthetic --epochs 1 --size 32 --limit 64 --batch 32 --out OUT",
+        0,
+        "epochs",
+    ),
     "export": ("lc2fer-export --config C8 --target onnx-fp32 --out OUT", 0, "C8-onnx-fp32.onnx"),
     "explain": ("lc2fer-explain --config C8 --out OUT", 3, "pip install 'lc2fer[train,export,explain]'"),
     "ray": ("lc2fer-predict --engine ray PICTURE --out OUT", 3, "onnxruntime"),
