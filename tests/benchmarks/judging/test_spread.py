@@ -75,6 +75,7 @@ def test_times_are_told_in_milliseconds_and_images_a_second(samples):
     assert spread.percentile_ms(nothing, 50) is None
 
 
+@pytest.mark.filterwarnings("error")  # of equal launches scipy warns
 def test_a_quotient_of_two_runs_has_welchs_interval():
     first, second = [1.0, 1.1, 0.95], [2.0, 2.1, 2.3, 1.9]
     found = spread.quotient(spread.of(first), spread.of(second))

@@ -58,6 +58,7 @@ def test_a_row_is_doubted_for_a_reason(doubts, change, state, reason):
 def test_a_row_without_a_doubt(doubts, samples):
     assert doubts().state == "VALID"
     assert doubts(samples_ns=(100,) * 100 + (109,) * 100).doubts == ()
+    assert doubts(after=conditions(throttles=None)).doubts == ()  # the counter was gone afterwards
     unknown = Conditions(None, None, None)
     for threads in (1, 2):
         assert doubts(before=unknown, after=unknown, others_cores=None, threads=threads).state == "VALID"
