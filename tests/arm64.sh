@@ -25,7 +25,7 @@ inside() {
     say "install.sh on $(there uname -m)"
     tar -xOf "$BUNDLE" install.sh >"$TREE/srv/install.sh"
     if [[ -e $TREE/opt/lc2fer/current ]]; then there bash /srv/install.sh --uninstall; fi
-    there bash -s -- /srv/C6.bundle --sha256 "$hash" --packages <"$TREE/srv/install.sh" | tee "$TREE/srv/said" # doctor and verify too
+    there bash -s -- /srv/C6.bundle --sha256 "$hash" --packages <"$TREE/srv/install.sh" 2>&1 | tee "$TREE/srv/said" # doctor and verify too
     expect '^OpenCV +ok .*with GStreamer' "that doctor finds Debian's OpenCV"
     expect '^ONNX Runtime +ok ' "that doctor finds the bundle's ONNX Runtime"
     expect '"models":.*"passed":true' "that verify passes"
