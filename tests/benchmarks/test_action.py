@@ -69,7 +69,7 @@ def test_a_green_run(act, planted, tmp_path):
 def test_a_red_run(act, planted, tmp_path):
     done = act(planted(onnx_int8=(120, 28)), configs="C5 C6", limit="99")
     assert done.returncode == 1
-    assert re.search(r"^fail +C6 +onnx-int8 +accuracy against parent +3\.00 points lost", done.stdout, re.MULTILINE)
+    assert re.search(r"^fail +C6 +onnx-int8 +accuracy against parent +3\.00 points lost", done.stderr, re.MULTILINE)
     assert "| **fail** | C6" in (tmp_path / "summary.md").read_text()
     assert "--configs\nC5\nC6\n" in (tmp_path / "seen").read_text()
 
