@@ -123,10 +123,16 @@ class OpenVinoSession(Opened):
         self._check_open()
         counts: dict[str, int] = {}
         for node in self._compiled.get_runtime_model().get_ops():
-            if node.rt_info["layerType"].astype(str) not in _MOVES:
-                ours = node.rt_info["layerType"].astype(str) == "Reference"  # float32 outside its products
-                precision = self._products if ours else node.rt_info["runtimePrecision"].astype(str)
-                counts[precision] = counts.get(precision, 0) + 1
+            layer, kernel, precision = (
+                node.rt_info[name].astype(str) for name in ("layerType", "primitiveType", "runtimePrecision")
+            )
+            if layer in _MOVES:
+                continue
+            if layer == "Reference":  # ours, float32 outside its products
+                precision = self._products
+            elif kernel.endswith("_f32"):  # the layer's precision is then that of its weights, which are converted
+                precision = "f32"
+            counts[precision] = counts.get(precision, 0) + 1
         return counts
 
     def _release(self) -> None:
