@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import reading
-from lc2fer.data import layout_of, without_copies
+from lc2fer.data import labels_of, layout_of, without_copies
 from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError
@@ -103,8 +104,7 @@ def _unreadable(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def _counts(samples: Sequence[Sample], labels: Sequence[str]) -> dict[str, int]:
-    places = [sample.label for sample in samples]
-    return {name: places.count(label) for label, name in enumerate(labels)}
+    return dict(zip(labels, np.bincount(labels_of(samples), minlength=len(labels)).tolist()))
 
 
 def _renamed(found: Dataset) -> dict[str, str]:
