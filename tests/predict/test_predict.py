@@ -94,10 +94,11 @@ def test_an_unreadable_picture_is_named_and_the_rest_is_answered(
     missing = tmp_path / "none.jpg"
     assert predict("--model", model, broken, missing, grey(tmp_path / "fine.png")) == 2
     captured = capsys.readouterr()
-    first, second, *_ = captured.err.splitlines()
+    first, second, head, _, answer = captured.err.splitlines()
     assert first.startswith(f"DataError: {broken} cannot be read as a picture: ")
     assert first.endswith("Expected a whole JPEG or PNG. Copy the file again from its source.")
     assert second == f"DataError: {missing} is missing. Expected a picture of a face. Check the path."
+    assert [head.split()[0], answer.split()[0]] == ["picture", "fine.png"]
     document = json.loads(captured.out.splitlines()[-1])
     assert [found["picture"] for found in document["predictions"]] == [str(tmp_path / "fine.png")]
     assert (document["unreadable"], document["unreadable_files"]) == (2, [str(broken), str(missing)])
@@ -264,7 +265,9 @@ def test_an_animated_picture_is_judged_by_its_first_and_said(
     path = tmp_path / "a.gif"
     Image.new("L", (48, 48), 90).save(path, save_all=True, append_images=[Image.new("L", (48, 48), 9)])
     assert predict("--model", model, path) == 0
-    assert capsys.readouterr().err.startswith(f"{path} has several pictures. Its first one is judged.\n")
+    said, head, _, answer = capsys.readouterr().err.splitlines()
+    assert said == f"{path} has several pictures. Its first one is judged."
+    assert [head.split()[0], answer.split()[0]] == ["picture", "a.gif"]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems know no other names")
