@@ -266,3 +266,9 @@ def small_exports(of_all_workers: Path, small_weights: Path, small_faces: Path) 
 def small_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[..., Path]) -> Path:
     """60 training and 3 test pictures a class, 32x32: 84 images of D^v."""
     return write_faces(tmp_path_factory.mktemp("small") / "faces", train=60, test=3)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache folder that is empty, and this test's alone."""
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))

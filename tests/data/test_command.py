@@ -12,12 +12,8 @@ import pytest
 
 from lc2fer import cli
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 KAGGLE = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

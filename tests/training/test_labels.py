@@ -28,13 +28,9 @@ from lc2fer.training import log
 from lc2fer.training.sources import distinct
 from lc2fer.variants import variant
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 OWN = ("bored", "engaged", "happy", "tired", "neutral")
 EIGHT = (*LABELS, "contempt")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
