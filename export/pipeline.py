@@ -17,6 +17,7 @@ from lc2fer import artifact as artifacts
 from lc2fer import environments, self_test
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, records
+from lc2fer.data.split import images_kept
 from lc2fer.errors import ArtifactError, ParityError, TargetUnavailable, UsageError
 from lc2fer.header import input_spec
 from lc2fer.inputs import InputSpec
@@ -308,7 +309,8 @@ class Pipeline:
         for note in dataset.notes:
             self.say(note)
         # Drawn faces calibrate and prove a model of any classes.
-        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn)
+        keep = images_kept(self.checkpoint.training)
+        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn, keep=keep)
 
     @cached_property
     def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:

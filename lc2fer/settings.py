@@ -18,6 +18,7 @@ DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
 TEACHING = ("once", "augmented")
+KEPT = ("best", "last")
 ACCURACY, BALANCED = SETTINGS = ("accuracy", "balanced")  # of trained weights
 _LARGEST = 4096  # pixels a side, which a manifest may name
 _FULL_SIZE = 0.75  # share of a run with --start-size after which images have their full size
@@ -50,6 +51,8 @@ class Settings:
     ema: float = 0.0  # decay a step of the averaged weights that are judged and kept; 0: off
     start_size: int = 0  # pixels a side at first, growing to `size`; 0: off
     limit: int = 0  # train on no more images of each data set; 0: on all
+    validation_images: int = 0  # D^v keeps about so many of each data set, the rest is trained on; 0: it keeps all
+    keep: str = "best"  # epoch by D^v, or the last one
     patience: int = 30  # epochs without a better one before stopping
     judge_every: int = 1  # epochs between two looks at D^v
     precision: str = "fp32"
@@ -87,8 +90,12 @@ class Settings:
             raise UsageError(
                 f"--seed is {self.seed}. Expected 0 to {2**32 - 1}, as numpy takes it. Pass such a number."
             )
-        if self.limit < 0:
-            raise UsageError(f"--limit is {self.limit}. Expected a number of images, or 0 for all. Correct --limit.")
+        for name in ("limit", "validation_images"):
+            if getattr(self, name) < 0:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(
+                    f"{flag} is {getattr(self, name)}. Expected a number of images, or 0 for all. Correct {flag}."
+                )
         if self.start_size:
             if not 0 < self.start_size <= self.size:
                 raise UsageError(

@@ -77,15 +77,16 @@ Known = CalibrationSet | Ranges  # what is known of the images that INT8 is to s
 class Validation:
     """D^v of a data set, opened when it is first needed."""
 
-    def __init__(self, dataset: Dataset, spec: InputSpec, *, strict: bool = True) -> None:
-        """`strict`: raise DataError for classes that the model, by its spec, does not know."""
+    def __init__(self, dataset: Dataset, spec: InputSpec, *, strict: bool = True, keep: int = 0) -> None:
+        """`strict`: raise DataError for classes that the model, by its spec, does not know; `keep` as for `divide`."""
         self.dataset = dataset
         self.spec = spec
+        self.keep = keep
         self.classes = places(dataset, spec.labels, strict=strict)
 
     @cached_property
     def split(self) -> Split:
-        return divide(self.dataset)
+        return divide(self.dataset, keep=self.keep)
 
     @cached_property
     def _validation(self) -> tuple[list[Sample], list[str]]:

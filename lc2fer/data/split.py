@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lc2fer.artifact import hash_file
 from lc2fer.data.dataset import Dataset, Sample
@@ -42,17 +43,18 @@ class Split:
         return digest.hexdigest()
 
 
-def divide(dataset: Dataset, seed: int = SEED) -> Split:
+def divide(dataset: Dataset, seed: int = SEED, keep: int = 0) -> Split:
     """Divide a data set's training images by class, or take its own part to validate on where it has one.
 
-    Raises DataError where a class has fewer than two images to divide.
+    With `keep`, about so many images stay in D^v, each class by its share; D^u gets the others. Raises DataError where
+    a class has fewer than two images to divide.
     """
     classes = _by_class(dataset.train)
     if dataset.validation:
         sides = [(hash_file(sample.path), sample) for sample in dataset.validation]
         held = {image for image, _ in sides}
         fit = [pair for pair in _pairs(classes) if pair[0] not in held]  # never on both sides
-        return _split(seed, fit, sides)
+        return _split(seed, *_kept(fit, sides, keep, seed))
     held = set()
     for label, images in sorted(classes.items()):
         if len(images) < 2:
@@ -61,17 +63,21 @@ def divide(dataset: Dataset, seed: int = SEED) -> Split:
                 "needed, one to train on and one to validate on. Add images of that class."
             )
         held.update(_drawn(images, VALIDATION_SHARE, str(seed)))
-    every = _pairs(classes)  # one that lies in two classes is held in both
-    return _split(seed, [pair for pair in every if pair[0] not in held], [pair for pair in every if pair[0] in held])
+    return _split(seed, *_kept(*_sides(_pairs(classes), held), keep, seed))
+
+
+def images_kept(training: Mapping[str, Any] | None) -> int:
+    """`keep` of the split that weights were trained with, by their manifest."""
+    found = (training or {}).get("validation_images", 0)
+    return found if isinstance(found, int) else 0
 
 
 def hold_out(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
     """Samples of one part as a training and a test part, by class and by the files' hashes alone."""
     classes = _by_class(samples)
     held = {image for images in classes.values() for image in _drawn(images, TEST_SHARE, "test")}
-    every = sorted(_pairs(classes), key=lambda pair: pair[1].path)
-    kept = [sample for image, sample in every if image not in held]
-    return kept, [sample for image, sample in every if image in held]
+    kept, test = _sides(sorted(_pairs(classes), key=lambda pair: pair[1].path), held)
+    return [sample for _, sample in kept], [sample for _, sample in test]
 
 
 _Classes = dict[int, dict[str, list[Sample]]]  # label -> sha256 -> samples
@@ -87,6 +93,25 @@ def _by_class(samples: Iterable[Sample]) -> _Classes:
 
 def _pairs(classes: _Classes) -> list[_Pair]:
     return [(image, one) for images in classes.values() for image, samples in images.items() for one in samples]
+
+
+def _sides(pairs: Iterable[_Pair], held: set[str]) -> tuple[list[_Pair], list[_Pair]]:
+    """Those that are not held and those that are; an image that lies in two classes is on one side with both."""
+    every = list(pairs)
+    return [pair for pair in every if pair[0] not in held], [pair for pair in every if pair[0] in held]
+
+
+def _kept(fit: list[_Pair], validation: list[_Pair], keep: int, seed: int) -> tuple[list[_Pair], list[_Pair]]:
+    """The same sides with about `keep` images in the second one; as they are with 0."""
+    classes: dict[int, set[str]] = defaultdict(set)
+    for image, sample in validation:
+        classes[sample.label].add(image)
+    share = keep / sum(map(len, classes.values()))
+    if not 0 < share < 1:
+        return fit, validation
+    held = {image for images in classes.values() for image in _drawn(images, share, f"{seed} kept")}
+    moved, kept = _sides(validation, held)
+    return fit + moved, kept
 
 
 def _drawn(images: Iterable[str], share: float, seed: str) -> list[str]:

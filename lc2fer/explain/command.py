@@ -17,6 +17,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import artifact as artifacts
 from lc2fer import reading
 from lc2fer.data import SYNTHETIC, open_dataset, records
+from lc2fer.data.split import images_kept
 from lc2fer.errors import UsageError
 from lc2fer.explain.beside import beside, check
 from lc2fer.explain.data import Pictures, check_limit, drawn_faces, read
@@ -92,14 +93,14 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
 
     weights = _weights(given.config, given.weights)
     network = checkpoint.load(weights, given.config)
-    spec, sha256 = input_spec(weights, network.num_classes)[0], artifacts.hash_file(weights)
+    (spec, manifest), sha256 = input_spec(weights, network.num_classes), artifacts.hash_file(weights)
     other = None if given.beside is None else check(given.beside, given.config, spec, sha256)
     records.agree(given.data, spec.alignment)
     dataset = open_dataset(given.data, given.images, reading.Reading.of(vars(given)))
     for note in dataset.notes:
         say(note)
     say(f"{given.config}: reading {dataset.place.name}")
-    parts, fingerprint = read(dataset, spec, given.limit)
+    parts, fingerprint = read(dataset, spec, given.limit, images_kept(manifest and manifest.training))
     test = parts[2]
     names = [str(sample.path.relative_to(dataset.root)) for sample in test.samples]
     faces = drawn_faces(dataset.root, test.samples)

@@ -62,13 +62,13 @@ def spread(count: int, limit: int) -> list[int]:
     return sorted(np.random.default_rng(0).permutation(count)[:limit].tolist())
 
 
-def read(dataset: Dataset, spec: InputSpec, limit: int | None) -> tuple[tuple[Part, Part, Part], str]:
-    """D^u, D^v and D^e, and the fingerprint of the division of the training images.
+def read(dataset: Dataset, spec: InputSpec, limit: int | None, keep: int = 0) -> tuple[tuple[Part, Part, Part], str]:
+    """D^u, D^v and D^e, and the fingerprint of the division of the training images, with `keep` as for `divide`.
 
     Without a limit: 500 images of D^u and of D^v and the whole of D^e. Raises DataError where a split has too few, and
     for classes that the spec does not have.
     """
-    split, own = divide(dataset), places(dataset, spec.labels)
+    split, own = divide(dataset, keep=keep), places(dataset, spec.labels)
     found = []
     for name, samples in zip(SPLITS, (split.fit, split.validation, dataset.test)):
         if len(samples) < FEWEST:

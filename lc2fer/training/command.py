@@ -15,7 +15,18 @@ from lc2fer import reading
 from lc2fer.alignment import ALIGNMENTS
 from lc2fer.data import records
 from lc2fer.errors import ArtifactError, UsageError
-from lc2fer.settings import AUGMENTATIONS, BALANCES, DECAYS, PRECISIONS, RECIPES, SCHEDULES, TARGETS, TEACHING, Settings
+from lc2fer.settings import (
+    AUGMENTATIONS,
+    BALANCES,
+    DECAYS,
+    KEPT,
+    PRECISIONS,
+    RECIPES,
+    SCHEDULES,
+    TARGETS,
+    TEACHING,
+    Settings,
+)
 from lc2fer.variants import VARIANTS
 
 _CHOICES = {
@@ -26,6 +37,7 @@ _CHOICES = {
     "balance": BALANCES,
     "targets": TARGETS,
     "teach": TEACHING,
+    "keep": KEPT,
 }
 _MEANINGS = {
     "size": "pixels a side",
@@ -49,6 +61,8 @@ _MEANINGS = {
     "ema": "decay of averaged weights, which are then judged and kept; 0: off",
     "start_size": "pixels a side at first, growing to --size; 0: off",
     "limit": "train on no more images of each data set; 0: on all",
+    "validation_images": "validate on about so many images of each data set and train on the rest too; 0: as divided",
+    "keep": "the weights of the best epoch by the validation images, or of the last",
     "patience": "stop after so many epochs without a better one",
     "judge_every": "look at the validation images every so many epochs",
     "precision": "of the products",

@@ -82,12 +82,15 @@ class Sources:
         ]
 
 
-def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int) -> Sources:
-    """Open and divide the data sets; raises DataError as `open_dataset` and `divide` do, and for other classes."""
+def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int, keep: int) -> Sources:
+    """Open the data sets and divide them, with `keep` images in each D^v if it is not 0.
+
+    Raises DataError as `open_dataset` and `divide` do, and for other classes.
+    """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
     for dataset in datasets[1:]:
         places(dataset, datasets[0].labels)
-    splits = tuple(divide(dataset) for dataset in datasets)
+    splits = tuple(divide(dataset, keep=keep) for dataset in datasets)
     return Sources(distinct(data), datasets, splits, tuple(train_data.limited(split, limit) for split in splits))
 
 

@@ -143,6 +143,7 @@ class Run:
                 raise self._not_finite(val_loss, f"epoch {progress.epoch}, on the validation images")
             progress.seconds += time.perf_counter() - began
             better = (val_accuracy, -val_loss) > (progress.best_accuracy, -progress.best_loss)
+            better |= settings.keep == "last"
             if better:
                 progress.best_epoch = progress.epoch
                 progress.best_accuracy = val_accuracy
@@ -293,7 +294,7 @@ def train(
         start = train_data.teacher(init, settings.config)
         settings = replace(settings, init=artifacts.hash_file(init))
     masters = [train_data.teacher(path) for path in teachers]
-    sources = open_sources(data, images, reading, settings.limit)
+    sources = open_sources(data, images, reading, settings.limit, settings.validation_images)
     masters = [one.answers_to(sources.labels, path) for one, path in zip(masters, teachers)]
     with alone(out, "training"):
         if restart:

@@ -13,7 +13,7 @@ import pytest
 
 from lc2fer.data import rafdb
 from lc2fer.data.rafdb import Dataset
-from lc2fer.data.split import Split, divide
+from lc2fer.data.split import Split, divide, images_kept
 from lc2fer.errors import DataError
 
 Writer = Callable[..., Path]
@@ -111,6 +111,34 @@ def test_one_picture_in_two_classes_stays_on_one_side(dataset: Dataset, split: S
     doubled = divide(replace(dataset, train=dataset.train + relabelled))
     assert len(doubled.fit) + len(doubled.validation) == 180
     assert not set(doubled.fit_sha256) & set(doubled.validation_sha256)
+
+
+def test_fewer_images_to_validate_leave_more_to_train_on(dataset: Dataset, split: Split) -> None:
+    few = divide(dataset, keep=14)
+    assert Counter(sample.label for sample in few.validation) == dict.fromkeys(range(7), 2)
+    assert set(few.validation) < set(split.validation)
+    assert set(few.fit) == set(dataset.train) - set(few.validation)
+    assert few.fit_sha256 == tuple(hashlib.sha256(sample.path.read_bytes()).hexdigest() for sample in few.fit)
+    assert few.fingerprint != split.fingerprint
+    assert divide(replace(dataset, train=dataset.train[::-1]), keep=14) == few
+    for all_of_them in (0, 28, 1000):
+        assert divide(dataset, keep=all_of_them) == split
+
+
+def test_a_part_to_validate_on_can_be_trained_on_too(dataset: Dataset) -> None:
+    own = replace(dataset, train=dataset.train[70:], validation=dataset.train[:70])
+    few = divide(own, keep=10)
+    assert 7 <= len(few.validation) <= 14
+    assert {sample.label for sample in few.validation} == set(range(7))
+    assert set(few.validation) < set(own.validation)
+    assert set(few.fit) | set(few.validation) == set(dataset.train)
+    assert len(few.fit) + len(few.validation) == 140
+
+
+@pytest.mark.parametrize("training", [None, {}, {"validation_images": "14"}])
+def test_weights_that_do_not_say_how_many_kept_all(training: dict[str, str] | None) -> None:
+    assert images_kept(training) == 0
+    assert images_kept({"validation_images": 14}) == 14
 
 
 def test_two_images_of_a_class_go_to_both_sides(write_faces: Writer, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_labels_of_a_second_data_set_are_the_firsts(tmp_path: Path) -> None:
 
     first = layouts.folders(tmp_path / "a", ("happy", "tired", "bored"), {"train": 5, "test": 1})
     second = layouts.folders(tmp_path / "b", ("tired", "happy"), {"train": 5, "test": 1})
-    found = open_sources([str(first), str(second)], "aligned", Reading(), 0)
+    found = open_sources([str(first), str(second)], "aligned", Reading(), 0, 0)
     assert found.labels == ("happiness", "bored", "tired")
     assert found.ids(found.datasets[1], found.parts[1]).tolist() == [0] * 4 + [2] * 4
     targets = train_data.targets(found.datasets, found.parts, "labels")

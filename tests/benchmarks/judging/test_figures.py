@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 from lc2fer.benchmarks.judging.figures import figures, latency_text, share
-from lc2fer.benchmarks.judging.peers import pairs
+from lc2fer.benchmarks.judging.peers import fraction_of_rate, macs_per_ms, pairs
 from lc2fer.benchmarks.judging.ratios import ratio
 from lc2fer.benchmarks.judging.spread import Spread
-from lc2fer.benchmarks.report.document import Turns
+from lc2fer.benchmarks.report.document import Rate, Turns
+
+from lc2fer.variants import variant
 
 
 def test_each_percentile_is_its_own(planted, samples):
@@ -49,6 +51,23 @@ def test_the_same_engine_and_precision_stand_against_each_other_and_the_fastest_
     ]
     without = replace(report, rows=tuple(row for row in report.rows if row.target != "torch"))
     assert pairs(without) == pairs(report)
+
+
+def test_pytorch_stands_against_each_of_its_stock_routes(planted):
+    report = planted(40, stock_torch=(0, 0, 4_000_000), stock_torch_compile=(0, 0, 3_000_000))
+    assert [(pair.ours, pair.stock) for pair in pairs(report)] == [
+        ("torch", "stock-torch"),
+        ("torch", "stock-torch-compile"),
+    ]
+    assert pairs(replace(report, rows=report.rows[1:])) == []
+
+
+def test_a_share_of_the_rate(planted, samples):
+    rate = Rate(8_000_000, (samples.launch(samples_ns=(4_000_000,) * 300),))
+    assert macs_per_ms(rate) == 2_000_000
+    report = planted(40, onnx_int8=(0, 0, 5_000_000))
+    row = replace(report.rows[1], input_size=100)
+    assert fraction_of_rate(row, rate) == pytest.approx(variant(row.variant).mac_count(100) / 10_000_000, rel=0.01)
 
 
 def test_a_ratio_is_of_the_turns_that_both_took_and_else_of_the_launches(planted):

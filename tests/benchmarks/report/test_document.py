@@ -172,6 +172,8 @@ def test_energy_above_idle(report, samples):
     assert found.energy_mj == pytest.approx(10.5)
     assert found.energy_above_idle_mj == pytest.approx(12.0 - 4.0 * 2)
     assert figures(report, row).energy_above_idle_mj is None
+    less = replace(metered, energy_mj=10.0)
+    assert figures(report, replace(row, launches=(metered, less))).energy_above_idle_mj == pytest.approx(3.0)
 
 
 def test_an_agreement_is_not_rounded_to_all(report, samples):

@@ -50,6 +50,12 @@ def test_counts_do_not_depend_on_the_order(heavy: NDArray[np.float32]) -> None:
     assert np.count_nonzero(np.abs(heavy) < 1) == first.counts[: BINS // 64].sum()
 
 
+def test_a_bin_stands_for_its_middle() -> None:
+    seen = histogram_of(np.array([64.0], np.float32))
+    assert seen.centres[0] == seen.width / 2
+    assert seen.centres[-1] == 64 - seen.width / 2
+
+
 def test_every_method_is_there() -> None:
     assert set(CLIPS) == set(METHODS)
 
@@ -107,9 +113,17 @@ def divergence(counts: dict[int, float], end: int) -> float:
     return found
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_entropy_is_the_least_divergence(seed: int) -> None:
-    seen = sparse(seed)
+def much_alike(seed: int) -> Histogram:
+    """Nearly all magnitudes in the second bin, so that it decides what the first one, of zeros, counts for."""
+    rng = np.random.default_rng(seed)
+    seen = Histogram()
+    most, others = np.full(rng.integers(100, 4000), 1.5), rng.uniform(3, 200, rng.integers(5, 60))
+    seen.add(np.concatenate([most, others, [rng.uniform(4000, 8000)]]).astype(np.float32) / BINS)
+    return seen
+
+
+@pytest.mark.parametrize("seen", [*map(sparse, range(12)), much_alike(158)])
+def test_entropy_is_the_least_divergence(seen: Histogram) -> None:
     counts = {place: float(count) for place, count in enumerate(seen.counts) if count}
     counts[0] = float(seen.counts[1])  # zeros are exact
     counts = {place: count for place, count in counts.items() if count}
