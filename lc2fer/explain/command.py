@@ -100,7 +100,7 @@ def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict
     for note in dataset.notes:
         say(note)
     say(f"{given.config}: reading {dataset.place.name}")
-    parts, fingerprint = read(dataset, spec, given.limit, images_kept(manifest and manifest.training))
+    parts, fingerprint = read(dataset, spec, given.limit, images_kept(manifest.training if manifest else None))
     test = parts[2]
     names = [str(sample.path.relative_to(dataset.root)) for sample in test.samples]
     faces = drawn_faces(dataset.root, test.samples)

@@ -32,7 +32,7 @@ from torch.nn import functional
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
-from lc2fer.settings import Settings
+from lc2fer.settings import KEPT, Settings
 from lc2fer.training import faces as train_data
 from lc2fer.training.batches import Batches
 from lc2fer.training.faces import Faces, Teacher
@@ -78,6 +78,8 @@ class Cohort:
             distill=given.distill if given.teachers else 0.0,
             teach="augmented" if given.teachers else "once",
             teachers=tuple(str(path) for path in given.teachers),
+            validation_images=self.packed.described.get("validation_images", 0),
+            keep=given.keep,
             precision="bf16" if given.bf16 else "fp32",
             compile=given.compile,
         )
@@ -216,7 +218,7 @@ class Cohort:
                 f"{name} D^v": round(accuracy, 5),
                 f"{name} D^v loss": round(cross_entropy, 5),
             }
-            if final and accuracy >= self.best[name]:
+            if final and (accuracy >= self.best[name] or self.given.keep == "last"):
                 self.best[name] = accuracy
                 self._keep(learner, name, row)
         with (self.given.out / self.given.log).open("a", newline="") as file:
@@ -264,6 +266,7 @@ def main() -> None:
     parser.add_argument("--erase", type=float, default=0.0)
     parser.add_argument("--distill", type=float, default=0.5)
     parser.add_argument("--judge", type=float, default=30.0, help="seconds between two looks at D^v")
+    parser.add_argument("--keep", choices=KEPT, default="best", help="of the looks at the second size")
     parser.add_argument("--log", default="log.csv", help="its name in --out")
     parser.add_argument(
         "--wait", type=Path, help="a file to wait for before the clock starts, which may hold other --seconds"

@@ -3,8 +3,9 @@
 #
 #     bash tests/gpu/day.sh FOLDER [part ...]
 #
-# FOLDER gets each part's log and results; `faces.npz` is expected in it (tests/gpu/packed.py makes it). A part that
-# fails or takes too long does not end the others. REHEARSE=1 takes tiny sizes, on a CPU.
+# FOLDER gets each part's log and results; `faces.npz` is expected in it, and `whole.npz` for that part
+# (tests/gpu/packed.py makes them). A part that fails or takes too long does not end the others. REHEARSE=1 takes tiny
+# sizes, on a CPU.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$1
@@ -32,14 +33,14 @@ part() { # name, time limit in seconds, command
     echo "$(date +%T) $name: ended with $code; $(tail -n 1 "$folder/$name.log" | cut -c 1-300)"
 }
 
-cohort() { # name, time limit, seconds to train, further flags
-    local name=$1 limit=$2 clock=$3
-    shift 3
+cohort() { # name, time limit, seconds to train, faces, folder of weights, further flags
+    local name=$1 limit=$2 clock=$3 faces=$4 weights=$5
+    shift 5
     local small=()
     if [ -n "$rehearse" ]; then
         small=(--batch 16 --sizes 20 32 --no-compile --no-bf16 --judge 1)
     fi
-    part "$name" "$limit" "$python" "$here/cohort.py" --packed "$folder/faces.npz" --out "$folder/weights" \
+    part "$name" "$limit" "$python" "$here/cohort.py" --packed "$folder/$faces.npz" --out "$folder/$weights" \
         --log "$name.csv" --seconds "$clock" "$@" "${small[@]}"
 }
 
@@ -56,10 +57,12 @@ arm() { # name, further flags of lc2fer-train
 
 teachers=(C7 C5)
 students=(C6:0 C6:1 C6:2 C8:0 C5:0)
+whole=(C6:1 C8:0 C5:0)
 drawn=0.65 # share of the time from which procedural faces are among the others
 if [ -n "$rehearse" ]; then
     teachers=(C8)
     students=(C8:0 C8:1)
+    whole=(C8:0)
     drawn=1
 fi
 taught=()
@@ -89,17 +92,22 @@ for wanted in "${@:-memory}"; do
         wait
         ;;
     teachers)
-        cohort teachers 900 "$(seconds 150)" --members "${teachers[@]/%/:9}" --drawn "$drawn" \
+        cohort teachers 900 "$(seconds 150)" faces weights --members "${teachers[@]/%/:9}" --drawn "$drawn" \
             --wait "$folder/go-teachers"
         ;;
     students)
         # shellcheck disable=SC2086 # flags
-        cohort students 900 "$(seconds 330)" --members "${students[@]}" --teachers "${taught[@]}" \
+        cohort students 900 "$(seconds 330)" faces weights --members "${students[@]}" --teachers "${taught[@]}" \
             --drawn "$drawn" --wait "$folder/go-students" ${STUDENT_FLAGS:-}
+        ;;
+    whole) # what was chosen with faces.npz, once more with most of D^v: whole.npz
+        # shellcheck disable=SC2086 # flags
+        cohort whole 900 "$(seconds 330)" whole weights-whole --members "${whole[@]}" --teachers "${taught[@]}" \
+            --drawn "$drawn" --keep last --wait "$folder/go-whole" ${STUDENT_FLAGS:-}
         ;;
     processes) part processes 120 "$python" "$here/processes.py" "$folder/processes" ;;
     *)
-        echo "There is no part $wanted. Expected depthwise, memory, throughput, arms, teachers, students or processes." >&2
+        echo "There is no part $wanted. Expected depthwise, memory, throughput, arms, teachers, students, whole or processes." >&2
         exit 2
         ;;
     esac

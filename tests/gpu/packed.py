@@ -1,6 +1,6 @@
 """Data sets as one file that travels: grey faces as mosaics in PNG, labels, the crowd's shares, and the split.
 
-    python tests/gpu/packed.py FOLDER packed.npz
+    python tests/gpu/packed.py FOLDER packed.npz [--validation-images N]
 
 A machine that is lent for minutes then needs neither thousands of small files nor the hashing of each.
 """
@@ -63,10 +63,13 @@ class Packed:
         return torch.eye(len(self.labels))[torch.from_numpy(self.ids["fit"])]
 
 
-def pack(folder: Path, file: Path) -> None:
-    """Write the data set of a folder; its pictures are to be square, of one size, and are kept in grey."""
+def pack(folder: Path, file: Path, keep: int = 0) -> None:
+    """Write the data set of a folder; its pictures are to be square, of one size, and are kept in grey.
+
+    `keep` as for `divide`.
+    """
     dataset = open_dataset(folder)
-    split = divide(dataset)
+    split = divide(dataset, keep=keep)
     parts = {"fit": split.fit, "validation": split.validation}
     try:
         shares = train_data.targets([dataset], [split.fit], "votes")
@@ -82,7 +85,8 @@ def pack(folder: Path, file: Path) -> None:
         {name: labels_of(part) for name, part in parts.items()},
         shares.numpy(),
         dataset.labels,
-        {"name": folder.name, "fit_images": len(split.fit), "split": split.fingerprint},
+        {"name": folder.name, "fit_images": len(split.fit), "split": split.fingerprint}
+        | ({"validation_images": keep} if keep else {}),
     )
 
 
@@ -153,5 +157,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--validation-images", type=int, default=0, help="as for lc2fer-train")
     given = parser.parse_args()
-    pack(given.folder, given.file)
+    pack(given.folder, given.file, given.validation_images)

@@ -18,7 +18,7 @@ import pytest
 
 from lc2fer import artifact as artifacts
 from lc2fer.data import labels_of, open_dataset, read_pixels
-from lc2fer.data.split import divide
+from lc2fer.data.split import divide, images_kept
 from lc2fer.inputs import InputSpec
 
 HERE = Path(__file__).resolve().parent
@@ -50,9 +50,10 @@ def test_packed_faces_are_those_of_the_folder(part: Callable[[str], Any], noise_
 
 def test_the_rehearsal_runs_every_part(noise_faces: Path, tmp_path: Path, part: Callable[[str], Any]) -> None:
     part("packed").pack(noise_faces, tmp_path / "faces.npz")
-    for name in ("teachers", "students"):
+    part("packed").pack(noise_faces, tmp_path / "whole.npz", keep=14)
+    for name in ("teachers", "students", "whole"):
         (tmp_path / f"go-{name}").write_text("1.5")
-    parts = ["depthwise", "memory", "throughput", "teachers", "students"]
+    parts = ["depthwise", "memory", "throughput", "teachers", "students", "whole"]
     environment = {**os.environ, "REHEARSE": "1", "PYTHON": sys.executable}
     command = ["bash", str(HERE / "day.sh"), str(tmp_path), *parts, "no-such-part"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
@@ -71,6 +72,11 @@ def test_the_rehearsal_runs_every_part(noise_faces: Path, tmp_path: Path, part: 
         rows = list(csv.DictReader(file))
     assert rows[-1]["side"] == "32"  # the larger of two sizes
     assert float(rows[-1]["C8-0 D^v"]) > 0
+    whole = artifacts.load(tmp_path / "weights-whole" / "C8-0" / "C8.safetensors").training or {}
+    assert whole["data"][0]["split"] == divide(open_dataset(noise_faces), keep=14).fingerprint
+    assert images_kept(whole) == 14
+    with (tmp_path / "weights-whole" / "whole.csv").open(newline="") as file:
+        assert whole["epoch"] == int(list(csv.DictReader(file))[-1]["epoch"])
 
 
 def test_the_clock_ends_the_training_and_leads_its_schedule(
