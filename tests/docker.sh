@@ -56,7 +56,6 @@ case ${1-} in
     ready
     rm -f "$TREE"/usr/lib/python3*/EXTERNALLY-MANAGED # as in the base image: pip is Python's own
     settings >"$TREE/etc/pip.conf"
-    umount "$TREE/proc" "$TREE/dev" "$TREE/sys" 2>/dev/null || umount --lazy "$TREE/proc" "$TREE/dev" "$TREE/sys"
     exit
     ;;
 esac
