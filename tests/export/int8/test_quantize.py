@@ -15,7 +15,7 @@ from lc2fer.export.int8 import lint, quantize, ranges
 from lc2fer.export.int8.calibration import CalibrationSet, Validation
 from lc2fer.export.pipeline import Pipeline
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lc2fer import metrics
 from lc2fer.artifact import Artifact
@@ -223,3 +223,36 @@ def test_stock_routes_are_made_and_run(target: str, faces: Path, weights: Path, 
             logits = session.run(np.full((1, *made.input_spec.shape), 90, np.float32))
         assert logits.shape == (1, 7)
         assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("adds", ["its bias", "another tensor"])
+def test_rows_in_8_bits_are_what_numpy_computes(adds: str) -> None:
+    """Also where the exporter left out a bias of zeros, and what follows is no sum, or one with another tensor."""
+    rng = np.random.default_rng(0)
+    bias = rng.normal(0, 1, 4).astype(np.float32)
+    numbers = quantize.QuantizedLayer(
+        scale=0.05,
+        weight=rng.integers(-127, 128, (4, 6, 1, 1), np.int8),
+        weight_scale=rng.uniform(0.01, 0.02, 4).astype(np.float32),
+        bias=bias if adds == "its bias" else np.zeros(4, np.float32),
+    )
+    weight = numpy_helper.from_array(np.zeros((6, 4), np.float32), "weight")
+    shapes = {"rows": [1, 5, 6], "other": [1, 5, 4], "sum": [1, 5, 4]}
+    rows, other, total = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in shapes)
+    second = "bias" if adds == "its bias" else "other"
+    nodes = [
+        helper.make_node("MatMul", ["rows", "weight"], ["product"], "layer"),
+        helper.make_node("Add", ["product", second], ["sum"], "add"),
+    ]
+    constants = [weight, numpy_helper.from_array(np.zeros(4, np.float32), "bias")]
+    graph = helper.make_graph(nodes, "graph", [rows, other], [total], constants)
+    recipe = TARGETS["ort-int8"].recipe
+    quantize.insert_rows(graph, {"layer": numbers}, replace(recipe, kept=()))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    given = {"rows": rng.normal(0, 3, (1, 5, 6)).astype(np.float32), "other": rng.normal(0, 1, (1, 5, 4))}
+    given["other"] = given["other"].astype(np.float32)
+    found = ranges.session_of(model).run(["sum"], given)[0]
+    rounded = np.clip(np.rint(given["rows"] / 0.05), -128, 127) * 0.05
+    wanted = rounded @ (numbers.weight[:, :, 0, 0].T * numbers.weight_scale)
+    assert found == pytest.approx(wanted + (bias if adds == "its bias" else given["other"]), abs=1e-4)
