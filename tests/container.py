@@ -1,7 +1,5 @@
 """What docker.sh built, run as docker/compose.yaml says: `python container.py ROOT OUT`, in namespaces of its own.
 
-With `--model FILE`, a C6-openvino-int8.xml that was exported before, what stands before `&&` is left out.
-
 ROOT is the image's mounted file system. It is made read-only, with a tmpfs for /tmp and one for the volume; the user is
 10001 with no capability, and none to gain. What happened is written to OUT as JSON; exit code 1 where it is not right.
 """
@@ -11,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +31,6 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--model", type=Path)
     chosen = parser.parse_args(arguments)
     root = chosen.root
     service = yaml.safe_load((HERE.parent / "docker" / "compose.yaml").read_text())["services"]["cpu"]
@@ -45,10 +41,6 @@ def main(arguments: list[str]) -> int:
     given = {**service["environment"], "LC2FER_TOKEN": TOKEN, "LC2FER_SOURCE": "engines/face.mp4"}
     started = time.monotonic()
     command = service["command"][0].replace("$${", "${")
-    if chosen.model is not None:
-        command = command.partition("&&")[2].strip()
-        for path in chosen.model.parent.glob(f"{chosen.model.stem}.*"):
-            shutil.copy(path, volume)
     process = subprocess.Popen(_jailed(root, given, *service["entrypoint"], command))
     healthy_after_s = None
     while time.monotonic() < started + _WAIT_S and process.poll() is None:

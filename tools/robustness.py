@@ -286,7 +286,7 @@ def _container() -> str:
 `docker/cpu.Dockerfile` is built by buildah in chroot isolation, with a Debian tree by debootstrap in the place of its
 base image. It is started as `docker/compose.yaml` says: not as root, with a read-only root, no capabilities and none
 to gain, a network of its own, and a film as the camera. The health check of `compose.yaml` is asked until it answers.
-The model was exported before, where the image could not export it (`tests/container.py --model`).
+It exports the model first; `healthy after s` counts from its start.
 
 {_table(["what", "found"], rows) if rows else "Nothing is recorded yet."}"""
 
