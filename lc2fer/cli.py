@@ -22,7 +22,7 @@ from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
-from lc2fer.errors import Lc2ferError
+from lc2fer.errors import NO_MEMORY, Lc2ferError
 from lc2fer.next_steps import after
 from lc2fer.session import refuse_telemetry
 from lc2fer.storage import unwritable
@@ -85,8 +85,6 @@ _BRINGS = MappingProxyType(
 
 _BASE = ("numpy", "PIL", "rich", "tabulate")  # what every installation has
 
-# What engines say when memory runs out and they raise no MemoryError: C++'s own word, and PyTorch's.
-_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator", "can't start new thread")  # a thread's stack did not fit
 _UNMAPPED = re.compile(r"[^\s/]*\.so\S*: failed to map segment[^\n.]*")  # the loader's: memory, or a disk without exec
 _STREAM = "iostream error"  # C++'s word for a write that failed; it does not say why
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
@@ -170,7 +168,7 @@ def _lines(error: BaseException, text: str) -> str:
 
 
 def _explain(error: BaseException, command: str) -> tuple[str, int]:
-    if isinstance(error, Lc2ferError) and not any(words in str(error) for words in _MEMORY):
+    if isinstance(error, Lc2ferError) and not any(words in str(error) for words in NO_MEMORY):
         return f"{type(error).__name__}: {error}", error.exit_code
     error = _lack(error)
     if isinstance(error, KeyboardInterrupt):
@@ -197,8 +195,8 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         )
     # safetensors wraps the system's errors in one of its own
     number = error.errno if isinstance(error, OSError) else _number_in(error)
-    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error) for words in _MEMORY):
-        said = next((words for words in _MEMORY if words in str(error)), str(error).split("\n")[0].rstrip("."))
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in str(error) for words in NO_MEMORY):
+        said = next((words for words in NO_MEMORY if words in str(error)), str(error).split("\n")[0].rstrip("."))
         return (
             f"Memory ran out{f' ({said})' if said else ''}. "
             "Room for what was asked for was expected. End other programs, or pass fewer or smaller images.",

@@ -6,6 +6,9 @@ from __future__ import annotations
 # them are one thing.
 MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
+# What is said when memory runs out without a MemoryError: by C++, PyTorch, oneDNN, and Python of a thread's stack.
+NO_MEMORY = ("std::bad_alloc", "DefaultCPUAllocator", "can't alloc", "can't start new thread")
+
 
 class Lc2ferError(Exception):
     """Base of every error that is shown to a user without a traceback; one with a list in it has several lines."""

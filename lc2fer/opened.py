@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import Artifact
 from lc2fer.batch import Gate
-from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
+from lc2fer.errors import NO_MEMORY, ArtifactError, Lc2ferError, UsageError
 
 _Self = TypeVar("_Self", bound="Opened")
 
@@ -134,7 +134,7 @@ def refused(engine: str, path: Path, reason: str) -> Exception:
     """What to raise where an engine does not open a file: memory that ran out is no fault of the file."""
     if "failed to map segment" in reason:  # of a library of its own
         return ImportError(reason)
-    if "bad_alloc" in reason or "can't alloc" in reason:  # C++'s word, and oneDNN's
+    if any(words in reason for words in NO_MEMORY):
         return MemoryError(f"{engine} could not open {path}")
     return ArtifactError(
         f"{engine} refuses {path}: {reason}. A model that it can run was expected. Export it again with this "
