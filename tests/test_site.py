@@ -39,6 +39,9 @@ def test_the_site_builds_without_a_dead_link(tmp_path: Path) -> None:
     assert "the model card (<code>lc2fer/weights/C6.md</code>)" in accuracy  # a file outside the site is named
     pages = list(tmp_path.rglob("index.html"))
     assert not [page for page in pages if re.search(r'<(script|link|img)[^>]+(src|href)="https?://', page.read_text())]
+    raw = re.compile(r"^\|[ -]", re.MULTILINE)  # rows of a table that no empty line stands before
+    texts = {page: re.sub(r"<pre.*?</pre>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL) for page in pages}
+    assert not [str(page) for page, text in texts.items() if raw.search(text)]
 
 
 @pytest.mark.parametrize("folder", [".", "docs", "lc2fer/weights", "benchmarks/baselines", "tests/gpu"])

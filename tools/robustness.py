@@ -147,6 +147,7 @@ A fuzzer gives a program random files. Each reader must return, or raise an erro
 it. The operators in C++ are tried by libFuzzer with the address and undefined-behaviour sanitizers. Inputs that were
 once answered wrongly are kept in `tests/fuzz/corpus/`. In every run of the tests each reader gets half a second of
 mutation.
+
 {_table(["reader", "how", "inputs", "minutes", "of processor time", "faults"], rows)}
 
 Found before these runs, and mended since:
@@ -198,6 +199,7 @@ def _runtimes() -> str:
 Every ONNX file is run at all four levels of optimisation, and compared with this installation's own session on 16
 pictures. Only `onnx-int8-fp16` differs, because its other operations are in float16. Tests fix the IR version and
 opset of each file.
+
 {_table(["ONNX Runtime", "openings", "least SQNR, dB", "answers changed"], rows)}"""
 
 
