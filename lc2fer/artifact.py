@@ -331,6 +331,7 @@ def publish(artifact: Artifact, folder: Path) -> Artifact:
         (staging / record.name).chmod(shared)  # some writers allow nobody else to read
         os.replace(staging / record.name, together / record.name)
     os.replace(staging / artifact.manifest_path.name, together / artifact.manifest_path.name)
+    flush(together)
     ready = _ready(folder / artifact.path.name)
     while True:
         try:
@@ -359,6 +360,18 @@ def _settle(ready: Path) -> None:
         ready.rmdir()
 
 
+def flush(path: Path) -> None:
+    """Have the disk keep a file, or a folder and all in it, before it is moved to its place: boards lose power."""
+    inside = [*path.rglob("*"), path] if path.is_dir() else [path]
+    for one in inside:
+        if os.name == "posix" or not one.is_dir():
+            descriptor = os.open(one, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
 def write(path: Path, document: Mapping[str, Any]) -> None:
     """Write JSON so that a reader finds the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -379,6 +392,7 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield temporary
+        flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -112,6 +112,7 @@ def write(
                 _add(tar, SIGNATURE, signature)
             for file in ordered:
                 _add(tar, file.name, file.read_bytes())
+        artifacts.flush(staging / path.name)
         os.replace(staging / path.name, path)
 
 
@@ -139,6 +140,7 @@ def unpack(path: Path, folder: Path, key: Path | None = None) -> Bundle:
         fresh = staging / "fresh"
         fresh.mkdir()
         unpacked = _unpack(path, fresh, key)
+        artifacts.flush(fresh)
         names = [record.name for record in unpacked.files]
         if (fresh / SIGNATURE).is_file():
             names.append(SIGNATURE)

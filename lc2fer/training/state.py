@@ -58,6 +58,7 @@ def keep(folder: Path, tensors: Mapping[str, Tensor], progress: Progress) -> Non
     told = torch.tensor(list(json.dumps(asdict(progress)).encode()), dtype=torch.uint8)
     with artifacts.staged(folder) as staging:
         save_file({**tensors, _PROGRESS: told}, staging / _STATE)
+        artifacts.flush(staging / _STATE)
         (staging / _STATE).replace(folder / _STATE)
 
 

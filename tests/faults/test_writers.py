@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ WRITERS = (  # tests/faults/writers.py; the commands of tests/faults/commands.py
     "the pictures of fer2013.csv",
     "answers and copies",
 )
+CACHES = ("compiled kernels", "procedural faces", "the pictures of fer2013.csv")
 _MOST = 3  # system calls of a writer that are tried here, spread over all of them; by hand it is every one
 
 
@@ -56,3 +58,43 @@ def test_what_was_there_is_there_and_the_next_run_goes_on(tried: dict[str, Any],
     assert [one for one in tried["wrong"] if one.startswith(f"{writer}: ")] == []
     assert tried["trials"][writer]["killed"] == _MOST
     assert set(tried["trials"][writer]) == {"no space", "I/O error", "read-only", "killed"}
+
+
+@pytest.mark.parametrize(
+    "writer", [name for name in WRITERS if not name.startswith(("compiled", "procedural", "the pic"))]
+)
+def test_the_disk_keeps_a_file_before_it_is_moved_to_its_place(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a loss of power leaves an empty file under its name. Caches are written without that wait."""
+    monkeypatch.syspath_prepend(str(HERE))
+    one = import_module("writers").WRITERS[writer]
+    one.before(tmp_path)
+    kept: set[int] = set()
+    moved: list[str] = []
+    sync, replaced, renamed = os.fsync, os.replace, os.rename
+
+    def looked_at(source: str | Path) -> None:
+        path = Path(source)
+        files = [each for each in [path, *path.rglob("*")] if each.is_file()]
+        moved.extend(each.name for each in files if each.stat().st_ino not in kept)
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        kept.add(os.fstat(descriptor).st_ino)
+
+    def replace(source: str | Path, place: str | Path) -> None:
+        if not any(part.startswith(".") for part in Path(place).relative_to(tmp_path).parts):
+            looked_at(source)
+        replaced(source, place)
+
+    def rename(source: str | Path, place: str | Path) -> None:
+        looked_at(source)
+        renamed(source, place)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(os, "rename", rename)
+    one.act(tmp_path)
+    assert kept
+    assert moved == []
