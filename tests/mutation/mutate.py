@@ -83,6 +83,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "lc2fer.export.int8.ranges": ("tests/export/int8/test_ranges.py", *_RANGES),
     "lc2fer.export.int8.quantize": ("tests/export/int8/test_quantize.py",),
     "lc2fer.export.int8.lint": ("tests/export/int8/test_lint.py",),
+    "lc2fer.export.int8.recorded": ("tests/export/int8/test_recorded.py",),
     "lc2fer.export.int8.smooth": ("tests/export/int8/test_smooth.py",),
     "lc2fer.export.int8.calibration": ("tests/export/int8/test_calibration.py",),
 }
