@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
+from lc2fer.data.split import images_kept
 from lc2fer.errors import TrainingError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
@@ -289,8 +290,9 @@ def train(
     UsageError where the folder holds another run, DataError and ArtifactError for bad images and weights, TrainingError
     where the loss stops being finite.
     """
-    start = None
+    start, kept = None, 0
     if init is not None:
+        kept = images_kept(artifacts.load(init).training) if init.with_suffix(".json").is_file() else 0
         start = train_data.teacher(init, settings.config)
         settings = replace(settings, init=artifacts.hash_file(init))
     masters = [train_data.teacher(path) for path in teachers]
@@ -329,6 +331,11 @@ def train(
                     log.say(
                         "So few images seldom suffice to learn from random weights. --init FILE starts from trained "
                         "ones, --init bundled from those of C5, C6 and C8."
+                    )
+                if kept not in (0, settings.validation_images):
+                    log.say(
+                        f"{init} was trained on its D^v too, but for {kept:,} images. If these are the same data, pass "
+                        f"--validation-images {kept}: else images are validated on that it was trained on."
                     )
                 if known is not None:
                     log.say(f"before the first epoch {known:.1%} of the validation images are right")

@@ -142,6 +142,10 @@ def test_weights_trained_on_most_of_d_v_are_calibrated_on_the_rest(
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]  # the last is never stale
     pipeline = Pipeline("C8", tmp_path / "made", weights=weights.path, data=noise_faces)
     assert set(pipeline.validation.draw(14, 0).sha256) == set(kept.validation_sha256)
+    told = f"{weights.path} was trained on its D^v too, but for 14 images. If these are the same data, pass "
+    for number in ("0", "14"):
+        tiny("--epochs", "1", "--init", str(weights.path), "--validation-images", number, out=f"from {number}")
+        assert (told in capsys.readouterr().err) == (number == "0")
     with pytest.raises(UsageError, match=r"holds a run with validation_images 14\. This one has 0\."):
         tiny()
 
