@@ -24,6 +24,7 @@ from typing import Any
 from lc2fer.errors import MALFORMED, ArtifactError, Lc2ferError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
+from lc2fer.storage import flush
 from lc2fer.targets import KINDS
 from lc2fer.text import remark
 
@@ -358,18 +359,6 @@ def _settle(ready: Path) -> None:
             os.replace(ready / name, ready.parent / name)
     with suppress(OSError):  # removed by another, or filled anew
         ready.rmdir()
-
-
-def flush(path: Path) -> None:
-    """Have the disk keep a file, or a folder and all in it, before it is moved to its place: boards lose power."""
-    inside = [*path.rglob("*"), path] if path.is_dir() else [path]
-    for one in inside:
-        if os.name == "posix" or not one.is_dir():
-            descriptor = os.open(one, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def write(path: Path, document: Mapping[str, Any]) -> None:

@@ -68,3 +68,15 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def flush(path: Path) -> None:
+    """Have the disk keep a file, or a folder and all in it, before it is moved to its place: boards lose power."""
+    inside = [*path.rglob("*"), path] if path.is_dir() else [path]
+    for one in inside:
+        if os.name == "posix" or not one.is_dir():
+            descriptor = os.open(one, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -27,6 +27,7 @@ from lc2fer import header
 from lc2fer.artifact import Artifact, FileRecord
 from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
+from lc2fer.storage import flush
 
 from . import signing
 from .signing import SIGNATURE
@@ -112,7 +113,7 @@ def write(
                 _add(tar, SIGNATURE, signature)
             for file in ordered:
                 _add(tar, file.name, file.read_bytes())
-        artifacts.flush(staging / path.name)
+        flush(staging / path.name)
         os.replace(staging / path.name, path)
 
 
@@ -140,7 +141,7 @@ def unpack(path: Path, folder: Path, key: Path | None = None) -> Bundle:
         fresh = staging / "fresh"
         fresh.mkdir()
         unpacked = _unpack(path, fresh, key)
-        artifacts.flush(fresh)
+        flush(fresh)
         names = [record.name for record in unpacked.files]
         if (fresh / SIGNATURE).is_file():
             names.append(SIGNATURE)

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from lc2fer.export.pipeline import Pipeline
 from safetensors.torch import load_file
 
 from lc2fer import artifact as artifacts
@@ -127,27 +126,6 @@ def test_an_interrupted_run_ends_in_the_same_weights(
         assert same_weights(tmp_path / "whole" / name, tmp_path / "run" / name), name
     assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]
     assert [row["loss"] for row in rows(tmp_path / "run")] == [row["loss"] for row in rows(tmp_path / "whole")]
-
-
-def test_weights_trained_on_most_of_d_v_are_calibrated_on_the_rest(
-    tiny: Train, tmp_path: Path, noise_faces: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tiny("--validation-images", "14", "--keep", "last", "--patience", "1")
-    kept = divide(open_dataset(noise_faces), keep=14)
-    assert f"C8: {len(kept.fit)} images to train on, 14 to validate" in capsys.readouterr().err
-    written = json.loads((tmp_path / "run" / "split.json").read_text())["noise"]
-    assert written["validation"] == list(kept.validation_sha256)
-    weights = artifacts.load(tmp_path / "run" / "C8.safetensors")
-    assert (weights.training or {})["epoch"] == 3
-    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2", "3"]  # the last is never stale
-    pipeline = Pipeline("C8", tmp_path / "made", weights=weights.path, data=noise_faces)
-    assert set(pipeline.validation.draw(14, 0).sha256) == set(kept.validation_sha256)
-    told = f"{weights.path} was trained on its D^v too, but for 14 images. If these are the same data, pass "
-    for number in ("0", "14"):
-        tiny("--epochs", "1", "--init", str(weights.path), "--validation-images", number, out=f"from {number}")
-        assert (told in capsys.readouterr().err) == (number == "0")
-    with pytest.raises(UsageError, match=r"holds a run with validation_images 14\. This one has 0\."):
-        tiny()
 
 
 def test_a_killed_process_ends_in_the_same_weights(tiny: Train, tmp_path: Path, noise_faces: Path) -> None:
