@@ -15,6 +15,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer import kernels, reading, targets, threads
+from lc2fer.arguments import Joined
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
@@ -149,6 +150,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--configs",
         nargs="+",
+        action=Joined,
         choices=[*VARIANTS, ALL.upper()],
         type=str.upper,
         default=["C6"],
@@ -158,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--targets",
         nargs="+",
+        action=Joined,
         choices=[*TARGETS, ALL],
         metavar="TARGET",
         help=f'of {", ".join(TARGETS)}, or "all" (default: {" ".join(DEFAULT_TARGETS)}; where a fused one '
@@ -166,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models",
         nargs="+",
+        action=Joined,
         type=Path,
         default=[],
         metavar="FILE",
@@ -180,6 +184,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peers",
         nargs="*",
+        action=Joined,
         choices=[INSTALLED, EDGE, *targets.PEERS],
         metavar="PEER",
         help=f'also rows of stock routes and their ratios: "{INSTALLED}" (default), those of the engines that are '

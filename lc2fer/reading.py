@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lc2fer.arguments import Joined
+
 NUMBERINGS = ("1", "0", "fer2013", "affectnet", "ferplus")  # whose meaning stands in lc2fer/data/names.py
 
 
@@ -45,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--synonyms",
         nargs="+",
+        action=Joined,
         default=(),
         metavar="NAME=CLASS",
         help="classes that are one, before the built-in table (happy, joy, ...); NAME= leaves a class out",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
+from lc2fer.arguments import Joined
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.data.names import Names
@@ -304,11 +305,14 @@ def parser() -> argparse.ArgumentParser:
         "--models",
         type=Path,
         nargs="+",
+        action=Joined,
         default=[],
         metavar="FILE",
         help="ours, the first is what the others are compared with (default: C6's ort-int8-fused, which is made)",
     )
-    parser.add_argument("--only", nargs="+", choices=tuple(BY_NAME), default=list(BY_NAME), help="default: all")
+    parser.add_argument(
+        "--only", nargs="+", action=Joined, choices=tuple(BY_NAME), default=list(BY_NAME), help="default: all"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="test images; default: all")
     parser.add_argument("--times", action="store_true", help="measure times, anew and in turns")
     parser.add_argument("--launches", type=int, default=3, metavar="N", help="of --times; default: 3")

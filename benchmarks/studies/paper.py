@@ -23,6 +23,7 @@ import numpy as np
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
+from lc2fer.arguments import Joined
 from lc2fer.settings import RECIPES
 from lc2fer.variants import VARIANTS
 
@@ -303,6 +304,7 @@ def parser() -> argparse.ArgumentParser:
         "--report",
         type=Path,
         nargs="+",
+        action=Joined,
         default=[],
         metavar="FILE",
         help="reports that scored their checkpoints on D^e",

@@ -13,6 +13,7 @@ from typing import Any
 from lc2fer import artifact as artifacts
 from lc2fer import reading
 from lc2fer.alignment import ALIGNMENTS
+from lc2fer.arguments import Joined
 from lc2fer.data import records
 from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.settings import (
@@ -79,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
         description="Train a variant on a folder of faces. A run that was stopped goes on where it was.",
     )
     parser.add_argument("--config", required=True, choices=list(VARIANTS), type=str.upper, help="the variant to train")
-    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help='folders of faces, or "synthetic"')
+    parser.add_argument(
+        "--data", required=True, nargs="+", action=Joined, metavar="DIR", help='folders of faces, or "synthetic"'
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for weights, log and state of the run")
     parser.add_argument(
         "--init",
@@ -88,7 +91,13 @@ def parser() -> argparse.ArgumentParser:
         help='start from these weights, of the variant or of one with fewer blocks; "bundled": those that come with it',
     )
     parser.add_argument(
-        "--teacher", type=Path, nargs="+", default=[], metavar="FILE", help="checkpoints to learn from, with --distill"
+        "--teacher",
+        type=Path,
+        nargs="+",
+        action=Joined,
+        default=[],
+        metavar="FILE",
+        help="checkpoints to learn from, with --distill",
     )
     parser.add_argument(
         "--recipe",

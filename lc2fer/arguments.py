@@ -1,0 +1,21 @@
+"""How flags are given."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+class Joined(argparse.Action):
+    """A list flag that may be given more than once: `--data A --data B` is `--data A B`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Begin with the first one, for the default is no part of what was given."""
+        before = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [*([] if before is self.default else before), *values])
