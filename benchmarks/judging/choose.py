@@ -73,15 +73,17 @@ def main(arguments: list[str]) -> dict[str, Any]:
     chosen = _parse(arguments)
     report = reports.read(chosen.report)
     choice = choose(report, Limits(chosen.max_latency, chosen.min_accuracy, chosen.max_memory), force=chosen.force)
-    command = export_command(report, choice.best.row, chosen.report.parent)
+    file = measured_file(report, choice.best.row)
+    command = None if file else export_command(report, choice.best.row, chosen.report.parent)
     print(table(choice))
-    print(f"\nShip {choice.best.name}. Its command: {command}")
+    print(f"\nShip {choice.best.name}. " + (f"Its file: {file}" if file else f"Its command: {command}"))
     return {
         "model": choice.best.row.variant,
         "target": choice.best.row.target,
         "ties": [one.name for one in choice.ties],
         "front": [one.name for one in choice.front],
         "command": command,
+        "file": file,
     }
 
 
@@ -162,6 +164,14 @@ def export_command(report: Report, row: Row, folder: Path) -> str:
         value = _given(report.command, option)
         words += [] if value is None else [option, value]
     return shlex.join([*words, "--out", str(folder)])
+
+
+def measured_file(report: Report, row: Row) -> str | None:
+    """The file among --models that a row was measured from; None where the run made its models itself."""
+    if not any(word.partition("=")[0] == "--models" for word in report.command):
+        return None
+    words = [word.removeprefix("--models=") for word in report.command]
+    return next((word for word in words if Path(word).stem == row.name), None)
 
 
 def _given(command: Sequence[str], option: str) -> str | None:

@@ -3,7 +3,16 @@ from dataclasses import replace
 
 import pytest
 from lc2fer.benchmarks.command import main
-from lc2fer.benchmarks.judging.choose import Limits, NoChoice, _parse, choose, export_command, quantity, table
+from lc2fer.benchmarks.judging.choose import (
+    Limits,
+    NoChoice,
+    _parse,
+    choose,
+    export_command,
+    measured_file,
+    quantity,
+    table,
+)
 from lc2fer.benchmarks.measuring.memory import Memory
 from lc2fer.benchmarks.report import document as reports
 
@@ -115,6 +124,19 @@ def test_the_next_command_is_of_the_weights_and_the_data_that_were_measured(repo
         f"lc2fer-export --config C6 --target onnx-fp32 --weights 'runs/my c6.safetensors' --data FACES --out {tmp_path}"
     )
     assert export_command(report, row, tmp_path) == f"lc2fer-export --config C6 --target onnx-fp32 --out {tmp_path}"
+
+
+def test_a_model_that_was_there_is_named_by_its_file(report, tmp_path, capsys):
+    row = report.rows[1]
+    file = f"made before/{row.name}.onnx"
+    measured = replace(report, command=("--models", "own/C6.safetensors", file, "--data", "FACES"))
+    assert measured_file(measured, row) == file
+    assert measured_file(replace(report, command=(f"--models={file}",)), row) == file
+    assert measured_file(replace(report, command=("--configs", "C6", "--data", file)), row) is None
+    reports.write(tmp_path / "report.json", replace(measured, rows=(row,)))
+    document = main(["choose", "--force", "--report", str(tmp_path / "report.json")])
+    assert (document["file"], document["command"]) == (file, None)
+    assert f"Ship {row.variant} {row.target}. Its file: {file}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])
