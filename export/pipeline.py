@@ -30,7 +30,7 @@ from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
 from lc2fer.variants import variant
 
-from . import parity
+from . import parity, present
 from .formats import tensorrt as engines
 from .int8.calibration import CalibrationSet, Known, Validation
 from .int8.recorded import Ranges
@@ -96,7 +96,7 @@ class Pipeline:
             return engines.make(target, sources, self.out, self._prove, self.say, self.max_batch)
         self.check(target)  # before images are drawn and ranges taken
         wanted = self.wanted(target)
-        there = _reusable(wanted)
+        there = present.reusable(wanted)
         if there is not None:
             self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
             return self._delivered(there)
@@ -247,10 +247,12 @@ class Pipeline:
         if source is None:
             return self._random(wanted)
         spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
-        there = _present(wanted)
+        there = present.found(wanted)
         same = there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec
         if there is not None and same and self.setting == ACCURACY:
             return there
+        if self.weights is None:
+            present.refuse_others(there, artifacts.hash_file(source))
         training = None if origin is None else origin.training
         if self.setting != ACCURACY:
             return self._adjusted(source, spec, training or {}, there)
@@ -294,9 +296,10 @@ class Pipeline:
             f"{self.variant.name} has no bundled weights: random ones (seed 0) are used. Speed, size and parity are "
             "real, accuracy means nothing. Pass --weights for trained ones."
         )
-        there = _present(wanted)
+        there = present.found(wanted)
         if there is not None and (there.training or {}).get("weights") == "random":
             return there
+        present.refuse_others(there, None)
         torch.manual_seed(0)
         return checkpoint.save(
             build(self.variant), self.out, wanted.stem, input_spec=InputSpec(), training={"weights": "random"}
@@ -374,22 +377,3 @@ def _elsewhere(proof: Mapping[str, float] | None) -> str:
 def _maker(target: str) -> Any:
     """The module that makes a target."""
     return importlib.import_module(f"lc2fer.export.formats.{TARGETS[target].maker}")
-
-
-def _present(path: Path) -> Artifact | None:
-    """The artifact at that path, if a whole one is there."""
-    try:
-        return artifacts.load(path)
-    except ArtifactError:
-        return None
-
-
-def _reusable(wanted: Artifact) -> Artifact | None:
-    there = _present(wanted.path)
-    if there is None or there.proof is None:
-        return None
-    same = all(
-        getattr(there, field) == getattr(wanted, field)
-        for field in ("kind", "target", "variant", "input_spec", "recipe", "parent_sha256", "calibration", "tools")
-    )
-    return there if same else None

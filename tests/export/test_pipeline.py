@@ -151,6 +151,29 @@ def test_random_weights_are_told(faces: Path, tmp_path: Path, monkeypatch: pytes
     assert artifact.training == {"weights": "random"}
 
 
+@pytest.mark.parametrize("bundled", [True, False])
+def test_own_weights_in_a_folder_are_not_replaced_unasked(
+    faces: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundled: bool
+) -> None:
+    own = Pipeline("C8", tmp_path, weights=weights, data=faces).checkpoint
+    if not bundled:
+        monkeypatch.setattr(pipeline.artifacts, "bundled", lambda name: None)
+    with pytest.raises(UsageError) as refused:
+        _ = Pipeline("C8", tmp_path, data=faces).checkpoint
+    assert str(refused.value) == (
+        f"{own.path} holds other weights than the {'bundled' if bundled else 'random'} ones, which are taken without "
+        f"--weights. The same were expected in one folder. Pass --weights {own.path} to go on with these, or another "
+        "--out."
+    )
+    assert Pipeline("C8", tmp_path, weights=own.path, data=faces).checkpoint.sha256 == own.sha256
+
+
+def test_the_bundled_weights_change_their_setting_in_one_folder(tmp_path: Path) -> None:
+    for setting in ("accuracy", "balanced", "accuracy"):
+        found = Pipeline("C8", tmp_path, setting=setting).checkpoint
+        assert ((found.training or {}).get("setting") == "balanced") == (setting == "balanced")
+
+
 def test_wrong_weights(faces: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"mine.safetensors holds C8. C6 was asked for. Pass --config C8"):
         Pipeline("C6", tmp_path, weights=weights, data=faces).export("onnx-fp32")
