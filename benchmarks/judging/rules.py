@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,6 +113,11 @@ def _rules(document: Mapping[str, Any]) -> Rules:
         raise ValueError(f"it has the unknown table {unknown[0]}")
     if document.get("version") != VERSION:
         raise ValueError(f"its version is {document.get('version')!r}, and this lc2fer reads {VERSION}")
+    for name in document.keys() - {"version"}:
+        several = name in ("floor", "reference", "ratio")
+        if not isinstance(document[name], list if several else Mapping):
+            written = f"[[{name}]]" if several else f"[{name}]"
+            raise ValueError(f"{name} is {document[name]!r}, and it is a table, {written}")
     rules = Rules(
         accuracy=_one(Accuracy, document.get("accuracy"), "accuracy"),
         floors=tuple(_floor(table) for table in document.get("floor", ())),
@@ -150,6 +155,8 @@ def _one(kind: type[_Rule], table: Mapping[str, Any] | None, name: str) -> _Rule
 
 def _some(kind: type[_Rule], table: Mapping[str, Any], name: str) -> _Rule:
     known = {one.name: str(one.type) for one in fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{name} has {table!r} in the place of a table, [[{name}]]")
     for key, value in table.items():
         if key not in known:
             raise ValueError(f"{name} has the unknown key {key}")
@@ -158,4 +165,7 @@ def _some(kind: type[_Rule], table: Mapping[str, Any], name: str) -> _Rule:
         right = {"float": number, "str": isinstance(value, str)}.get(known[key], names)
         if not right:
             raise ValueError(f"{name}.{key} is {value!r}")
+    for one in fields(kind):  # type: ignore[arg-type]
+        if one.name not in table and one.default is MISSING and one.default_factory is MISSING:
+            raise ValueError(f"{name} lacks {one.name}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})

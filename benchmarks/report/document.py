@@ -321,6 +321,9 @@ def read(path: Path) -> Report:
         raise ArtifactError(
             f"{path} is not JSON ({error}). Expected what lc2fer-bench writes. Run lc2fer-bench again."
         ) from None
-    if not isinstance(document, dict):
-        raise ArtifactError(f"{path} holds no object. Expected what lc2fer-bench writes. Run lc2fer-bench again.")
+    if not isinstance(document, dict) or "version" not in document:
+        raise ArtifactError(
+            f"{path} is no report. Expected report.json, which lc2fer-bench writes without --accuracy-only. Name that "
+            "one, or run lc2fer-bench again."
+        )
     return Report.from_json(document)

@@ -232,7 +232,12 @@ def test_a_damaged_report_is_refused(report, damage, text):
 
 @pytest.mark.parametrize(
     ("content", "text"),
-    [(None, "report.json is missing. Expected a report."), ("{", "is not JSON"), ("[]", "holds no object")],
+    [
+        (None, "report.json is missing. Expected a report."),
+        ("{", "is not JSON"),
+        ("[]", "is no report"),
+        ('{"models": []}', "is no report"),
+    ],
 )
 def test_a_file_that_is_no_report_is_refused(tmp_path, content, text):
     path = tmp_path / "report.json"
