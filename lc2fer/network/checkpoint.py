@@ -33,6 +33,12 @@ def load(path: str | Path, expected: str | None = None, *, shallower: bool = Fal
     infinity. What its classes are called and how large its images are, `lc2fer.header.input_spec` says.
     """
     path = Path(path)
+    if path.is_dir():
+        inside = [one for one in sorted(path.glob("*.safetensors")) if one.name != "state.safetensors"]
+        raise ArtifactError(
+            f"{path} is a folder. Expected a file, weights as safetensors. "
+            + (f"Pass {inside[0]}." if inside else "There are none in it. Correct the path.")
+        )
     if not path.is_file():
         raise ArtifactError(
             f"{path} is missing. Expected weights as safetensors. Train them with lc2fer-train, or correct the path."

@@ -68,6 +68,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_folder_in_the_place_of_weights_is_told_what_is_in_it(saved: Path, tmp_path: Path) -> None:
+    folder = saved.parent
+    with pytest.raises(ArtifactError) as refused:
+        checkpoint.load(folder)
+    assert str(refused.value) == f"{folder} is a folder. Expected a file, weights as safetensors. Pass {saved}."
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match=r"empty is a folder\. .* There are none in it\. Correct the path\.$"):
+        checkpoint.load(tmp_path / "empty")
+
+
 @pytest.mark.parametrize("kept", [0, 4, 1000, -1])
 def test_a_truncated_file_is_refused(saved: Path, kept: int) -> None:
     saved.write_bytes(saved.read_bytes()[:kept])
