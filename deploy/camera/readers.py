@@ -54,7 +54,13 @@ def open_reader(source: Source, *, paced: bool, wish: Wish | None = None) -> Rea
     Raises DataError where it cannot be opened, TargetUnavailable where this OpenCV cannot open such a source.
     """
     if source.kind == "folder":
-        return _Pictures(sorted(path for path in Path(source.place).iterdir() if pictures.is_named(path)))
+        found = sorted(path for path in Path(source.place).iterdir() if pictures.is_named(path))
+        if not found:
+            raise DataError(
+                f"{source} holds no picture. A folder with pictures in itself was expected, not in folders below it. "
+                "Correct --source."
+            )
+        return _Pictures(found)
     if source.kind == "picture":
         return _Pictures([Path(source.place)])
     with suppress(AttributeError):  # not every OpenCV can be told to leave the telling to us

@@ -17,6 +17,17 @@ from PIL import Image
 from lc2fer.errors import DataError
 
 
+def test_a_folder_with_its_pictures_in_folders_below_is_told(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "below" / "a.png")
+    with pytest.raises(DataError) as refused:
+        open_reader(Source("folder", str(tmp_path)), paced=False)
+    assert str(refused.value) == (
+        f"folder:{tmp_path} holds no picture. A folder with pictures in itself was expected, not in folders below it. "
+        "Correct --source."
+    )
+
+
 def test_a_folders_pictures_come_by_name_and_a_damaged_one_is_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
