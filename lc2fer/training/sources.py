@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +49,16 @@ class Sources:
     def described(self) -> list[dict[str, Any]]:
         """What a run's description says of them."""
         return [
-            {"name": name, "fit_images": len(part), "split": split.fingerprint}
-            for name, part, split in zip(self.names, self.parts, self.splits)
+            {"name": name, "fit_images": len(part), "split": split.fingerprint, "labels": self._labels_hash(place)}
+            for place, (name, part, split) in enumerate(zip(self.names, self.parts, self.splits))
         ]
+
+    def _labels_hash(self, place: int) -> str:
+        """Of each image of a data set with its class in the run, whatever its path; the split's has no classes."""
+        split = self.splits[place]
+        ids = self.ids(self.datasets[place], split.fit + split.validation)
+        pairs = sorted(zip(split.fit_sha256 + split.validation_sha256, ids.tolist()))
+        return hashlib.sha256(repr(pairs).encode()).hexdigest()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -107,8 +115,18 @@ def distinct(data: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def identity(value: Any) -> Any:
-    """What of a description's entry decides a run: of its data sets all but their names, which moving them changes."""
-    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
-        return [{key: each for key, each in one.items() if key != "name"} for one in value]
-    return value
+def same(was: Any, now: Any) -> bool:
+    """Whether a description's entry tells of the same run.
+
+    Of its data sets the names do not count, which moving them changes, nor the labels where a run of before did not
+    write them down.
+    """
+    if not (_of_datasets(was) and _of_datasets(now)):
+        return bool(was == now)
+    ignored = {"name"} | ({"labels"} - {key for one in was for key in one})
+    first, second = ([{key: one[key] for key in one if key not in ignored} for one in each] for each in (was, now))
+    return bool(first == second)
+
+
+def _of_datasets(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)

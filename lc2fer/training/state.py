@@ -19,7 +19,7 @@ from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 from lc2fer.inputs import LABELS
 from lc2fer.settings import Settings
 from lc2fer.storage import flush
-from lc2fer.training.sources import identity
+from lc2fer.training.sources import same
 
 _STATE = "state.safetensors"
 _RUN = "run.json"
@@ -86,7 +86,7 @@ def read(
     # runs of before a setting, or the labels, were written down
     was = {"labels": list(LABELS)} | {field.name: field.default for field in fields(Settings)} | was
     for key, now in json.loads(json.dumps(described)).items():
-        if identity(was.get(key)) != identity(now) and key != "epochs":
+        if key != "epochs" and not same(was.get(key), now):
             raise UsageError(
                 f"{folder} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
                 "pass --restart to replace that run."

@@ -207,6 +207,7 @@ def test_weights_that_are_no_floats_teach_nothing(own: Path, tmp_path: Path, fla
     path = weights(tmp_path, "eight", LABELS)
     tensors = {name: value.to(torch.int8) for name, value in load_file(path).items()}
     save_file(tensors, path, dict(header.read(path).said))
+    path.with_suffix(".json").unlink()  # its manifest is of the floats
     with pytest.raises(ArtifactError, match=r"holds head\.linear\.bias as int8\. Weights as float32, float16 or "):
         train(tmp_path / "run", own, more=(*flag, str(path)))
 
@@ -248,3 +249,23 @@ def test_a_run_from_before_the_labels_were_written_goes_on(noise_faces: Path, tm
     assert described.pop("labels") == list(LABELS)
     path.write_text(json.dumps(described))
     assert train(tmp_path / "run", noise_faces, more=("--epochs", "2"))["epochs"] == 2
+
+
+def test_a_picture_that_was_moved_to_another_class_is_another_run(own: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", own)
+    picture = next((own / "train" / "bored").iterdir())
+    shutil.move(picture, own / "train" / "tired" / "moved.png")
+    with pytest.raises(UsageError, match=r"holds a run with data \[.*\]\. This one has \[.*\]\. Choose another --out"):
+        train(tmp_path / "run", own)
+
+
+def test_numbers_that_are_read_otherwise_are_another_run(tmp_path: Path) -> None:
+    root = layouts.folders(tmp_path / "numbers", "0123456", {"train": 5, "test": 1})
+    train(tmp_path / "run", root, more=("--labels-from", "0"))
+    with pytest.raises(UsageError, match=r"holds a run with data \[.*\]\. This one has \[.*\]\. Choose another --out"):
+        train(tmp_path / "run", root, more=("--labels-from", "fer2013"))
+    path = tmp_path / "run" / "run.json"
+    described = json.loads(path.read_text())
+    assert len(described["data"][0].pop("labels")) == 64
+    path.write_text(json.dumps(described))  # as a run of before had it
+    assert train(tmp_path / "run", root, more=("--labels-from", "0"))["epochs"] == 1

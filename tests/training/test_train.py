@@ -88,9 +88,10 @@ def test_a_run_learns_and_leaves_its_files(tiny: Train, tmp_path: Path, noise_fa
     assert [row["learning_rate"] for row in log] == ["0.004"] * 3
     assert list((out / "tensorboard").glob("events.out.tfevents.*"))
 
-    described = json.loads((out / "run.json").read_text())
+    (data,) = json.loads((out / "run.json").read_text())["data"]
     divided = json.loads((out / "split.json").read_text())["noise"]
-    assert described["data"] == [{"name": "noise", "fit_images": 112, "split": divided["fingerprint"]}]
+    assert len(data.pop("labels")) == 64
+    assert data == {"name": "noise", "fit_images": 112, "split": divided["fingerprint"]}
     assert len(divided["validation"]) == 28
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
@@ -373,8 +374,5 @@ def test_two_processes_train_as_one(
     assert "bucket view strides" not in done.stderr  # gradients lie as processes exchange them
     assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 2
     assert len(done.stdout.strip().splitlines()) == 1
-    losses = []
-    for name in ("one", "two"):
-        with (tmp_path / name / "log.csv").open() as file:
-            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    losses = [[float(row["loss"]) for row in rows(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
