@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lc2fer.data.dataset import Litter
+from lc2fer.errors import DataError
 
 # What the folders of parts are called, in lower case.
 PARTS: Mapping[str, str] = {
@@ -24,9 +25,22 @@ def place_of(root: Path) -> Path | None:
 
 
 def parts_of(place: Path) -> dict[str, Path]:
-    """The folders of the parts in a folder: "train", "validation" and "test", those that are there."""
-    found = [entry for entry in sorted(place.iterdir()) if entry.is_dir() and entry.name.lower() in PARTS]
-    return {PARTS[entry.name.lower()]: entry for entry in found}
+    """The folders of the parts in a folder: "train", "validation" and "test", those that are there.
+
+    Raises DataError for two folders of one part.
+    """
+    found: dict[str, Path] = {}
+    for entry in sorted(place.iterdir()):
+        part = PARTS.get(entry.name.lower())
+        if part is None or not entry.is_dir():
+            continue
+        if part in found:
+            raise DataError(
+                f"{place} has {found[part].name}/ and {entry.name}/, which are both its {part} part. Expected one "
+                "folder for each part. Put their pictures into one, or move one away."
+            )
+        found[part] = entry
+    return found
 
 
 def _classes(place: Path) -> bool:

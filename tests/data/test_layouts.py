@@ -119,6 +119,19 @@ def test_no_training_part(tmp_path: Path) -> None:
     assert refused(root) == f"{root} has test/ and no train/. Expected images to train on. Complete the data set."
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "part"),
+    [("Training", "train", "train"), ("PrivateTest", "test", "test"), ("val", "valid", "validation")],
+)
+def test_two_folders_for_one_part(tmp_path: Path, first: str, second: str, part: str) -> None:
+    counts = {"train": 2, "test": 1, first: 2, second: 2}
+    root = layouts.folders(tmp_path / "own", ("happy", "sad"), counts)
+    assert refused(root) == (
+        f"{root} has {first}/ and {second}/, which are both its {part} part. Expected one folder for each part. Put "
+        "their pictures into one, or move one away."
+    )
+
+
 # -- folders with numbers ----------------------------------------------------------------------------------------------
 
 
