@@ -84,6 +84,8 @@ def _rows(path: Path) -> Iterator[tuple[str, str, bytes]]:
                 "file or the folder of fer2013.csv."
             )
         for row in rows:
+            if not any(row):  # an empty line, as at a file's end
+                continue
             cells = dict(zip(header, row))
             emotion, usage = cells.get("emotion", ""), cells.get("usage", "Training").lower()
             try:

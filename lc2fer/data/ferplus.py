@@ -38,7 +38,7 @@ def read(path: Path, count: int, own: Names) -> Votes:
         rows = csv.reader(file)
         columns = [word.strip().lower() for word in next(rows, [])][2:]
         try:
-            votes = np.array([[int(cell) for cell in row[2:]] for row in rows], np.int64)
+            votes = np.array([[int(cell) for cell in row[2:]] for row in rows if any(row)], np.int64)
         except (ValueError, OverflowError, csv.Error):
             votes = np.empty((0, 0), np.int64)
     if votes.shape != (count, len(columns)) or "neutral" not in columns or (votes < 0).any():

@@ -49,6 +49,8 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
                 "Correct its first line."
             )
         for number, row in rows:
+            if not any(row):  # an empty line, as at a file's end
+                continue
             try:
                 votes = [float(word) for word in row[1:]]
                 good = len(votes) == len(labels) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0

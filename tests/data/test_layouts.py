@@ -268,6 +268,18 @@ def test_ferplus_beside_it_gives_labels_and_votes(tmp_path: Path) -> None:
     assert seven.shares[happy.path] == pytest.approx((0, 0, 0, 1, 0, 0, 0))
 
 
+def test_empty_lines_at_a_tables_end_are_no_rows(tmp_path: Path) -> None:
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 3, "PublicTest": 1, "PrivateTest": 1})
+    layouts.votes(root, np.eye(10, dtype=np.int64)[np.arange(35) % 7])
+    plain = open_dataset(root)
+    for name in ("fer2013.csv", "fer2013new.csv"):
+        with (root / name).open("a") as file:
+            file.write("\n\r\n")
+    found = open_dataset(root)
+    assert [one.label for one in found.train] == [one.label for one in plain.train]
+    assert (len(found.train), len(found.validation), len(found.test)) == (21, 7, 7)
+
+
 def test_votes_for_other_pictures(tmp_path: Path) -> None:
     root = layouts.fer2013(tmp_path / "fer", {"Training": 1})
     layouts.votes(root, [[10] + [0] * 9] * 6)
