@@ -98,7 +98,12 @@ class Litter:
 
 
 def complete(root: Path, labels: Sequence[str], parts: Mapping[str, Iterable[Sample]]) -> None:
-    """Raise DataError for a part in which a class has no picture."""
+    """Raise DataError for a part in which a class has no picture, and where there is no class."""
+    if not labels:
+        raise DataError(
+            f"{root} holds no picture of any class. Expected pictures of two classes at least. Complete the data set, "
+            "or leave fewer classes out with --synonyms."
+        )
     for part, samples in parts.items():
         present = {sample.label for sample in samples}
         for label, name in enumerate(labels):
