@@ -13,7 +13,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import reading
 from lc2fer.data import labels_of, layout_of, without_copies
-from lc2fer.data.dataset import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample, to_tell_apart
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import read_image
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     found, refused, wrong = _looked_at(found, wanted.leave_out_copies)
     sides: dict[str, Sequence[Sample]] = {"train": found.train, "validation": found.validation, "test": found.test}
     try:
+        to_tell_apart(found)
         split = divide(found)
         sides |= {"train": split.fit, "validation": split.validation}
     except DataError as error:

@@ -120,6 +120,15 @@ def complete(root: Path, labels: Sequence[str], parts: Mapping[str, Iterable[Sam
             )
 
 
+def to_tell_apart(dataset: Dataset) -> None:
+    """Raise DataError where a data set has one class only, from which nothing can be learnt."""
+    if len(dataset.labels) < 2:
+        raise DataError(
+            f"{dataset.place} has one class only, {dataset.labels[0]}. Expected two at least, to learn to tell them "
+            "apart. Pass a data set with a folder for each class, such as train/happy/ and train/sad/."
+        )
+
+
 def places(dataset: Dataset, labels: Sequence[str], *, strict: bool = True) -> NDArray[np.int64]:
     """For each class of a data set its place in a model's labels, int64 [classes]; -1 for one that is not among them.
 

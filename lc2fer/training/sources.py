@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from lc2fer.data import labels_of, open_dataset
-from lc2fer.data.dataset import Dataset, Sample, places
+from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
 from lc2fer.data.split import Split, divide
 from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
@@ -93,9 +93,10 @@ class Sources:
 def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int, keep: int) -> Sources:
     """Open the data sets and divide them, with `keep` images in each D^v if it is not 0.
 
-    Raises DataError as `open_dataset` and `divide` do, and for other classes.
+    Raises DataError as `open_dataset` and `divide` do, and for other classes or a single one.
     """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
+    to_tell_apart(datasets[0])
     for dataset in datasets[1:]:
         places(dataset, datasets[0].labels)
     splits = tuple(divide(dataset, keep=keep) for dataset in datasets)

@@ -74,6 +74,17 @@ def test_a_class_of_one_image_cannot_be_divided(folder: Path, capsys: pytest.Cap
     assert any("has one training image of class 5 (sadness)" in line for line in said)
 
 
+def test_pictures_beside_their_lists_are_one_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = layouts.folders(tmp_path / "faces", ("images",), {"train": 5, "test": 2})
+    code, _, said = checked(capsys, root)
+    assert code == 2
+    assert said[-2:] == [
+        f"{root} has one class only, images. Expected two at least, to learn to tell them apart. Pass a data set "
+        "with a folder for each class, such as train/happy/ and train/sad/.",
+        "--data refuses it, for what stands above.",
+    ]
+
+
 def test_what_is_no_data_set_is_an_error_as_of_every_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

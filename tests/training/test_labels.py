@@ -148,6 +148,14 @@ def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> 
     )
 
 
+def test_a_single_class_teaches_nothing(tmp_path: Path) -> None:
+    one = layouts.folders(tmp_path / "one", ("bored",), {"train": 5, "test": 1})
+    with pytest.raises(
+        DataError, match=rf"^{one} has one class only, bored\. Expected two at least, to learn to tell "
+    ):
+        train(tmp_path / "run", one)
+
+
 def test_labels_of_a_second_data_set_are_the_firsts(tmp_path: Path) -> None:
     from lc2fer.reading import Reading
     from lc2fer.training.sources import open_sources
