@@ -308,6 +308,11 @@ def test_a_film_is_judged_now_and_then(model: Path, tmp_path: Path, capsys: pyte
     assert predict("--model", model, "--csv", table, path) == 0
     assert [found["time_s"] for found in last_line(capsys)["predictions"]] == [0, 1, 2]
     assert [row["time_s"] for row in csv.DictReader(table.open(newline=""))] == ["0.0", "1.0", "2.0"]
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(path.read_bytes()[: 7 * path.stat().st_size // 10])
+    assert "promises" not in capsys.readouterr().err
+    assert predict("--model", model, cut) == 0
+    assert f"{cut} ends after 1.1 of the 2.5 s that its header promises. It may have been" in capsys.readouterr().err
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
     assert predict("--model", model, broken) == 2
