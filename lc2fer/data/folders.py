@@ -68,7 +68,7 @@ def _table(
     """Name of a class's folder -> its class, None where the user leaves it out; and how numbers among them are read."""
     own = names.Names(synonyms)
     called = {folder.name: folder for folder in folders}
-    given = {name for name in called if name.lower() in own.given}
+    given = {name for name in called if names.written(name).lower() in own.given}
     digits = called.keys() - given
     if not digits or not all(name.isdigit() for name in digits):
         return {name: own.label(name) for name in called}, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -58,17 +59,23 @@ class Names:
                     f"--synonyms has {entry!r}. Expected NAME=CLASS, or NAME= to leave that class out. "
                     "Write for example happy=joy."
                 )
-            self.given[name.strip().lower()] = label.strip()
+            self.given[written(name).lower()] = written(label)
 
     def label(self, name: str) -> str | None:
         """The class of that name; None where the user leaves it out."""
-        word = name.strip().lower()
+        name = written(name)
+        word = name.lower()
         found = self.given.get(word)
         if found is None:
             bare = re.sub(r"^[0-9]+[\s_.-]+", "", word)  # "3_happy"
-            found = _KNOWN.get(word) or _KNOWN.get(bare) or name.strip()
+            found = _KNOWN.get(word) or _KNOWN.get(bare) or name
             found = self.given.get(found.lower(), found)
         return found or None
+
+
+def written(name: str) -> str:
+    """A name in the one Unicode form in which names are compared: macOS writes those of folders in another, NFD."""
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def ordered(labels: Iterable[str]) -> tuple[str, ...]:

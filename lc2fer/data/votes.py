@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.data.dataset import Sample
+from lc2fer.data.names import written
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
@@ -43,7 +44,7 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = _rows(csv.reader(file), path)
         number, header = next(rows, (1, []))
-        if header != ["image", *labels]:
+        if [written(word) for word in header] != ["image", *labels]:
             raise DataError(
                 f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *LABELS])!r}. "
                 "Correct its first line."

@@ -70,6 +70,16 @@ def test_synonyms_are_one_class_unless_the_user_says_otherwise(tmp_path: Path) -
     assert less.notes == ("Left out, as --synonyms says: the folders 3_Happiness, happy, joy.",)
 
 
+def test_folders_that_a_mac_wrote_have_the_names_that_are_typed(tmp_path: Path) -> None:
+    """Its names are decomposed, u and two dots."""
+    root = layouts.folders(tmp_path / "own", ("w\u00fctend", "happy"), {"train": 3, "test": 1})
+    (root / "test" / "w\u00fctend").rename(root / "test" / "wu\u0308tend")
+    assert open_dataset(root).labels == ("happiness", "w\u00fctend")
+    for typed in ("w\u00fctend", "wu\u0308tend"):
+        found = open_dataset(root, reading=Reading(synonyms=(f"{typed}=anger",)))
+        assert (found.labels, found.notes) == (("happiness", "anger"), ())
+
+
 @pytest.mark.parametrize("entry", ["happy", "=joy", ""])
 def test_a_synonym_that_is_none(tmp_path: Path, entry: str) -> None:
     root = layouts.folders(tmp_path / "own", ("happy", "sad"), {"train": 2, "test": 1})
