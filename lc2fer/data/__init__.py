@@ -34,7 +34,21 @@ def open_dataset(name: str | Path, images: str = "aligned", reading: Reading = R
 
 def layout_of(name: str | Path, images: str, reading: Reading) -> Dataset:
     """The same before anything has looked into its pictures."""
-    return _synthetic() if str(name) == SYNTHETIC else _read(Path(name).expanduser(), images, reading)
+    if str(name) == SYNTHETIC:
+        return _synthetic()
+    found = _read(Path(name).expanduser(), images, reading)
+    return replace(found, notes=(*found.notes, *_without_effect(found, reading)))
+
+
+def _without_effect(found: Dataset, reading: Reading) -> list[str]:
+    """A sentence for each flag that the layout has no use for."""
+    notes = []
+    if found.layout in ("fer2013", "affectnet") and reading.labels_from not in (None, found.layout):
+        notes.append(f"--labels-from {reading.labels_from} has no effect: {found.place} has a numbering of its own.")
+    if found.layout == "official" and reading.synonyms:
+        given = " ".join(reading.synonyms)
+        notes.append(f"--synonyms {given} has no effect: {found.place} has RAF-DB's seven classes by their numbers.")
+    return notes
 
 
 def _synthetic() -> Dataset:

@@ -50,7 +50,7 @@ def load(root: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         notes.append(f"val_set is D^v: {len(found['validation']):,} images.")
     if dropped:
         notes.append(f"Left out, as --synonyms says: {dropped:,} images.")
-    every = (*notes, *litter.notes())
+    every = (*notes, *own.notes(root), *litter.notes())
     return Dataset(root, "affectnet", tuple(kept), tuple(test), labels, tuple(found["validation"]), every)
 
 

@@ -59,6 +59,7 @@ def load(root: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         notes.append(f"Left out: {left_out:,} rows without an expression (none, uncertain, no face).")
     if dropped := sum(label is None for _, _, label in rows):
         notes.append(f"Left out, as --synonyms says: {dropped:,} images.")
+    notes += own.notes(root)
     return Dataset(
         made, "affectnet", tuple(kept), tuple(test), labels, tuple(found["validation"]), tuple(notes), source=root
     )

@@ -41,6 +41,7 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     lost = len(meant) - sum(map(len, found.values()))
     why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
     notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
+    notes += own.notes(path)
     if found["validation"]:
         notes.append(f"PublicTest is D^v: {len(found['validation']):,} images.")
     if not found["test"]:

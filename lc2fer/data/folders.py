@@ -23,13 +23,13 @@ def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tupl
     Raises DataError, naming the folder, for a class folder that means nothing, an empty class and a missing training
     part; UsageError for a wrong entry of `synonyms`.
     """
-    litter, notes = Litter(), []
+    litter, notes, own = Litter(), [], names.Names(synonyms)
     parts = parts_of(place) or {"train": place}
     if "train" not in parts:
         there = ", ".join(f"{folder.name}/" for folder in parts.values())
         raise DataError(f"{place} has {there} and no train/. Expected images to train on. Complete the data set.")
     folders = {part: litter.folders(folder) for part, folder in parts.items()}
-    table, scheme = _table([folder for theirs in folders.values() for folder in theirs], labels_from, synonyms, place)
+    table, scheme = _table([folder for theirs in folders.values() for folder in theirs], labels_from, own, place)
     labels = names.ordered(label for label in table.values() if label is not None)
     if scheme in ("0", "1") and not synonyms:
         labels = LABELS  # RAF-DB's seven, all of which have to be there
@@ -49,6 +49,9 @@ def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tupl
     if scheme == "affectnet" and labels_from is None:
         told = ", ".join(f"{name} {label}" for name, label in sorted(table.items()))
         notes.append(f"The numbers are read as AffectNet's: {told}. --labels-from ferplus reads them as FER+'s.")
+    if labels_from is not None and scheme is None:
+        notes.append(f"--labels-from {labels_from} has no effect: the classes of {place} are names.")
+    notes += own.notes(place)
     if "validation" in found:
         notes.append(f"{parts['validation'].name}/ is D^v: {len(found['validation']):,} images.")
     if "test" not in found:
@@ -63,10 +66,9 @@ def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tupl
 
 
 def _table(
-    folders: list[Path], labels_from: str | None, synonyms: tuple[str, ...], place: Path
+    folders: list[Path], labels_from: str | None, own: names.Names, place: Path
 ) -> tuple[dict[str, str | None], str | None]:
     """Name of a class's folder -> its class, None where the user leaves it out; and how numbers among them are read."""
-    own = names.Names(synonyms)
     called = {folder.name: folder for folder in folders}
     given = {name for name in called if names.written(name).lower() in own.given}
     digits = called.keys() - given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from lc2fer.errors import DataError, UsageError
@@ -52,6 +53,8 @@ class Names:
 
     def __init__(self, given: Iterable[str] = ()) -> None:
         self.given: dict[str, str] = {}
+        self._entries: dict[str, str] = {}  # those that no name has matched yet, as they were written
+        self._asked: set[str] = set()
         for entry in given:
             name, equals, label = entry.partition("=")
             if not equals or not name.strip():
@@ -60,17 +63,29 @@ class Names:
                     "Write for example happy=joy."
                 )
             self.given[written(name).lower()] = written(label)
+            self._entries[written(name).lower()] = entry
 
     def label(self, name: str) -> str | None:
         """The class of that name; None where the user leaves it out."""
         name = written(name)
         word = name.lower()
-        found = self.given.get(word)
+        self._asked.add(name)
+        found = self._own(word)
         if found is None:
             bare = re.sub(r"^[0-9]+[\s_.-]+", "", word)  # "3_happy"
             found = _KNOWN.get(word) or _KNOWN.get(bare) or name
-            found = self.given.get(found.lower(), found)
+            own = self._own(found.lower())
+            found = found if own is None else own
         return found or None
+
+    def notes(self, place: Path) -> list[str]:
+        """A sentence for each entry of the table that matched no name of the data set there."""
+        there = ", ".join(sorted(self._asked))
+        return [f"--synonyms {one} matches no class of {place}, which has {there}." for one in self._entries.values()]
+
+    def _own(self, word: str) -> str | None:
+        self._entries.pop(word, None)
+        return self.given.get(word)
 
 
 def written(name: str) -> str:

@@ -70,6 +70,22 @@ def test_synonyms_are_one_class_unless_the_user_says_otherwise(tmp_path: Path) -
     assert less.notes == ("Left out, as --synonyms says: the folders 3_Happiness, happy, joy.",)
 
 
+def test_a_synonym_that_matches_nothing_is_told(tmp_path: Path) -> None:
+    root = layouts.folders(tmp_path / "own", ("happy", "sad"), {"train": 3, "test": 1})
+    found = open_dataset(root, reading=Reading(synonyms=("hapy=joy", "SAD=blue"), labels_from="0"))
+    assert found.labels == ("happiness", "blue")
+    assert found.notes == (
+        f"--labels-from 0 has no effect: the classes of {root} are names.",
+        f"--synonyms hapy=joy matches no class of {root}, which has happy, sad.",
+    )
+    fer = layouts.fer2013(tmp_path / "fer", {"Training": 3, "PrivateTest": 1})
+    assert open_dataset(fer, reading=Reading(synonyms=("contempt=",), labels_from="0")).notes == (
+        f"--synonyms contempt= matches no class of {fer / 'fer2013.csv'}, which has anger, disgust, fear, happiness, "
+        "neutral, sadness, surprise.",
+        f"--labels-from 0 has no effect: {fer / 'fer2013.csv'} has a numbering of its own.",
+    )
+
+
 def test_folders_that_a_mac_wrote_have_the_names_that_are_typed(tmp_path: Path) -> None:
     """Its names are decomposed, u and two dots."""
     root = layouts.folders(tmp_path / "own", ("w\u00fctend", "happy"), {"train": 3, "test": 1})
