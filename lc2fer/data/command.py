@@ -48,6 +48,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     try:
         to_tell_apart(found)
         split = divide(found)
+        found = replace(found, notes=(*found.notes, *split.notes(found)))
         sides |= {"train": split.fit, "validation": split.validation}
     except DataError as error:
         wrong = [*wrong, *error.lines]

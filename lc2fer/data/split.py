@@ -16,6 +16,7 @@ from typing import Any
 from lc2fer.artifact import hash_file
 from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.errors import DataError
+from lc2fer.text import printable
 
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.2  # of a data set that comes in one part
@@ -41,6 +42,30 @@ class Split:
             for image in sorted(side):
                 digest.update(bytes.fromhex(image))
         return digest.hexdigest()
+
+    @property
+    def contradictions(self) -> list[tuple[Sample, Sample]]:
+        """Two samples of each image that has two classes."""
+        first: dict[str, Sample] = {}
+        found: dict[str, tuple[Sample, Sample]] = {}
+        for image, sample in zip(self.fit_sha256 + self.validation_sha256, self.fit + self.validation):
+            other = first.setdefault(image, sample)
+            if other.label != sample.label:
+                found.setdefault(image, (other, sample))
+        return list(found.values())
+
+    def notes(self, dataset: Dataset) -> list[str]:
+        """What a user has to know of it: a sentence each."""
+        if not self.contradictions:
+            return []
+        told = (
+            f"{printable(one.path.relative_to(dataset.root).as_posix())} as {dataset.class_name(one.label)}"
+            for one in self.contradictions[0]
+        )
+        return [
+            f"{len(self.contradictions):,} training images have two classes, for example {' and '.join(told)}. They "
+            "count in both."
+        ]
 
 
 def divide(dataset: Dataset, seed: int = SEED, keep: int = 0) -> Split:

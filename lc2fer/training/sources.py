@@ -39,7 +39,7 @@ class Sources:
         """What is to be known of how they were read."""
         found = []
         for name, dataset, split in zip(self.names, self.datasets, self.splits):
-            notes = list(dataset.notes)
+            notes = [*dataset.notes, *split.notes(dataset)]
             if dataset.validation and len(split.fit) < len(dataset.train):
                 notes.append(f"Left out: {len(dataset.train) - len(split.fit):,} training images that are D^v's too.")
             found += [f"{name}: {note}" if len(self.datasets) > 1 else note for note in notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,20 @@ def test_a_class_of_one_image_cannot_be_divided(folder: Path, capsys: pytest.Cap
     assert code == 2
     assert document["images"]["train"]["sadness"] == 1
     assert any("has one training image of class 5 (sadness)" in line for line in said)
+
+
+def test_pictures_of_two_classes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    happy = sorted((folder / "train" / "happy").iterdir())[:2]
+    for number, picture in enumerate(happy):
+        shutil.copy(picture, folder / "train" / "sad" / f"copy{number}.png")
+    code, document, _ = checked(capsys, folder)
+    assert code == 0
+    (note,) = document["notes"]
+    assert re.fullmatch(
+        r"2 training images have two classes, for example train/happy/[0-9]{4}\.png as 4 \(happiness\) and "
+        r"train/sad/copy[01]\.png as 5 \(sadness\)\. They count in both\.",
+        note,
+    )
 
 
 def test_pictures_beside_their_lists_are_one_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
