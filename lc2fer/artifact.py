@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -378,7 +379,7 @@ def write_text(path: Path, text: str) -> None:
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what was written there is moved to `path` at the end, if nothing went wrong."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name[:24]}.{secrets.token_hex(8)}")  # a name may be as long as a system takes
     try:
         yield temporary
         flush(temporary)

@@ -243,6 +243,20 @@ def test_a_document_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
     assert os.listdir(path.parent) == ["report.json"]
 
 
+@pytest.mark.parametrize("sign", ["a", "\u00e9", "\U0001f600"])
+def test_a_name_as_long_as_a_system_takes_is_written(sign: str, tmp_path: Path) -> None:
+    path = tmp_path / (sign * (251 // len(sign.encode())) + ".csv")
+    path.write_text("before")
+    with artifacts.whole(path) as one, artifacts.whole(path) as other:  # another thread's
+        assert one != other
+        for temporary in (one, other):
+            temporary.write_text("rows")
+            assert temporary.parent == tmp_path
+            assert temporary.name.startswith(".")
+    assert path.read_text() == "rows"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_tool_versions_are_the_installed_ones() -> None:
     import numpy as np
 
