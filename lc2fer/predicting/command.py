@@ -86,6 +86,10 @@ def main(arguments: list[str]) -> dict[str, Any]:
     check(given.threads)
     _check(given)
     artifact = artifacts.load(given.model or _bundled())
+    if given.csv is not None:
+        models = [artifact.path.with_name(record.name) for record in artifact.files]
+        models += [artifact.manifest_path, *([] if given.face_model is None else [given.face_model])]
+        sources.new_table(given.csv, "--csv", [*models, *map(Path, given.pictures)])
     spec = artifact.input_spec
     if given.alignment is not None:
         spec = replace(spec, alignment=given.alignment)

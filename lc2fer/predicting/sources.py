@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from lc2fer import pictures
 from lc2fer.errors import DataError, UsageError
+from lc2fer.targets import KINDS
 
 FILMS = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"))
 
@@ -68,6 +69,21 @@ def new_folder(path: Path, option: str) -> None:
         raise UsageError(
             f"{option} {path} is there already and holds something. Expected a new or an empty folder, so that nothing "
             "is overwritten. Name another one."
+        )
+
+
+def new_table(path: Path, option: str, read: Iterable[Path]) -> None:
+    """Raise UsageError for a table that would be written over a file that is `read`, a picture, a film or a model.
+
+    Of `--csv photos/*` a shell makes the first photograph the table.
+    """
+    models = {kind.suffix for kind in KINDS.values()}
+    same = os.path.exists(path) and any(os.path.exists(one) and path.samefile(one) for one in read)
+    if same or path.suffix.lower() in pictures.SUFFIXES | FILMS | models:
+        what = "is read, too" if same else "is called like a picture, a film or a model"
+        raise UsageError(
+            f"{option} {path} {what}. Expected the name of a table, so that nothing else is overwritten. Name one, as "
+            f"in {option} faces.csv."
         )
 
 

@@ -297,6 +297,35 @@ def test_copies_are_not_drawn_over_other_files(model: Path, tmp_path: Path, caps
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["one.png-2.jpg", "one.png.jpg"]
 
 
+def test_a_table_is_not_written_over_a_picture_or_the_model(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [grey(tmp_path / "a.jpg"), grey(tmp_path / "b.jpg")]
+    (tmp_path / "scan").write_bytes(photos[0].read_bytes())
+    (tmp_path / "link.csv").symlink_to(tmp_path / "scan")
+    kept = {path: path.read_bytes() for path in (*photos, tmp_path / "scan", model, model.with_suffix(".json"))}
+
+    def told(table: Path, *pictures: Path) -> str:
+        assert predict("--model", model, "--csv", table, *pictures) == 2
+        out, err = capsys.readouterr()
+        assert (out, {path: path.read_bytes() for path in kept}) == ("", kept)
+        begin = f"UsageError: --csv {table} "
+        end = ". Expected the name of a table, so that nothing else is overwritten. Name one, as in --csv faces.csv.\n"
+        assert err.startswith(begin)
+        assert err.endswith(end)
+        return err[len(begin) : -len(end)]
+
+    like = "is called like a picture, a film or a model"
+    assert told(photos[0], photos[1]) == like  # --csv photos/*
+    assert told(photos[0], photos[0]) == "is read, too"
+    assert told(tmp_path / "new.MOV", photos[0]) == told(tmp_path / "other.onnx", photos[0]) == like
+    for table in (model, model.with_suffix(".json")):
+        assert told(table, photos[0]) == "is read, too"
+    assert told(tmp_path / "link.csv", tmp_path / "scan") == "is read, too"
+    assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
+    assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
+
+
 def test_a_film_is_judged_now_and_then(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2 = pytest.importorskip("cv2")
     path = tmp_path / "film.avi"
