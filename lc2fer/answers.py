@@ -67,7 +67,7 @@ def predict(
     if not 0 <= min_confidence <= 1:
         raise UsageError(f"min_confidence is {min_confidence:g}. Expected a probability, 0 to 1. Pass, say, 0.5.")
     pixels = _pixels(picture)
-    session = _opened(_path(model), os.getpid()) if model is None or isinstance(model, (str, Path)) else model
+    session = _session(model) if model is None or isinstance(model, (str, Path)) else model
     spec = session.artifact.input_spec
     with _one_at_a_time:
         finder = None if faces == "crop" else _finder(os.getpid())
@@ -108,16 +108,20 @@ def _pixels(picture: str | Path | Image | NDArray[np.uint8]) -> NDArray[np.uint8
     return np.asarray(pictures.prepare(as_image(picture)), np.uint8)
 
 
-def _path(model: str | Path | None) -> Path:
-    found = artifacts.bundled("C6") if model is None else Path(model)
-    if found is None:
+def _session(model: str | Path | None) -> Session:
+    path = artifacts.bundled("C6") if model is None else Path(model).absolute()  # the folder may be changed
+    if path is None:
         raise UsageError("This installation has no bundled C6. Expected one in the package. Pass a model.")
-    return found
+    try:
+        file = path.stat()
+    except (OSError, ValueError):  # which `open_session` says
+        return open_session(path)
+    return _opened(path, (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns), os.getpid())
 
 
 @lru_cache(4)
-def _opened(path: Path, process: int) -> Session:
-    """A session does not outlive a fork, so each process has its own."""
+def _opened(path: Path, file: tuple[int, ...], process: int) -> Session:
+    """A session does not outlive a fork, so each process has its own; a model that was made again is another."""
     return open_session(path)
 
 

@@ -11,7 +11,11 @@ from PIL import Image
 
 import lc2fer
 from lc2fer import artifact
-from lc2fer.errors import DataError, UsageError
+from lc2fer.errors import ArtifactError, DataError, UsageError
+from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
+from lc2fer.variants import VARIANTS
 
 
 def test_a_photograph_s_face_is_found_and_judged(photograph: Callable[[str], Path]) -> None:
@@ -36,6 +40,27 @@ def test_a_session_may_be_given_and_a_crop_has_no_box(photograph: Callable[[str]
         (answer,) = lc2fer.predict(photograph("astronaut"), session, faces="crop")
     assert answer.box is None
     assert tuple(answer.probabilities) == session.artifact.input_spec.labels
+
+
+def test_a_model_is_the_file_of_that_name_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photograph: Callable[[str], Path]
+) -> None:
+    path, model = photograph("astronaut"), "C8.safetensors"
+    labels = {"one": LABELS, "two": LABELS[::-1]}
+    for folder, names in labels.items():
+        (tmp_path / folder).mkdir()
+        made = checkpoint.save(
+            build(VARIANTS["C8"]), tmp_path / folder, "C8", input_spec=InputSpec(labels=names), training={}
+        )
+        monkeypatch.chdir(made.path.parent)
+        (answer,) = lc2fer.predict(path, model, faces="crop")
+        assert tuple(answer.probabilities) == names
+    for file in (tmp_path / "one").iterdir():
+        file.replace(tmp_path / "two" / file.name)
+    (answer,) = lc2fer.predict(path, model, faces="crop")
+    assert tuple(answer.probabilities) == LABELS
+    with pytest.raises(ArtifactError, match=r"none\.onnx is missing"):
+        lc2fer.predict(path, "none.onnx", faces="crop")
 
 
 def test_no_face_is_no_answer() -> None:
