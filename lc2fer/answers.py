@@ -32,6 +32,16 @@ MIN_CONFIDENCE = 0.5  # below it no expression is said
 _one_at_a_time = threading.Lock()  # a finder is for one thread
 
 
+def _in_a_fork() -> None:
+    """A lock that another thread held comes along held, and the thread that would open it does not."""
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_in_a_fork)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What was seen in one face.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from forks import forked
 from PIL import Image
 
 import lc2fer
@@ -15,6 +18,7 @@ from lc2fer.errors import ArtifactError, DataError, UsageError
 from lc2fer.inputs import LABELS, InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
+from lc2fer.predicting import judging
 from lc2fer.variants import VARIANTS
 
 
@@ -61,6 +65,31 @@ def test_a_model_is_the_file_of_that_name_now(
     assert tuple(answer.probabilities) == LABELS
     with pytest.raises(ArtifactError, match=r"none\.onnx is missing"):
         lc2fer.predict(path, "none.onnx", faces="crop")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_answers_while_another_thread_was_answering(
+    photograph: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = photograph("astronaut")
+    there, go = threading.Event(), threading.Event()
+    prepare = judging.prepare
+
+    def slowly(*given: Any) -> Any:
+        there.set()
+        assert go.wait(60)
+        return prepare(*given)
+
+    monkeypatch.setattr(judging, "prepare", slowly)
+    thread = threading.Thread(target=lc2fer.predict, args=(path,))
+    thread.start()
+    assert there.wait(60)
+    monkeypatch.setattr(judging, "prepare", prepare)
+    try:
+        assert forked(lambda: len(lc2fer.faces(path))) == "1"
+    finally:
+        go.set()
+        thread.join()
 
 
 def test_no_face_is_no_answer() -> None:
