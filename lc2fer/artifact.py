@@ -117,6 +117,8 @@ def load(path: Path) -> Artifact:
     """
     path = Path(path)
     _check_name(path)
+    if not path.name or path.is_dir():
+        raise ArtifactError(f"{path} is a folder. Expected a model file or its manifest. Name the one in it.")
     try:
         return _load(path)
     except ArtifactError:

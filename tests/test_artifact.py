@@ -118,6 +118,17 @@ def test_missing_files_are_named(made: Artifact, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("folder", ["", ".", "..", "/", "made"])
+def test_a_folder_is_no_model(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "made")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError) as refused:
+        load(Path(folder))
+    assert str(refused.value) == (
+        f"{Path(folder)} is a folder. Expected a model file or its manifest. Name the one in it."
+    )
+
+
 def test_a_manifest_of_another_file_is_refused(made: Artifact, tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(b"other weights")
     (tmp_path / "mine.json").write_bytes(made.manifest_path.read_bytes())
