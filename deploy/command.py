@@ -148,6 +148,8 @@ def _bundle(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unpack(given: argparse.Namespace) -> dict[str, Any]:
+    if given.bundle.is_dir():
+        raise ArtifactError(f"{given.bundle} is a folder. Expected a bundle's file, as C6.bundle. Name the one in it.")
     folder = given.to or _beside(given.bundle)
     unpacked = bundle.unpack(given.bundle, folder, given.key)
     return {"folder": str(folder), "variant": unpacked.variant, "files": [record.name for record in unpacked.files]}

@@ -11,6 +11,7 @@ import pytest
 from archives import written
 from lc2fer.deploy.device import bundle
 
+from lc2fer import cli
 from lc2fer.errors import ArtifactError
 
 
@@ -25,6 +26,14 @@ def test_it_is_unpacked_to_a_new_folder_an_empty_one_and_the_one_it_stands_in(
         assert bundle.unpack(path, folder).folder == folder.absolute()
     assert empty.stat().st_ino == place  # a shell may stand there
     assert sorted(os.listdir(empty)) == ["a.onnx", "bundle.json", bundle.IMAGES, bundle.LOGITS]
+
+
+@pytest.mark.parametrize("given", ["", ".", "/"])
+def test_a_folder_is_not_unpacked(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["unpack", given]) == 2
+    assert capsys.readouterr().err == (
+        f"ArtifactError: {Path(given)} is a folder. Expected a bundle's file, as C6.bundle. Name the one in it.\n"
+    )
 
 
 def test_what_a_killed_process_had_unpacked_is_completed(tmp_path: Path) -> None:
