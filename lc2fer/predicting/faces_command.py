@@ -19,7 +19,7 @@ from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
 from lc2fer.finder import Face, open_finder
 from lc2fer.predicting import sources
-from lc2fer.predicting.sources import Item
+from lc2fer.predicting.sources import Item, named
 from lc2fer.text import printable, stderr_console
 
 _MOST_NAMED = 100  # files without a face that the last line names
@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-faces",
         description="Find the faces of a folder's photographs and write them as aligned crops, in the same subfolders.",
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of photographs, also in its subfolders")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new or empty")
+    parser.add_argument("folder", type=named, metavar="FOLDER", help="of photographs, also in its subfolders")
+    parser.add_argument("--out", type=named, required=True, metavar="FOLDER", help="new or empty")
     parser.add_argument("--size", type=int, default=100, metavar="PIXELS", help="of a crop's side (default: 100)")
     parser.add_argument(
         "--alignment",
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         help="eyes: level and in place (default); level: level; none: the plain square",
     )
     parser.add_argument("--all", action="store_true", help="every face of a photograph; default: the largest")
-    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
+    parser.add_argument("--face-model", type=named, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the finder of faces (default: 1)")
     return parser
 

@@ -86,6 +86,11 @@ def test_wrong_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         f"UsageError: --out {folder} is there already and holds something. Expected a new or an empty folder, so that "
         "nothing is overwritten. Name another one.\n"
     )
+    for given in (("", "--out", tmp_path / "out"), (folder, "--out", "")):
+        assert run(*given) == 2
+        assert capsys.readouterr().err == (
+            "UsageError: '' is no path. Expected a file or a folder. Name one; . is the folder that you are in.\n"
+        )
     assert run(folder, "--out", tmp_path / "out", "--size", 8) == 2
     assert capsys.readouterr().err == "UsageError: --size is 8. Expected 16 to 4096 pixels. Pass, say, 100.\n"
     (tmp_path / "fields").mkdir()

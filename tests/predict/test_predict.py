@@ -243,6 +243,21 @@ def test_folders_patterns_and_lists(
     )
 
 
+@pytest.mark.parametrize(
+    "given", [[""], ["a.png", ""], *([flag, "", "a.png"] for flag in ("--draw", "--csv", "--model"))]
+)
+def test_an_empty_argument_is_not_the_folder_that_one_is_in(
+    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grey(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert predict(*given) == 2
+    assert capsys.readouterr() == (
+        "",
+        "UsageError: '' is no path. Expected a file or a folder. Name one; . is the folder that you are in.\n",
+    )
+
+
 def test_lines_of_json_and_flat_memory(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
