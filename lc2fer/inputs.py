@@ -84,7 +84,7 @@ class InputSpec:
             spec = cls(
                 **{
                     **fields,
-                    "labels": tuple(str(label) for label in fields["labels"]),
+                    "labels": _labels(fields["labels"]),
                     "value_range": (float(fields["value_range"][0]), float(fields["value_range"][1])),
                 }
             )
@@ -112,6 +112,17 @@ class InputSpec:
                 "pixels and 1..1000 labels. Export the artifact again."
             )
         return spec
+
+
+def _labels(given: Any) -> tuple[str, ...]:
+    names = isinstance(given, (list, tuple)) and all(isinstance(one, str) and one.strip() for one in given)
+    if not names or len(set(given)) != len(given):
+        said = str(given)
+        raise ArtifactError(
+            f"The manifest's input_spec has the labels {said if len(said) < 200 else said[:200] + '...'}. Expected a "
+            "list of names, each once and none empty. Copy the model's own manifest again, or export it again."
+        )
+    return tuple(given)
 
 
 def as_image(given: Image | NDArray[np.uint8]) -> Image:

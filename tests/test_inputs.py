@@ -171,6 +171,14 @@ def test_the_manifests_form_is_reversible() -> None:
         ({"size": 0}, "The manifest's input_spec has size 0 and 7 labels. Expected 1..4096 pixels and 1..1000 labels."),
         ({"size": "100"}, "The manifest's input_spec has size '100' and 7 labels."),
         ({"labels": []}, "The manifest's input_spec has size 100 and 0 labels."),
+        *(
+            (
+                {"labels": labels},
+                f"The manifest's input_spec has the labels {labels}. Expected a list of names, each once",
+            )
+            for labels in (["fear", "anger", "fear"], ["fear", ""], ["fear", None], ["1", 1], "abcdefg", {"fear": 0}, 7)
+        ),
+        ({"labels": [*map(str, range(99)), ""]}, "The manifest's input_spec has the labels ['0', '1', '2', "),
         ({"mean": 0.5}, "The manifest's input_spec is damaged (InputSpec.__init__() got an unexpected keyword"),
         ({"value_range": None}, "The manifest's input_spec is damaged"),
     ],
