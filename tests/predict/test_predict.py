@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,18 +14,9 @@ from PIL import Image
 
 from lc2fer import cli
 from lc2fer.finder import Face
-from lc2fer.inputs import LABELS, InputSpec
-from lc2fer.network import checkpoint
-from lc2fer.network.model import build
+from lc2fer.inputs import LABELS
 from lc2fer.predicting import judging
 from lc2fer.predicting import output as predict_output
-from lc2fer.variants import VARIANTS
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    return checkpoint.save(build(VARIANTS["C8"]), folder, "C8", input_spec=InputSpec(), training={}).path
 
 
 def predict(*arguments: object) -> int:
@@ -209,53 +196,7 @@ def test_what_is_a_crop(width: int, height: int, boxes: list[int], whole: bool) 
     assert judging.faces_of(image, Finder(), "find") == tuple(map(face, boxes))
 
 
-# -- what is given, and what is answered -------------------------------------------------------------------------------
-
-
-def test_folders_patterns_and_lists(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    for name in ("a/2.png", "a/b/1.png", "a/10.png", "c.png"):
-        grey(tmp_path / name)
-    (tmp_path / "a" / "notes.txt").touch()
-    (tmp_path / "a" / "._2.png").touch()
-    listed = f"{tmp_path}/c.png\n\n{tmp_path}/a/2.png".encode()
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(listed)))
-    assert predict("--model", model, tmp_path / "a", f"{tmp_path}/[bc].png", "-") == 0
-    document = last_line(capsys)
-    names = [os.path.relpath(found["picture"], tmp_path) for found in document["predictions"]]
-    assert names == ["a/10.png", "a/2.png", "a/b/1.png", "c.png", "c.png", "a/2.png"]
-    assert document["left_out"] == 2
-    monkeypatch.setattr(
-        sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"{tmp_path}/c.png\0{tmp_path}/a/2.png\0".encode()))
-    )
-    assert predict("--model", model, "-") == 0
-    assert last_line(capsys)["pictures"] == 2
-    assert predict("--model", model, f"{tmp_path}/*.tif") == 2
-    assert capsys.readouterr().err == (
-        f"UsageError: '{tmp_path}/*.tif' matches no file. Expected pictures. Correct the pattern.\n"
-    )
-    (tmp_path / "empty").mkdir()
-    assert predict("--model", model, tmp_path / "empty") == 2
-    assert capsys.readouterr().err == (
-        f"DataError: {tmp_path / 'empty'} holds no picture. Expected some, in it or below it. Name another folder.\n"
-    )
-
-
-@pytest.mark.parametrize(
-    "given", [[""], ["a.png", ""], *([flag, "", "a.png"] for flag in ("--draw", "--csv", "--model"))]
-)
-def test_an_empty_argument_is_not_the_folder_that_one_is_in(
-    given: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    grey(tmp_path / "a.png")
-    monkeypatch.chdir(tmp_path)
-    assert predict(*given) == 2
-    assert capsys.readouterr() == (
-        "",
-        "UsageError: '' is no path. Expected a file or a folder. Name one; . is the folder that you are in.\n",
-    )
+# -- what is answered --------------------------------------------------------------------------------------------------
 
 
 def test_lines_of_json_and_flat_memory(
@@ -283,62 +224,6 @@ def test_an_animated_picture_is_judged_by_its_first_and_said(
     said, head, _, answer = capsys.readouterr().err.splitlines()
     assert said == f"{path} has several pictures. Its first one is judged."
     assert [head.split()[0], answer.split()[0]] == ["picture", "a.gif"]
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems know no other names")
-def test_a_name_that_is_no_utf_8(model: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    name = b"f\xffce\n.png"
-    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
-    grey(path)
-    table = tmp_path / "faces.csv"
-    assert predict("--model", model, "--csv", table, "--draw", tmp_path / "drawn", path) == 0
-    out, err = capfdbinary.readouterr()
-    assert err.splitlines()[2].split()[0] == b"f\\udcffce\\n.png"
-    assert os.fsencode(json.loads(out)["predictions"][0]["picture"]).endswith(name)
-    assert name in table.read_bytes()
-    assert os.listdir(os.fsencode(tmp_path / "drawn")) == [name + b".jpg"]
-
-
-def test_copies_are_not_drawn_over_other_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    picture = grey(tmp_path / "one.png")
-    assert predict("--model", model, "--draw", tmp_path, picture) == 2
-    assert capsys.readouterr().err == (
-        f"UsageError: --draw {tmp_path} is there already and holds something. Expected a new or an empty folder, so "
-        "that nothing is overwritten. Name another one.\n"
-    )
-    (tmp_path / "x").mkdir()
-    grey(tmp_path / "x" / "one.png")
-    assert predict("--model", model, "--draw", tmp_path / "d", picture, tmp_path / "x" / "one.png") == 0
-    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["one.png-2.jpg", "one.png.jpg"]
-
-
-def test_a_table_is_not_written_over_a_picture_or_the_model(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    photos = [grey(tmp_path / "a.jpg"), grey(tmp_path / "b.jpg")]
-    (tmp_path / "scan").write_bytes(photos[0].read_bytes())
-    (tmp_path / "link.csv").symlink_to(tmp_path / "scan")
-    kept = {path: path.read_bytes() for path in (*photos, tmp_path / "scan", model, model.with_suffix(".json"))}
-
-    def told(table: Path, *pictures: Path) -> str:
-        assert predict("--model", model, "--csv", table, *pictures) == 2
-        out, err = capsys.readouterr()
-        assert (out, {path: path.read_bytes() for path in kept}) == ("", kept)
-        begin = f"UsageError: --csv {table} "
-        end = ". Expected the name of a table, so that nothing else is overwritten. Name one, as in --csv faces.csv.\n"
-        assert err.startswith(begin)
-        assert err.endswith(end)
-        return err[len(begin) : -len(end)]
-
-    like = "is called like a picture, a film or a model"
-    assert told(photos[0], photos[1]) == like  # --csv photos/*
-    assert told(photos[0], photos[0]) == "is read, too"
-    assert told(tmp_path / "new.MOV", photos[0]) == told(tmp_path / "other.onnx", photos[0]) == like
-    for table in (model, model.with_suffix(".json")):
-        assert told(table, photos[0]) == "is read, too"
-    assert told(tmp_path / "link.csv", tmp_path / "scan") == "is read, too"
-    assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
-    assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
 
 
 def test_a_film_is_judged_now_and_then(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
