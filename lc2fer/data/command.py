@@ -14,6 +14,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer import reading
 from lc2fer.data import labels_of, layout_of, without_copies
 from lc2fer.data.dataset import Dataset, Sample, to_tell_apart
+from lc2fer.data.names import written
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import read_image
@@ -114,4 +115,4 @@ def _renamed(found: Dataset) -> dict[str, str]:
     if found.layout != "folders":
         return {}
     every = sorted({(one.path.parent.name, found.labels[one.label]) for one in (*found.train, *found.test)})
-    return {folder: label for folder, label in every if folder != label}
+    return {folder: label for folder, label in every if written(folder) != label}
