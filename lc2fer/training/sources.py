@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, open_dataset
 from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
 from lc2fer.data.split import Split, divide
+from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
+from lc2fer.text import printable
 from lc2fer.training import faces as train_data
 from lc2fer.training.faces import Faces
 
@@ -93,14 +96,33 @@ class Sources:
 def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int, keep: int) -> Sources:
     """Open the data sets and divide them, with `keep` images in each D^v if it is not 0.
 
-    Raises DataError as `open_dataset` and `divide` do, and for other classes or a single one.
+    Raises DataError as `open_dataset` and `divide` do, for other classes or a single one, and for training images that
+    are test images of another data set.
     """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
     to_tell_apart(datasets[0])
     for dataset in datasets[1:]:
         places(dataset, datasets[0].labels)
     splits = tuple(divide(dataset, keep=keep) for dataset in datasets)
+    _apart(datasets, splits)
     return Sources(distinct(data), datasets, splits, tuple(train_data.limited(split, limit) for split in splits))
+
+
+def _apart(datasets: Sequence[Dataset], splits: Sequence[Split]) -> None:
+    """Raise DataError where a file of one data set's training images is a test image of another."""
+    if len(datasets) < 2:
+        return
+    tests = [{hash_file(sample.path): sample.path for sample in dataset.test} for dataset in datasets]
+    for split, dataset in zip(splits, datasets):
+        ours = dict(zip(split.fit_sha256 + split.validation_sha256, split.fit + split.validation))
+        for other, theirs in zip(datasets, tests):
+            if other is dataset or not (both := sorted(ours.keys() & theirs.keys(), key=lambda one: ours[one].path)):
+                continue
+            raise DataError(
+                f"{len(both):,} training images of {dataset.place} are test images of {other.place}: "
+                f"{printable(ours[both[0]].path)} is the same file as {printable(theirs[both[0]])}. Test images were "
+                "expected to be in no training part. Remove them from it, or train on one of the two."
+            )
 
 
 def distinct(data: Sequence[str]) -> tuple[str, ...]:

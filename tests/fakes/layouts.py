@@ -21,9 +21,9 @@ def face(label: int, number: int, side: int = 32) -> NDArray[np.uint8]:
     return np.asarray(np.clip(blocks + noise, 0, 255), np.uint8)
 
 
-def folders(root: Path, names: Sequence[str], counts: dict[str, int], suffix: str = ".png") -> Path:
-    """root/<part>/<name>/0001.png; a part "" stands for the folder itself."""
-    number = 0
+def folders(root: Path, names: Sequence[str], counts: dict[str, int], suffix: str = ".png", before: int = 0) -> Path:
+    """root/<part>/<name>/0001.png; a part "" stands for the folder itself. The numbers follow `before`."""
+    number = before
     for part, count in counts.items():
         for label, name in enumerate(names):
             place = root / part / name

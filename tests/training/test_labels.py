@@ -137,7 +137,7 @@ def test_training_images_that_are_d_vs_too_are_left_out(tmp_path: Path, capsys: 
 
 
 def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> None:
-    fewer = layouts.folders(tmp_path / "fewer", ("neutral", "bored"), {"train": 5, "test": 1})
+    fewer = layouts.folders(tmp_path / "fewer", ("neutral", "bored"), {"train": 5, "test": 1}, before=1000)
     made = Path(train(tmp_path / "run", own, fewer)["artifact"])
     assert artifacts.load(made).input_spec.labels == ("happiness", "neutral", "bored", "engaged", "tired")
     with pytest.raises(DataError) as refused:
@@ -156,12 +156,30 @@ def test_a_single_class_teaches_nothing(tmp_path: Path) -> None:
         train(tmp_path / "run", one)
 
 
+def test_a_second_data_set_holds_test_images_of_the_first(own: Path, tmp_path: Path) -> None:
+    leak = layouts.folders(tmp_path / "leak", ("bored", "engaged"), {"train": 4, "test": 1}, before=1000)
+    picture = next((own / "test" / "tired").iterdir())
+    copy = Path(shutil.copy(picture, leak / "train" / "bored" / "00.png"))
+    test = next((leak / "test" / "bored").iterdir())
+    shutil.copy(test, own / "train" / "bored" / "leaked.png")
+    with pytest.raises(DataError) as refused:
+        train(tmp_path / "run", own, leak)
+    assert str(refused.value) == (
+        f"1 training images of {own} are test images of {leak}: {own / 'train' / 'bored' / 'leaked.png'} is the same "
+        f"file as {test}. Test images were expected to be in no training part. Remove them from it, or train on one of "
+        "the two."
+    )
+    (own / "train" / "bored" / "leaked.png").unlink()
+    with pytest.raises(DataError, match=rf"^1 training images of {leak} are test images of {own}: {copy} is the same "):
+        train(tmp_path / "run", own, leak)
+
+
 def test_labels_of_a_second_data_set_are_the_firsts(tmp_path: Path) -> None:
     from lc2fer.reading import Reading
     from lc2fer.training.sources import open_sources
 
     first = layouts.folders(tmp_path / "a", ("happy", "tired", "bored"), {"train": 5, "test": 1})
-    second = layouts.folders(tmp_path / "b", ("tired", "happy"), {"train": 5, "test": 1})
+    second = layouts.folders(tmp_path / "b", ("tired", "happy"), {"train": 5, "test": 1}, before=1000)
     found = open_sources([str(first), str(second)], "aligned", Reading(), 0, 0)
     assert found.labels == ("happiness", "bored", "tired")
     assert found.ids(found.datasets[1], found.parts[1]).tolist() == [0] * 4 + [2] * 4
@@ -224,8 +242,8 @@ def test_weights_that_are_no_floats_teach_nothing(own: Path, tmp_path: Path, fla
 
 
 def test_folders_of_equal_names_have_an_entry_each(write_faces: Callable[..., Path], tmp_path: Path) -> None:
-    for place, count in (("a", 4), ("b", 6)):
-        write_faces(tmp_path / place / "faces", train=count, test=1)
+    for place, count, side in (("a", 4, 32), ("b", 6, 16)):
+        write_faces(tmp_path / place / "faces", train=count, test=1, side=side)
     train(tmp_path / "run", tmp_path / "a" / "faces", tmp_path / "b" / "faces")
     split = json.loads((tmp_path / "run" / "split.json").read_text())
     assert {name: len(entry["validation"]) for name, entry in split.items()} == {"a/faces": 7, "b/faces": 7}
