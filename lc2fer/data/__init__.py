@@ -87,10 +87,12 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
         return affectnet_tables.load(path, reading.synonyms)
     place = parts.place_of(path)
     if place is None:
+        empty = parts.without_pictures(path)
+        but = f": no picture lies in {', '.join(map(str, empty[:3]))}, beside folders with pictures" if empty else ""
         raise DataError(
-            f"{path} holds no data set that is known. Expected RAF-DB (EmoLabel/ and Image/), FER2013 (fer2013.csv), "
-            "AffectNet (train_set/ and val_set/, or training.csv), or train/<class>/ and test/<class>/ with pictures. "
-            "Pass the folder that contains them."
+            f"{path} holds no data set that is known{but}. Expected RAF-DB (EmoLabel/ and Image/), FER2013 "
+            "(fer2013.csv), AffectNet (train_set/ and val_set/, or training.csv), or train/<class>/ and test/<class>/ "
+            "with pictures. Pass the folder that contains them."
         )
     return folders.load(path, place, reading.labels_from, reading.synonyms)
 

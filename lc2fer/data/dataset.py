@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,11 @@ class Litter:
                 self.others["folders" if entry.is_dir() else entry.suffix.lower() or "no ending"] += 1
         return found
 
+    @property
+    def kinds(self) -> str:
+        """What was no picture, counted by kind."""
+        return ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.others.items()))
+
     def notes(self) -> tuple[str, ...]:
         """A sentence that says with numbers what was left out; none where nothing was."""
         parts = []
@@ -86,8 +92,7 @@ class Litter:
                 f"{len(self.hidden):,} hidden files or folders ({names}{', ...' * (len(set(self.hidden)) > 3)})"
             )
         if self.others:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.others.items()))
-            parts.append(f"{sum(self.others.values()):,} files or folders that are no pictures ({kinds})")
+            parts.append(f"{sum(self.others.values()):,} files or folders that are no pictures ({self.kinds})")
         return (f"Left out: {' and '.join(parts)}.",) if parts else ()
 
     def _hides(self, entry: Path) -> bool:
@@ -97,8 +102,16 @@ class Litter:
         return hidden
 
 
-def complete(root: Path, labels: Sequence[str], parts: Mapping[str, Iterable[Sample]]) -> None:
-    """Raise DataError for a part in which a class has no picture, and where there is no class."""
+def complete(
+    root: Path,
+    labels: Sequence[str],
+    parts: Mapping[str, Iterable[Sample]],
+    looked: Mapping[tuple[str, str], Sequence[Path]] = MappingProxyType({}),
+) -> None:
+    """Raise DataError for a part in which a class has no picture, and where there is no class.
+
+    `looked` has the folders of a part and a class in which pictures were looked for.
+    """
     if not labels:
         raise DataError(
             f"{root} holds no picture of any class. Expected pictures of two classes at least. Complete the data set, "
@@ -109,15 +122,25 @@ def complete(root: Path, labels: Sequence[str], parts: Mapping[str, Iterable[Sam
         for label, name in enumerate(labels):
             if label in present:
                 continue
+            held = [said for folder in looked.get((part, name), ()) if (said := _held(folder))]
+            but = f" ({'; '.join(held)})" if held else ""
+            advice = "Put its pictures into that folder itself, as JPEG or PNG" if held else "Complete the data set"
             if tuple(labels) == LABELS:
                 raise DataError(
-                    f"{root} has no {part} image of class {label + 1} ({name}). Expected at least one of each class "
-                    "1..7. Complete the data set."
+                    f"{root} has no {part} image of class {label + 1} ({name}){but}. Expected at least one of each "
+                    f"class 1..7. {advice}."
                 )
             raise DataError(
-                f"{root} has no {part} image of class {name}. Expected at least one of each class: "
-                f"{', '.join(labels)}. Complete the data set, or leave the class out with --synonyms {name}=."
+                f"{root} has no {part} image of class {name}{but}. Expected at least one of each class: "
+                f"{', '.join(labels)}. {advice}, or leave the class out with --synonyms {name}=."
             )
+
+
+def _held(folder: Path) -> str:
+    """What a folder without pictures holds instead; empty where it holds nothing."""
+    litter = Litter()
+    litter.pictures(folder)
+    return f"{folder} holds {litter.kinds}" if litter.others else ""
 
 
 def to_tell_apart(dataset: Dataset) -> None:

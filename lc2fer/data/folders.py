@@ -7,6 +7,7 @@ itself, in DATASET/ or in the only folder of it (lc2fer/data/parts.py). <class> 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from lc2fer.data import names
@@ -42,7 +43,11 @@ def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tupl
         ]
         for part, theirs in folders.items()
     }
-    complete(root, labels, {part: samples for part, samples in found.items() if part != "validation"})
+    looked: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for part, theirs in folders.items():
+        for folder in theirs:
+            looked[part, table[folder.name] or ""].append(folder)
+    complete(root, labels, {part: samples for part, samples in found.items() if part != "validation"}, looked)
     dropped = sorted(name for name, label in table.items() if label is None)
     if dropped:
         notes.append(f"Left out, as --synonyms says: the folders {', '.join(dropped)}.")

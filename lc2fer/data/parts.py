@@ -49,6 +49,15 @@ def _classes(place: Path) -> bool:
     return len(folders) > 1 and all(Litter().pictures(folder) for folder in folders)
 
 
+def without_pictures(root: Path) -> list[Path]:
+    """The folders without pictures beside others that have some: what keeps these from being classes."""
+    for place in (root / "DATASET", root, *_only_folder(root)):
+        folders = Litter().folders(place) if place.is_dir() else []
+        if empty := [folder for folder in folders if not Litter().pictures(folder)]:
+            return empty if len(empty) < len(folders) else []
+    return []
+
+
 def _only_folder(root: Path) -> list[Path]:
     folders = Litter().folders(root) if root.is_dir() else []
     return folders if len(folders) == 1 else []

@@ -150,6 +150,28 @@ def test_a_header_without_rows_and_classes_that_are_all_left_out(tmp_path: Path)
     assert refused(root, synonyms=("happiness=", "sad=")) == f"{root} {said}"
 
 
+def test_a_class_whose_pictures_lie_deeper_or_are_of_another_kind(tmp_path: Path) -> None:
+    root = layouts.folders(tmp_path / "own", ("happy", "bored"), {"train": 3, "test": 1})
+    shutil.move(root / "train" / "bored", root / "subject1")
+    (root / "train" / "bored").mkdir()
+    shutil.move(root / "subject1", root / "train" / "bored" / "subject1")
+    (root / "train" / "bored" / "a.gif").touch()
+    assert refused(root) == (
+        f"{root} has no train image of class bored ({root / 'train' / 'bored'} holds 1 .gif, 1 folders). Expected at "
+        "least one of each class: happiness, bored. Put its pictures into that folder itself, as JPEG or PNG, or leave "
+        "the class out with --synonyms bored=."
+    )
+
+
+def test_class_folders_alone_of_which_one_is_empty(tmp_path: Path) -> None:
+    root = layouts.folders(tmp_path / "own", ("happy", "sad"), {"": 3})
+    (root / "angry").mkdir()
+    assert refused(root).startswith(
+        f"{root} holds no data set that is known: no picture lies in {root / 'angry'}, beside folders with pictures. "
+        "Expected RAF-DB "
+    )
+
+
 def test_no_training_part(tmp_path: Path) -> None:
     root = layouts.folders(tmp_path / "own", ("happy", "sad"), {"test": 1})
     assert refused(root) == f"{root} has test/ and no train/. Expected images to train on. Complete the data set."
