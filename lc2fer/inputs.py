@@ -130,7 +130,7 @@ def as_image(given: Image | NDArray[np.uint8]) -> Image:
     from PIL import Image as pil
 
     if isinstance(given, pil.Image):
-        return given
+        return pictures.loaded(given)
     if (
         isinstance(given, np.ndarray)
         and given.dtype == np.uint8

@@ -105,6 +105,19 @@ def prepare(image: Image, name: str = "The picture") -> Image:
     return plain
 
 
+def loaded(image: Image) -> Image:
+    """The image, decoded: `PIL.Image.open` leaves that for later. Raises DataError where what it was opened of ends."""
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"The picture cannot be read: {_text(error)}. Expected a whole JPEG, PNG or WebP. Choose another file."
+        ) from None
+    return image
+
+
 def encoded(image: Image, kind: str, **options: Any) -> bytes:
     """A picture as a file's bytes. Saved to a path, Pillow takes no note of a disk that takes only a part of them."""
     file = io.BytesIO()
@@ -219,12 +232,16 @@ def _reason(source: Path | bytes | BinaryIO, error: Exception) -> str:
         empty = False
     if empty:
         return "it is empty"
-    kind = type(error).__name__
-    if kind == "UnidentifiedImageError":
+    if type(error).__name__ == "UnidentifiedImageError":
         from lc2fer import header  # which imports this module
 
         saved = header.told(source) if isinstance(source, Path) and source.is_file() else None
         return f"it is {saved}" if saved is not None else "it is no JPEG, PNG, WebP, BMP, TIFF, GIF or PPM"
+    return _text(error)
+
+
+def _text(error: Exception) -> str:
+    kind = type(error).__name__
     text = (getattr(error, "strerror", None) or str(error) or kind).split("\n")[0].rstrip(".")
     said = isinstance(error, (OSError, SyntaxError, ValueError)) or kind == "DecompressionBombError"
     return text if said else f"{kind}: {text}"

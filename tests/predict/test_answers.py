@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_no_face_is_no_answer() -> None:
     field = np.full((400, 600, 3), 90, np.uint8)
     assert lc2fer.predict(field) == ()
     assert lc2fer.faces(field) == ()
+
+
+def test_a_picture_that_pillow_opened_and_cannot_read_is_told(photograph: Callable[[str], Path]) -> None:
+    with Image.open(photograph("astronaut")) as image:
+        file = BytesIO()
+        image.convert("RGB").save(file, "JPEG")
+    for ask in (lc2fer.predict, lc2fer.faces):
+        with Image.open(BytesIO(file.getvalue()[:9000])) as half, pytest.raises(DataError) as refused:
+            ask(half)
+        assert str(refused.value).startswith("The picture cannot be read: image file is truncated (")
+        assert str(refused.value).endswith(". Expected a whole JPEG, PNG or WebP. Choose another file.")
 
 
 def test_what_cannot_be_is_told(tmp_path: Path) -> None:
