@@ -42,11 +42,16 @@ def walk(
 
     "-" is a list on `stdin`, a path a line, or with null characters between them as `find -print0` writes. The folder
     `leave` is not looked into. A folder without any picture is a DataError among the items; a pattern that matches
-    nothing raises UsageError. Nothing is kept: a list may be as long as it likes.
+    nothing raises UsageError, and a list of nothing is a DataError as well. Nothing is kept: a list may be as long as it likes.
     """
     for text in given:
         if text == "-":
-            yield from (Item(path, Path(path.name)) for path in _listed(stdin))
+            none = True
+            for path in _listed(stdin):
+                none = False
+                yield Item(path, Path(path.name))
+            if none:
+                yield DataError("The list on standard input is empty. Expected a path a line. Look at what writes it.")
             continue
         path = Path(text)
         if path.is_dir():

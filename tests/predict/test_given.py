@@ -54,6 +54,12 @@ def test_folders_patterns_and_lists(
     assert capsys.readouterr().err == (
         f"UsageError: '{tmp_path}/*.tif' matches no file. Expected pictures. Correct the pattern.\n"
     )
+    for nothing in (b"", b"\n\n"):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(nothing)))
+        assert predict("--model", model, "-") == 2  # find found none
+        assert capsys.readouterr().err == (
+            "DataError: The list on standard input is empty. Expected a path a line. Look at what writes it.\n"
+        )
     (tmp_path / "empty").mkdir()
     assert predict("--model", model, tmp_path / "empty") == 2
     assert capsys.readouterr().err == (
