@@ -41,8 +41,9 @@ def walk(
     """The files of a command's arguments, one after the other: what each folder holds comes in order of its names.
 
     "-" is a list on `stdin`, a path a line, or with null characters between them as `find -print0` writes. The folder
-    `leave` is not looked into. A folder without any picture is a DataError among the items; a pattern that matches
-    nothing raises UsageError, and a list of nothing is a DataError as well. Nothing is kept: a list may be as long as it likes.
+    `leave` is not looked into, and no folder twice, whatever links lead to it. A folder or a list without any picture
+    is a DataError among the items; a pattern that matches nothing raises UsageError. Nothing is kept: a list may be as
+    long as it likes.
     """
     for text in given:
         if text == "-":
@@ -101,12 +102,14 @@ def new_table(path: Path, option: str, read: Iterable[Path]) -> None:
 
 def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | DataError]:
     none = True
-    avoided = None if leave is None else leave.resolve()
-    for place, below, names in os.walk(folder):
+    seen = set() if leave is None else {leave.resolve()}
+    for place, below, names in os.walk(folder, followlinks=True):
         here = Path(place)
-        below[:] = sorted(name for name in below if not name.startswith(".") and (here / name).resolve() != avoided)
-        if avoided is not None and here.resolve() == avoided:
+        if here.resolve() in seen:  # a link leads where a walk was already, or above where it is
+            below.clear()
             continue
+        seen.add(here.resolve())
+        below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             path = here / name
             if pictures.is_named(path) or (path.suffix.lower() in FILMS and not name.startswith(".")):

@@ -96,6 +96,22 @@ def test_a_name_that_is_no_utf_8(model: Path, tmp_path: Path, capfdbinary: pytes
     assert os.listdir(os.fsencode(tmp_path / "drawn")) == [name + b".jpg"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+def test_folders_that_links_lead_to_are_read_once(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("elsewhere/deep", "photos/own"):
+        (tmp_path / folder).mkdir(parents=True)
+        grey(tmp_path / folder / "a.png")
+    (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "own" / "again").symlink_to(tmp_path / "photos")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "twice").symlink_to(tmp_path / "photos" / "own")
+    assert predict("--model", model, tmp_path / "photos") == 0
+    found = [os.path.relpath(one["picture"], tmp_path / "photos") for one in last_line(capsys)["predictions"]]
+    assert found == ["linked/deep/a.png", "own/a.png"]
+
+
 def test_copies_are_not_drawn_over_other_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = grey(tmp_path / "one.png")
     assert predict("--model", model, "--draw", tmp_path, picture) == 2
