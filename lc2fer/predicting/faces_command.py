@@ -77,14 +77,15 @@ def main(arguments: list[str]) -> dict[str, Any]:
             if not faces and len(lonely) < _MOST_NAMED:
                 lonely.append(str(item.path))
             counts["faces"] += _write(staged, item, image, faces if given.all else faces[:1], given)
-        records.write(staged, given.alignment, given.size, finder.name)
-        staged.chmod(0o755)
-        staged.replace(given.out)
+        if counts["faces"]:  # else nothing stands in the way of the command when it is corrected
+            records.write(staged, given.alignment, given.size, finder.name)
+            staged.chmod(0o755)
+            staged.replace(given.out)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     print(tabulate([[name.replace("_", " "), count] for name, count in counts.items()], tablefmt="plain"))
     return {
-        "out": str(given.out),
+        "out": str(given.out) if counts["faces"] else None,
         "size": given.size,
         "alignment": given.alignment,
         "finder": finder.name,

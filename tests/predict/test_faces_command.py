@@ -96,4 +96,7 @@ def test_wrong_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "fields").mkdir()
     Image.new("RGB", (640, 480), (90, 120, 90)).save(tmp_path / "fields" / "field.png")
     assert run(tmp_path / "fields", "--out", tmp_path / "out") == 2  # no face at all
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["without_face"] == 1
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (document["without_face"], document["out"]) == (1, None)
+    assert not (tmp_path / "out").exists()
+    assert run(folder, "--out", tmp_path / "out") == 0  # the same name again, once the folder is the right one
