@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import signal
 import threading
 import time
@@ -244,7 +245,8 @@ def model_of(path: Path) -> Artifact:
     folder = path if path.is_dir() else path.with_suffix("")
     if not (folder / bundle.MANIFEST).is_file():
         raise UsageError(
-            f"{path} has no engine yet. Expected a bundle that was built here. Run: lc2fer-deploy build {path}."
+            f"{path} has no engine yet. Expected a bundle that was built here. "
+            f"Run: lc2fer-deploy build {shlex.quote(str(path))}"
         )
     return artifacts.load(folder / choice.chosen(folder).file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,8 @@ def chosen(folder: Path) -> Choice:
         return Choice(candidates=candidates, **fields)
     except FileNotFoundError:
         raise ArtifactError(
-            f"{folder} has no {CHOICE}. Expected the verdict of a build. Run: lc2fer-deploy build {folder}"
+            f"{folder} has no {CHOICE}. Expected the verdict of a build. "
+            f"Run: lc2fer-deploy build {shlex.quote(str(folder))}"
         ) from None
     except MALFORMED as error:
         raise ArtifactError(

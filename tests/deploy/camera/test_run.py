@@ -106,8 +106,10 @@ def test_what_cannot_be_run(model: Path, arguments: list[str], text: str, capsys
 
 
 def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run("deploy", ["run", str(tmp_path), "--web"]) == 2
-    assert f"Run: lc2fer-deploy build {tmp_path}." in capsys.readouterr().err
+    for name, quoted in (("my model v1.2", f"'{tmp_path}/my model v1.2'"), ("c.", f"{tmp_path}/c.")):
+        (tmp_path / name).mkdir()
+        assert cli.run("deploy", ["run", str(tmp_path / name), "--web"]) == 2
+        assert capsys.readouterr().err.endswith(f"built here. Run: lc2fer-deploy build {quoted}\n")
 
 
 def test_another_file_than_yunets(tmp_path: Path) -> None:
