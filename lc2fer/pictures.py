@@ -28,11 +28,15 @@ SUFFIXES = frozenset(
         *(".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
     )
 )
+# How phones call what they take where nobody asked them for JPEG; nothing here reads it.
+OF_PHONES = frozenset((".heic", ".heif", ".hif", ".avif"))
 MAX_PIXELS = 64_000_000
 BACKGROUND = (255, 255, 255)  # under what is transparent
 
 _MODES = frozenset(("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"))
 _ORIENTATION = 0x0112  # EXIF's tag
+_HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))  # brands of files
+_AVIF = frozenset((b"avif", b"avis"))
 _BITS = 258  # TIFF's tag: bits of each channel
 
 
@@ -47,6 +51,11 @@ class Picture:
 def is_named(path: Path) -> bool:
     """Whether a file is called like a picture; hidden ones, such as a Mac's `._face.jpg`, are none."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def is_of_phone(path: Path) -> bool:
+    """Whether a file is called like HEIC or AVIF, which a folder's walk leaves out."""
+    return path.suffix.lower() in OF_PHONES and not path.name.startswith(".")
 
 
 def read(source: Path | bytes | BinaryIO, name: str | None = None) -> Picture:
@@ -70,6 +79,10 @@ def read(source: Path | bytes | BinaryIO, name: str | None = None) -> Picture:
     except DataError:
         raise
     except Exception as error:  # of a damaged file Pillow's readers raise struct.error, TypeError and more
+        of_phone = _of_phone(source)
+        if of_phone is not None:
+            text = f"{name} is {of_phone}. Expected a JPEG, PNG or WebP. Convert it to JPEG."
+            raise DataError(text) from None
         reason = _reason(source, error)
         if known is None:
             text = f"The picture cannot be read: {reason}. Expected a whole JPEG, PNG or WebP. Choose another file."
@@ -223,6 +236,26 @@ def _formats() -> tuple[str, ...]:
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     return tuple(kind for kind in FORMATS if kind in pil.OPEN)
+
+
+def _of_phone(source: Path | bytes | BinaryIO) -> str | None:
+    """What a file of ISO's base format holds, whatever it is called: "HEIC", "AVIF"; None for any other."""
+    try:
+        if isinstance(source, bytes):
+            begin = source[:64]
+        elif isinstance(source, Path):
+            with source.open("rb") as file:
+                begin = file.read(64)
+        else:
+            source.seek(0)
+            begin = source.read(64)
+    except (OSError, ValueError):
+        return None
+    size = int.from_bytes(begin[:4], "big")
+    brands = {begin[8:12], *(begin[place : place + 4] for place in range(16, min(size, len(begin)), 4))}
+    if begin[4:8] != b"ftyp" or not brands & (_HEIC | _AVIF):
+        return None
+    return "AVIF" if brands & _AVIF else "HEIC"
 
 
 def _reason(source: Path | bytes | BinaryIO, error: Exception) -> str:

@@ -163,6 +163,32 @@ def test_a_phones_jpeg_with_a_second_picture_is_not_animated() -> None:
     assert (picture.animated, ends(picture.image)) == (False, ["r", "r", "g", "g"])
 
 
+@pytest.mark.parametrize(
+    ("brands", "kind"),
+    [
+        (b"heic\0\0\0\0mif1heic", "HEIC"),
+        (b"mif1\0\0\0\0mif1heic", "HEIC"),
+        (b"mif1\0\0\0\0mif1avif", "AVIF"),
+        (b"avif\0\0\0\0mif1miaf", "AVIF"),
+        (b"hevc\0\0\0\0msf1hevc", "HEIC"),
+        (b"avis\0\0\0\0msf1avis", "AVIF"),
+    ],
+)
+def test_what_phones_write_is_called_by_its_name_whatever_the_file_is_called(
+    brands: bytes, kind: str, tmp_path: Path
+) -> None:
+    content = struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands + bytes(400)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(content)
+    for source, name in ((path, str(path)), (content, "The picture"), (io.BytesIO(content), "The picture")):
+        with pytest.raises(DataError) as refused:
+            pictures.read(source)
+        assert str(refused.value) == f"{name} is {kind}. Expected a JPEG, PNG or WebP. Convert it to JPEG."
+    path.write_bytes(content.replace(brands, b"isom\0\0\0\0mp42avc1"))
+    with pytest.raises(DataError, match="it is no JPEG"):
+        pictures.read(path)
+
+
 def test_no_kind_is_read_for_which_another_program_is_started() -> None:
     drawing = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
     with pytest.raises(

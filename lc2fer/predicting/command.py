@@ -129,6 +129,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
             if told.item is not last:
                 advance()
             last = told.item
+    if (remark := found.remark()) is not None:
+        _say(console, remark)
     document = {"artifact": str(artifact.path), **out.document()}
     document |= {"unreadable": len(unreadable), "unreadable_files": unreadable[:100], "left_out": found.left_out}
     return {**document, "exit_code": 2 if unreadable else 0}

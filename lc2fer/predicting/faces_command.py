@@ -83,6 +83,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
             staged.replace(given.out)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+    if (remark := found.remark()) is not None:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     print(tabulate([[name.replace("_", " "), count] for name, count in counts.items()], tablefmt="plain"))
     return {
         "out": str(given.out) if counts["faces"] else None,

@@ -33,6 +33,15 @@ class Found:
     """How a walk through folders went."""
 
     left_out: int = 0  # files in folders that are neither pictures nor films, and hidden ones
+    of_phones: int = 0  # of these: HEIC and AVIF
+
+    def remark(self) -> str | None:
+        """What to say of pictures that were left out though somebody took them."""
+        if not self.of_phones:
+            return None
+        one = self.of_phones == 1
+        what = "1 picture in HEIC or AVIF was" if one else f"{self.of_phones:,} pictures in HEIC or AVIF were"
+        return f"{what} left out. JPEG, PNG or WebP was expected. Convert {'it' if one else 'them'} to JPEG."
 
 
 def walk(
@@ -117,6 +126,7 @@ def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | D
                 yield Item(path, path.relative_to(folder))
             else:
                 found.left_out += 1
+                found.of_phones += pictures.is_of_phone(path)
     if none:
         yield DataError(f"{folder} holds no picture. Expected some, in it or below it. Name another folder.")
 

@@ -112,6 +112,26 @@ def test_folders_that_links_lead_to_are_read_once(
     assert found == ["linked/deep/a.png", "own/a.png"]
 
 
+def test_what_phones_write_is_not_left_out_without_a_word(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("IMG_1.HEIC", "b.avif", "._IMG_1.HEIC", "notes.txt"):
+        (tmp_path / name).touch()
+    grey(tmp_path / "a.png")
+    said = "2 pictures in HEIC or AVIF were left out. JPEG, PNG or WebP was expected. Convert them to JPEG."
+    assert predict("--model", model, tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert err.splitlines()[-1] == said
+    assert json.loads(out)["left_out"] == 4
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "b.avif").unlink()
+    assert predict("--model", model, tmp_path) == 2
+    assert capsys.readouterr().err == (
+        f"DataError: {tmp_path} holds no picture. Expected some, in it or below it. Name another folder.\n"
+        "1 picture in HEIC or AVIF was left out. JPEG, PNG or WebP was expected. Convert it to JPEG.\n"
+    )
+
+
 def test_copies_are_not_drawn_over_other_files(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = grey(tmp_path / "one.png")
     assert predict("--model", model, "--draw", tmp_path, picture) == 2
