@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, folders, parts, rafdb
-from lc2fer.data.dataset import Dataset, Sample
+from lc2fer.data.dataset import Dataset, Sample, complete
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
 from lc2fer.reading import Reading
@@ -114,6 +114,7 @@ def without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
             tuple(sample for sample in samples if sample.path not in gone)
             for samples in (dataset.train, dataset.validation)
         )
+        complete(dataset.place, dataset.labels, {"train": train})
         return replace(dataset, train=train, validation=validation, notes=(*dataset.notes, note))
     listed = [f"{len(found):,} training images of {dataset.place} are test images too:"]
     exact = any(not copy.how for copy in found)

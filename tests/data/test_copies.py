@@ -96,6 +96,16 @@ def test_they_are_left_out_where_that_is_asked_for(root: Path) -> None:
     assert (len(found.train), len(found.test)) == (40, 12)
 
 
+def test_a_class_of_copies_only_has_none_left(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "faces"))
+    shutil.rmtree(copy / "train" / "sad")
+    shutil.copytree(copy / "test" / "sad", copy / "train" / "sad")
+    with pytest.raises(
+        DataError, match=rf"^{copy} has no train image of class sadness\. Expected at least one of each "
+    ):
+        open_dataset(copy, reading=Reading(leave_out_copies=True))
+
+
 def test_faces_that_only_look_alike_are_no_copies() -> None:
     """Of 60 drawn faces and of their slight changes, none is taken for another."""
     rng = np.random.default_rng(5)
