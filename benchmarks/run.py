@@ -268,12 +268,14 @@ class _Run:
 def _labels(chosen: argparse.Namespace) -> tuple[str, ...] | None:
     """What the models tell apart: the first one's labels, the given weights', or those of what is bundled.
 
-    None for weights that do not say it; whoever makes the models of them refuses these.
+    None for weights that do not say it, or a folder; whoever makes the models of them refuses these.
     """
     if chosen.models:
         return load(chosen.models[0]).input_spec.labels
     if chosen.weights is None:
         return LABELS
+    if chosen.weights.is_dir():
+        return None
     if chosen.weights.with_suffix(".json").is_file():
         return load(chosen.weights).input_spec.labels
     return header.read(chosen.weights).labels

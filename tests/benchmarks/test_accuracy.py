@@ -1,11 +1,12 @@
 """lc2fer-bench --accuracy-only, with a fake engine that finds the class of the pictures by their red."""
 
 import json
+import re
 
 import pytest
 from lc2fer.benchmarks import accuracy, command
 
-from lc2fer.errors import TargetUnavailable
+from lc2fer.errors import ArtifactError, TargetUnavailable
 
 # What is made of each target: with "off" the first class's pictures get another answer.
 MADE = {"torch": b"", "onnx-int8": b"off", "trt-fp16": TargetUnavailable("No driver. One was expected. Build it.")}
@@ -50,3 +51,13 @@ def test_models_are_scored_beside_their_parent_without_any_time(arguments, tmp_p
 
 def test_a_model_that_cannot_be_made_is_a_failure_where_that_is_asked_for(arguments):
     assert command.main([*arguments, "trt-fp16", "--strict", "--limit", "7"])["exit_code"] == 1
+
+
+@pytest.mark.parametrize("folder", [".", "runs"])
+def test_a_folder_in_the_place_of_weights(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(
+        ArtifactError, match=rf"^{re.escape(folder)} is a folder\. Expected a file, weights as safetens"
+    ):
+        command.main(["--weights", folder, "--configs", "C8", "--targets", "onnx-fp32", "--accuracy-only"])
