@@ -285,7 +285,8 @@ def test_weights_of_a_shallower_variant_can_be_started_from(tmp_path: Path, writ
 
 
 def test_two_data_sets_are_scored_apart(tmp_path: Path, write_faces: Callable[..., Path]) -> None:
-    data = [write_faces(tmp_path / name, train=count, test=1) for name, count in (("second", 10), ("third", 20))]
+    parts_of = {"second": (10, 32), "third": (20, 40)}  # images and side; of one side they would share some
+    data = [write_faces(tmp_path / name, train=n, test=1, side=side) for name, (n, side) in parts_of.items()]
     given = arguments(data[0], tmp_path / "both", "--epochs", "1")
     given.insert(given.index(str(data[0])) + 1, str(data[1]))
     train_command.main(given)
