@@ -168,7 +168,7 @@ def export_command(report: Report, row: Row, folder: Path) -> str:
 
 def measured_file(report: Report, row: Row) -> str | None:
     """The file among --models that a row was measured from; None where the run made its models itself."""
-    if not any(word.partition("=")[0] == "--models" for word in report.command):
+    if _given(report.command, "--models") is None:
         return None
     words = [word.removeprefix("--models=") for word in report.command]
     return next((word for word in words if Path(word).stem == row.name), None)
