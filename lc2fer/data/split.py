@@ -56,15 +56,15 @@ class Split:
 
     def notes(self, dataset: Dataset) -> list[str]:
         """What a user has to know of it: a sentence each."""
-        if not self.contradictions:
+        found = self.contradictions
+        if not found:
             return []
         told = (
             f"{printable(one.path.relative_to(dataset.root).as_posix())} as {dataset.class_name(one.label)}"
-            for one in self.contradictions[0]
+            for one in found[0]
         )
         return [
-            f"{len(self.contradictions):,} training images have two classes, for example {' and '.join(told)}. They "
-            "count in both."
+            f"{len(found):,} training images have two classes, for example {' and '.join(told)}. They count in both."
         ]
 
 
