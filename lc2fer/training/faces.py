@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class Teacher:
 
     network: Network
     spec: InputSpec
+    training: Mapping[str, Any] | None = None  # of its manifest, where it has one
 
     def answers_to(self, labels: Sequence[str], path: Path) -> Teacher:
         """The same with its classes in that order; raises ArtifactError where it tells others apart."""
@@ -54,7 +56,7 @@ class Teacher:
         with torch.no_grad():
             linear.weight.copy_(linear.weight[order].clone())
             linear.bias.copy_(linear.bias[order].clone())
-        return Teacher(self.network, replace(self.spec, labels=tuple(labels)))
+        return replace(self, spec=replace(self.spec, labels=tuple(labels)))
 
 
 def at_once(device: torch.device, batch: int = 256) -> int:
@@ -73,7 +75,8 @@ def teacher(path: Path, deepened: str | None = None) -> Teacher:
     Raises ArtifactError as `checkpoint.load` and `lc2fer.header.input_spec` do.
     """
     network = checkpoint.load(path, deepened, shallower=True)
-    return Teacher(network, input_spec(path, network.num_classes)[0])
+    spec, manifest = input_spec(path, network.num_classes)
+    return Teacher(network, spec, manifest.training if manifest else None)
 
 
 def limited(split: Split, limit: int) -> tuple[Sample, ...]:

@@ -293,7 +293,7 @@ def train(
     start, kept = None, 0
     if init is not None:
         start = train_data.teacher(init, settings.config)
-        kept = images_kept(artifacts.load(init).training) if init.with_suffix(".json").is_file() else 0
+        kept = images_kept(start.training)
         settings = replace(settings, init=artifacts.hash_file(init))
     masters = [train_data.teacher(path) for path in teachers]
     sources = open_sources(data, images, reading, settings.limit, settings.validation_images)
