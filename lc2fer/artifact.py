@@ -25,7 +25,7 @@ from typing import Any
 from lc2fer.errors import MALFORMED, ArtifactError, Lc2ferError
 from lc2fer.inputs import InputSpec
 from lc2fer.recipe import Recipe
-from lc2fer.storage import flush
+from lc2fer.storage import flush, move
 from lc2fer.targets import KINDS
 from lc2fer.text import remark
 
@@ -384,8 +384,7 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name[:24]}.{secrets.token_hex(8)}")  # a name may be as long as a system takes
     try:
         yield temporary
-        flush(temporary)
-        os.replace(temporary, path)
+        move(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -70,6 +70,12 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         os.close(lock)
 
 
+def move(made: Path, place: Path) -> None:
+    """Move a file to its place in one step: a reader finds the old one or the new one, also after a loss of power."""
+    flush(made)
+    os.replace(made, place)
+
+
 def flush(path: Path) -> None:
     """Have the disk keep a file, or a folder and all in it, before it is moved to its place: boards lose power."""
     inside = [*path.rglob("*"), path] if path.is_dir() else [path]

@@ -27,7 +27,7 @@ from lc2fer import header
 from lc2fer.artifact import Artifact, FileRecord
 from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
-from lc2fer.storage import flush
+from lc2fer.storage import flush, move
 
 from . import signing
 from .signing import SIGNATURE
@@ -113,8 +113,7 @@ def write(
                 _add(tar, SIGNATURE, signature)
             for file in ordered:
                 _add(tar, file.name, file.read_bytes())
-        flush(staging / path.name)
-        os.replace(staging / path.name, path)
+        move(staging / path.name, path)
 
 
 @contextmanager

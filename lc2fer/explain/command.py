@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from lc2fer.explain.beside import beside, check
 from lc2fer.explain.data import Pictures, check_limit, drawn_faces, read
 from lc2fer.explain.findings import confused, confusion, space
 from lc2fer.header import input_spec
+from lc2fer.storage import move
 from lc2fer.text import stderr_console
 from lc2fer.variants import VARIANTS
 
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
         for path, text in files.items():
             (staging / path.name).write_text(text, encoding="utf-8", newline="\n")
         for path in files:
-            os.replace(staging / path.name, path)
+            move(staging / path.name, path)
     print(_table(document))
     return _summary(document, *files)
 

@@ -18,7 +18,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.errors import MALFORMED, ArtifactError, UsageError
 from lc2fer.inputs import LABELS
 from lc2fer.settings import Settings
-from lc2fer.storage import flush
+from lc2fer.storage import move
 from lc2fer.training.sources import same
 
 _STATE = "state.safetensors"
@@ -59,8 +59,7 @@ def keep(folder: Path, tensors: Mapping[str, Tensor], progress: Progress) -> Non
     told = torch.tensor(list(json.dumps(asdict(progress)).encode()), dtype=torch.uint8)
     with artifacts.staged(folder) as staging:
         save_file({**tensors, _PROGRESS: told}, staging / _STATE)
-        flush(staging / _STATE)
-        (staging / _STATE).replace(folder / _STATE)
+        move(staging / _STATE, folder / _STATE)
 
 
 def read(
