@@ -30,7 +30,8 @@ from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
 from lc2fer.variants import variant
 
-from . import parity, present
+from . import parity
+from .formats import present
 from .formats import tensorrt as engines
 from .int8.calibration import CalibrationSet, Known, Validation
 from .int8.recorded import Ranges

@@ -17,10 +17,11 @@ from rich.progress import Progress
 from lc2fer import artifact as artifacts
 from lc2fer import nvidia
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, TargetUnavailable
+from lc2fer.errors import TargetUnavailable
 from lc2fer.nvidia import RTX, TENSORRT, Device, Library, Unusable, WrongVersion
 from lc2fer.text import stderr_console
 
+from . import present
 from . import tensorrt_builder as tensorrt
 
 RAN = "ran on this device and agreed with the trained network"
@@ -55,7 +56,7 @@ def make(target: str, sources: Sequence[Artifact], out: Path, prove: Prove, say:
     except Unusable as reason:
         raise _refusal(library, target, sources, reason) from None
     path = out / f"{sources[0].variant}-{target}.engine"
-    there = _present(path)
+    there = present.found(path)
     if there is not None and _still_true(there, library, trt.__version__, here, sources, max_batch):
         say(f"{path.name}: reused, its sources, {library.name} and device are the same")
         return there
@@ -229,13 +230,6 @@ def _timing(there: Artifact | None, version: str, here: Device) -> bytes:
         return b""
     path = there.path.with_suffix(".timing")
     return path.read_bytes() if path.is_file() else b""
-
-
-def _present(path: Path) -> Artifact | None:
-    try:
-        return artifacts.load(path)
-    except ArtifactError:
-        return None
 
 
 @contextmanager
