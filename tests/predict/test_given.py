@@ -8,26 +8,9 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from PIL import Image
-
-from lc2fer import cli
-
-
-def predict(*arguments: object) -> int:
-    return cli.run("predict", [str(argument) for argument in arguments])
-
-
-def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return document
-
-
-def grey(path: Path, side: int = 48) -> Path:
-    Image.new("L", (side, side), 90).save(path)
-    return path
+from predictions import grey, last_line, predict
 
 
 def test_folders_patterns_and_lists(

@@ -11,26 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from predictions import grey, last_line, predict
 
-from lc2fer import cli
 from lc2fer.finder import Face
 from lc2fer.inputs import LABELS
 from lc2fer.predicting import judging
 from lc2fer.predicting import output as predict_output
-
-
-def predict(*arguments: object) -> int:
-    return cli.run("predict", [str(argument) for argument in arguments])
-
-
-def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
-    return document
-
-
-def grey(path: Path, side: int = 48) -> Path:
-    Image.new("L", (side, side), 90).save(path)
-    return path
 
 
 def test_table_and_last_line(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
