@@ -15,7 +15,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer import kernels, reading, targets, threads
-from lc2fer.arguments import Joined
+from lc2fer.arguments import Joined, a_path
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
@@ -170,7 +170,7 @@ def parser() -> argparse.ArgumentParser:
         "--models",
         nargs="+",
         action=Joined,
-        type=Path,
+        type=a_path,
         default=[],
         metavar="FILE",
         help="measure these models and make none; a checkpoint among them is the others' parent",
@@ -195,10 +195,10 @@ def parser() -> argparse.ArgumentParser:
     reading.add_images(parser)
     reading.add_arguments(parser)
     parser.add_argument(
-        "--out", type=Path, default=Path("out"), metavar="DIR", help="models and report.json (default: out)"
+        "--out", type=a_path, default=Path("out"), metavar="DIR", help="models and report.json (default: out)"
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="a checkpoint to measure, of the one configuration"
+        "--weights", type=a_path, metavar="FILE", help="a checkpoint to measure, of the one configuration"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="of the engine (default: the cores it may use)")
     parser.add_argument(

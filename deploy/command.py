@@ -12,6 +12,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import reading, threads
+from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable
 from lc2fer.session import open_session
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
     making = verb("bundle", "where the weights are: write one file with all that a device needs (needs torch)")
     making.add_argument("--config", default="C6", metavar="NAME", help="C1 ... C8 (default: C6)")
-    making.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
+    making.add_argument("--weights", type=a_path, metavar="FILE", help="safetensors; default: the bundled ones")
     making.add_argument(
         "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
     )
@@ -50,13 +51,15 @@ def parser() -> argparse.ArgumentParser:
     making.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )
-    making.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
-    making.add_argument("--sign", type=Path, metavar="KEY", help="sign it: a private Ed25519 key in PEM")
+    making.add_argument("--out", type=a_path, default=Path("out"), metavar="DIR", help="default: out")
+    making.add_argument("--sign", type=a_path, metavar="KEY", help="sign it: a private Ed25519 key in PEM")
     unpacking = verb("unpack", "check a bundle and unpack it")
-    unpacking.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle")
-    unpacking.add_argument("--to", type=Path, metavar="DIR", help="default: a folder beside it, named after it")
+    unpacking.add_argument("bundle", type=a_path, metavar="BUNDLE", help="a bundle")
+    unpacking.add_argument("--to", type=a_path, metavar="DIR", help="default: a folder beside it, named after it")
     building = verb("build", "build and prove the engines of a bundle here, and choose FP16 or INT8 by measurement")
-    building.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
+    building.add_argument(
+        "bundle", type=a_path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to"
+    )
     building.add_argument("--engine", choices=tuple(choice.ENGINES), default="tensorrt", help="default: tensorrt")
     building.add_argument("--threads", type=int, metavar="N", help="of ONNX Runtime")
     building.add_argument(
@@ -66,24 +69,26 @@ def parser() -> argparse.ArgumentParser:
         "verify",
         "run golden faces through its models and compare with the trained network; exit 1 on a difference",
     )
-    verifying.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to")
     verifying.add_argument(
-        "--model", type=Path, metavar="FILE", help="another model from the same weights, such as an engine built here"
+        "bundle", type=a_path, metavar="BUNDLE", help="a bundle or the folder that it was unpacked to"
+    )
+    verifying.add_argument(
+        "--model", type=a_path, metavar="FILE", help="another model from the same weights, such as an engine built here"
     )
     verifying.add_argument("--threads", type=int, metavar="N", help="of the engine; default: every core it may use")
     for one in (unpacking, building, verifying):
-        one.add_argument("--key", type=Path, metavar="PUB", help="refuse a bundle that the owner of PUB did not sign")
+        one.add_argument("--key", type=a_path, metavar="PUB", help="refuse a bundle that the owner of PUB did not sign")
     measuring = verb(
         "bench", "measure models here: latency, accuracy, memory, power, as lc2fer-bench does; its report.json"
     )
     measuring.add_argument(
         "models",
         nargs="+",
-        type=Path,
+        type=a_path,
         metavar="BUNDLE|MODEL",
         help="a bundle, or the folder it was unpacked to, for its models and the engines built there; or a model file",
     )
-    measuring.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    measuring.add_argument("--out", type=a_path, default=Path("out"), metavar="DIR", help="default: out")
     measuring.add_argument("--data", metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     reading.add_arguments(measuring)
     measuring.add_argument("--limit", type=int, metavar="N", help="score only N test images")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lc2fer import reading
+from lc2fer.arguments import a_path
 from lc2fer.errors import UsageError
 from lc2fer.nvidia import MOST_IMAGES
 from lc2fer.recipe import MIN_SPEEDUP, Budget
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--sensitivity", action="store_true", help="rank the layers by what INT8 does to each, as table, JSON and SVG"
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
+    parser.add_argument("--weights", type=a_path, metavar="FILE", help="safetensors; default: the bundled ones")
     parser.add_argument(
         "--data", default="synthetic", metavar="DIR", help='a folder of faces, or "synthetic" (default)'
     )
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=int, metavar="PIXELS", help="a side of the images, of weights that do not say it themselves"
     )
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--out", type=a_path, default=Path("out"), metavar="DIR", help="default: out")
     parser.add_argument(
         "--calibration-images", type=int, metavar="N", help="images of D^v that give the INT8 ranges; default: 300"
     )

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+from lc2fer.errors import UsageError
+
+
+def a_path(text: str) -> Path:
+    """An argument as a path; raises UsageError for an empty one, which would be the current folder."""
+    if not text:
+        raise UsageError("'' is no path. Expected a file or a folder. Name one; . is the folder that you are in.")
+    return Path(text)
 
 
 class Joined(argparse.Action):

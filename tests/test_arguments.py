@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from lc2fer import cli
-from lc2fer.arguments import Joined
+from lc2fer.arguments import Joined, a_path
 from lc2fer.training import command as training
 
 
@@ -44,3 +47,12 @@ def test_the_data_sets_of_two_flags_are_both_trained_on() -> None:
     assert bench.parse_args(["--configs", "C8", "--configs", "c5"]).configs == ["C8", "C5"]
     assert bench.parse_args([]).configs == ["C6"]
     assert bench.parse_args(["--peers"]).peers == []
+
+
+def test_no_path_may_be_empty_in_any_command(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [(parser.prog, action) for parser in parsers() for action in parser._actions]
+    assert len([action for _, action in found if action.type is a_path]) >= 50
+    assert [(name, action.dest) for name, action in found if action.type is Path] == []
+    assert cli.run("deploy", ["unpack", "C6.bundle", "--to", ""]) == 2
+    said = "UsageError: '' is no path. Expected a file or a folder. Name one; . is the folder that you are in.\n"
+    assert capsys.readouterr() == ("", said)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer.arguments import a_path
 from lc2fer.errors import Lc2ferError, UsageError
 from lc2fer.targets import is_stock
 
@@ -230,7 +231,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-accuracy", type=float, metavar="SHARE", help="0.8")
     parser.add_argument("--max-memory", metavar="SIZE", help="of the engine and the model: 200MB")
     parser.add_argument(
-        "--report", type=Path, default=Path("out/report.json"), metavar="FILE", help="default: out/report.json"
+        "--report", type=a_path, default=Path("out/report.json"), metavar="FILE", help="default: out/report.json"
     )
     return parser
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lc2fer import metrics
+from lc2fer.arguments import a_path
 from lc2fer.errors import UsageError
 
 from ..report import document as reports
@@ -144,8 +144,8 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench compare", description="Compare two reports: answers image by image, latencies as ratios."
     )
-    parser.add_argument("first", type=Path, metavar="A.json", help="the reference")
-    parser.add_argument("second", type=Path, metavar="B.json", help="the report that is judged")
+    parser.add_argument("first", type=a_path, metavar="A.json", help="the reference")
+    parser.add_argument("second", type=a_path, metavar="B.json", help="the report that is judged")
     parser.add_argument(
         "--margin", type=float, default=0.01, metavar="SHARE", help="largest tolerable drop of accuracy (default: 0.01)"
     )

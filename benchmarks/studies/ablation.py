@@ -13,11 +13,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lc2fer.arguments import a_path
 from lc2fer.errors import UsageError
 
 from ..views.markdown import tabulated
@@ -147,8 +147,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lc2fer-bench ablation", description="What each setting adds to a base, over seeds, on D^v."
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that lc2fer-train --out wrote")
-    parser.add_argument("--base", type=Path, required=True, metavar="RUN", help="one of them, which the others change")
+    parser.add_argument("runs", type=a_path, nargs="+", metavar="RUN", help="folders that lc2fer-train --out wrote")
+    parser.add_argument(
+        "--base", type=a_path, required=True, metavar="RUN", help="one of them, which the others change"
+    )
     return parser
 
 

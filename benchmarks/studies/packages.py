@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
-from lc2fer.arguments import Joined
+from lc2fer.arguments import Joined, a_path
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.data.names import Names
@@ -303,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=False, default=SYNTHETIC, metavar="DIR", help="a folder of faces")
     parser.add_argument(
         "--models",
-        type=Path,
+        type=a_path,
         nargs="+",
         action=Joined,
         default=[],
@@ -319,10 +319,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--report-only", action="store_true", help="the table anew, of what --out holds")
     parser.add_argument(
         "--environments",
-        type=Path,
+        type=a_path,
         default=cache_folder() / "packages",
         metavar="DIR",
         help="where the packages are installed; some gigabytes",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/packages"), metavar="DIR", help="default: out/packages")
+    parser.add_argument("--out", type=a_path, default=Path("out/packages"), metavar="DIR", help="default: out/packages")
     return parser

@@ -23,7 +23,7 @@ import numpy as np
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
-from lc2fer.arguments import Joined
+from lc2fer.arguments import Joined, a_path
 from lc2fer.settings import RECIPES
 from lc2fer.variants import VARIANTS
 
@@ -299,17 +299,17 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-bench paper",
         description="Compare training runs as the paper does, beside the paper's own figures.",
     )
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders that lc2fer-train --out wrote")
+    parser.add_argument("runs", type=a_path, nargs="+", metavar="RUN", help="folders that lc2fer-train --out wrote")
     parser.add_argument(
         "--report",
-        type=Path,
+        type=a_path,
         nargs="+",
         action=Joined,
         default=[],
         metavar="FILE",
         help="reports that scored their checkpoints on D^e",
     )
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--out", type=a_path, default=Path("out"), metavar="DIR", help="default: out")
     return parser
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lc2fer import artifact as artifacts
 from lc2fer import threads
+from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset, read_pixels
 
@@ -70,7 +71,7 @@ def _images(artifact: Artifact, data: str, work: Path) -> Images:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lc2fer.benchmarks.studies.trial", description=__doc__)
-    parser.add_argument("model", type=Path, help="a model file with its manifest")
+    parser.add_argument("model", type=a_path, help="a model file with its manifest")
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR")
     parser.add_argument("--repeats", type=int, default=10, metavar="N")
     parser.add_argument("--launches", type=int, default=5, metavar="N", help="of each row in a repeat (default: 5)")

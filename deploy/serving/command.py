@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
+from lc2fer.arguments import a_path
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.session import open_session
 from lc2fer.text import stderr_console
@@ -24,7 +24,7 @@ _MOST_IMAGES, _MOST_WAITING, _MOST_S = 1024, 65536, 3600.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
+        "model", type=a_path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
     )
     parser.add_argument("--name", help="what clients call it; default: its file's name")
     parser.add_argument("--address", default="8000", metavar="[HOST:]PORT", help="default: 127.0.0.1:8000")
@@ -44,10 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_package_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `package`."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
+        "model", type=a_path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
     )
     parser.add_argument("--for", dest="server", required=True, choices=tuple(package.SERVERS), help="the server")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the repository, new or empty")
+    parser.add_argument("--out", type=a_path, required=True, metavar="DIR", help="the repository, new or empty")
     parser.add_argument("--name", help="what clients call it; default: its file's name")
     parser.add_argument("--max-batch", type=int, default=32, metavar="N", help="images run together (default: 32)")
     parser.add_argument(

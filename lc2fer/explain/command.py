@@ -15,6 +15,7 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import reading
+from lc2fer.arguments import a_path
 from lc2fer.data import SYNTHETIC, open_dataset, records
 from lc2fer.data.split import images_kept
 from lc2fer.errors import UsageError
@@ -39,12 +40,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", required=True, choices=list(VARIANTS), type=str.upper, help="the variant to explain"
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="safetensors; default: the bundled ones")
+    parser.add_argument("--weights", type=a_path, metavar="FILE", help="safetensors; default: the bundled ones")
     parser.add_argument("--data", default=SYNTHETIC, metavar="DIR", help='a folder of faces, or "synthetic" (default)')
     reading.add_images(parser)
     reading.add_arguments(parser)
     parser.add_argument(
-        "--beside", type=Path, metavar="MODEL", help="an exported model of the same weights, to compare with them"
+        "--beside", type=a_path, metavar="MODEL", help="an exported model of the same weights, to compare with them"
     )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="images of each split; default: 500, and the whole of the test part D^e"
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--thumbnails", action="store_true", help="copy pictures of D^e into the page; procedural ones always are"
     )
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--out", type=a_path, default=Path("out"), metavar="DIR", help="default: out")
     return parser
 
 

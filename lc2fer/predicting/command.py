@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lc2fer import alignment
 from lc2fer import artifact as artifacts
 from lc2fer.answers import MIN_CONFIDENCE
+from lc2fer.arguments import a_path
 from lc2fer.errors import DataError, UsageError
 from lc2fer.finder import Finder, open_finder
 from lc2fer.predicting import batches, cluster, judging, sources
 from lc2fer.predicting.output import Output
-from lc2fer.predicting.sources import Found, named
+from lc2fer.predicting.sources import Found
 from lc2fer.session import open_session
 from lc2fer.text import printable, stderr_console
 from lc2fer.threads import check, usual
@@ -38,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "pictures", nargs="+", metavar="PICTURE", help="a picture, a folder, a pattern, a film; -: a list on stdin"
     )
-    parser.add_argument("--model", type=named, metavar="FILE", help="an exported model; default: the bundled C6")
+    parser.add_argument("--model", type=a_path, metavar="FILE", help="an exported model; default: the bundled C6")
     parser.add_argument("--threads", type=int, metavar="N", help="of the engine; default: every core it may use")
     parser.add_argument(
         "--batch", type=int, default=1, metavar="N", help="pictures that are read and judged together (default: 1)"
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         choices=alignment.ALIGNMENTS,
         help="how found faces are cut out; default: as the model's manifest says",
     )
-    parser.add_argument("--face-model", type=named, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
+    parser.add_argument("--face-model", type=a_path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
         "--min-confidence",
         type=float,
@@ -66,17 +67,17 @@ def parser() -> argparse.ArgumentParser:
         "--every", type=float, default=1.0, metavar="S", help="of a film: a picture each so many seconds (default: 1)"
     )
     parser.add_argument("--json", action="store_true", help="a line of JSON for every face, as soon as it is judged")
-    parser.add_argument("--csv", type=named, metavar="FILE", help="a row for every face")
+    parser.add_argument("--csv", type=a_path, metavar="FILE", help="a row for every face")
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="ray: on a cluster: docs/cluster.md"
     )
     ray = parser.add_argument_group("with --engine ray")
-    ray.add_argument("--out", type=named, metavar="PARQUET", help="a folder; parts that are there are not made again")
+    ray.add_argument("--out", type=a_path, metavar="PARQUET", help="a folder; parts that are there are not made again")
     ray.add_argument("--workers", type=int, metavar="N", help="at once, a core each (default: as many as there are)")
     ray.add_argument("--part", type=int, default=10_000, metavar="N", help="pictures a file (default: 10000)")
     ray.add_argument("--column", metavar="NAME", help="of tables: where the pictures are, as bytes or paths")
     ray.add_argument("--ray", metavar="ADDRESS", help="of a cluster; default: RAY_ADDRESS, or one is started here")
-    parser.add_argument("--draw", type=named, metavar="DIR", help="copies of the pictures with boxes and answers")
+    parser.add_argument("--draw", type=a_path, metavar="DIR", help="copies of the pictures with boxes and answers")
     return parser
 
 
@@ -86,7 +87,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     check(given.threads)
     _check(given)
     for text in given.pictures:
-        named(text)
+        a_path(text)
     artifact = artifacts.load(given.model or _bundled())
     if given.csv is not None:
         models = [artifact.path.with_name(record.name) for record in artifact.files]

@@ -78,13 +78,6 @@ def walk(
             yield Item(path, Path(path.name))
 
 
-def named(text: str) -> Path:
-    """An argument as a path; raises UsageError for an empty one, which would be the current folder."""
-    if not text:
-        raise UsageError("'' is no path. Expected a file or a folder. Name one; . is the folder that you are in.")
-    return Path(text)
-
-
 def new_folder(path: Path, option: str) -> None:
     """Raise UsageError unless that folder is new or empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -11,6 +11,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer import cli
+from lc2fer.arguments import a_path
 from lc2fer.errors import TargetUnavailable
 
 # Shell -> what its files are called, before and after the command's name.
@@ -25,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("shell", choices=tuple(SHELLS), help="the shell to complete for")
     parser.add_argument(
         "--to",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="default: where bash-completion looks, ~/.local/share/bash-completion/completions; for zsh ~/.zfunc",
     )

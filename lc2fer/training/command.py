@@ -13,7 +13,7 @@ from typing import Any
 from lc2fer import artifact as artifacts
 from lc2fer import reading
 from lc2fer.alignment import ALIGNMENTS
-from lc2fer.arguments import Joined
+from lc2fer.arguments import Joined, a_path
 from lc2fer.data import records
 from lc2fer.errors import ArtifactError, UsageError
 from lc2fer.settings import (
@@ -83,16 +83,18 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", required=True, nargs="+", action=Joined, metavar="DIR", help='folders of faces, or "synthetic"'
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for weights, log and state of the run")
+    parser.add_argument(
+        "--out", required=True, type=a_path, metavar="DIR", help="for weights, log and state of the run"
+    )
     parser.add_argument(
         "--init",
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help='start from these weights, of the variant or of one with fewer blocks; "bundled": those that come with it',
     )
     parser.add_argument(
         "--teacher",
-        type=Path,
+        type=a_path,
         nargs="+",
         action=Joined,
         default=[],
