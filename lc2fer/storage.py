@@ -10,6 +10,7 @@ from pathlib import Path
 from lc2fer.errors import UsageError
 
 _VARIABLE = "LC2FER_CACHE"
+_LONGEST = 255  # bytes of a file's name, on the usual file systems
 
 
 def cache_folder() -> Path:
@@ -68,6 +69,13 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def fitting(stem: str, ending: str) -> str:
+    """A file's name of both, the stem cut at its end where the name would be too long for a file system."""
+    while len(os.fsencode(stem + ending)) > _LONGEST and stem:
+        stem = stem[:-1]
+    return stem + ending
 
 
 def move(made: Path, place: Path) -> None:

@@ -15,11 +15,13 @@ from PIL import Image
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import alignment, pictures
+from lc2fer.arguments import a_path
 from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
 from lc2fer.finder import Face, open_finder
 from lc2fer.predicting import sources
-from lc2fer.predicting.sources import Item, named
+from lc2fer.predicting.sources import Item
+from lc2fer.storage import fitting
 from lc2fer.text import printable, stderr_console
 
 _MOST_NAMED = 100  # files without a face that the last line names
@@ -31,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-faces",
         description="Find the faces of a folder's photographs and write them as aligned crops, in the same subfolders.",
     )
-    parser.add_argument("folder", type=named, metavar="FOLDER", help="of photographs, also in its subfolders")
-    parser.add_argument("--out", type=named, required=True, metavar="FOLDER", help="new or empty")
+    parser.add_argument("folder", type=a_path, metavar="FOLDER", help="of photographs, also in its subfolders")
+    parser.add_argument("--out", type=a_path, required=True, metavar="FOLDER", help="new or empty")
     parser.add_argument("--size", type=int, default=100, metavar="PIXELS", help="of a crop's side (default: 100)")
     parser.add_argument(
         "--alignment",
@@ -41,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         help="eyes: level and in place (default); level: level; none: the plain square",
     )
     parser.add_argument("--all", action="store_true", help="every face of a photograph; default: the largest")
-    parser.add_argument("--face-model", type=named, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
+    parser.add_argument("--face-model", type=a_path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the finder of faces (default: 1)")
     return parser
 
@@ -111,9 +113,10 @@ def _write(folder: Path, item: Item, image: NDArray[np.uint8], faces: tuple[Face
     for number, face in enumerate(faces, 1):
         square = alignment.square(image, face, given.size, given.alignment)
         ending = f"-{number}.png" if given.all else ".png"
-        target = folder / item.name.with_name(item.name.stem + ending)
-        if target.exists():  # a.jpg and a.png lie side by side
-            target = folder / item.name.with_name(item.name.name + ending)
+        target, again = folder / item.name.with_name(fitting(item.name.stem, ending)), 1
+        while target.exists():  # a.jpg and a.png lie side by side, and long names may differ in what was cut
+            target = target.with_name(fitting(item.name.name, ending if again == 1 else f"-{again}{ending}"))
+            again += 1
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(pictures.encoded(Image.fromarray(square), "PNG"))
     return len(faces)

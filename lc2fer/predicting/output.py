@@ -20,6 +20,7 @@ from lc2fer import pictures
 from lc2fer.predicting import boxes
 from lc2fer.predicting.judging import Answer
 from lc2fer.predicting.sources import Item
+from lc2fer.storage import fitting
 from lc2fer.text import print_json, printable
 
 MOST_PREDICTIONS = 1000  # of the last line, and of one table: memory stays flat however many pictures there are
@@ -132,13 +133,13 @@ class Output:
         said = (f"{one['expression'] or 'unsure'} {one['confidence']:.0%}" for one in found)
         boxes.draw(picture, zip((one["box"] for one in found), said))
         name = line.item.name
+        stem, ending = (name.stem, name.suffix) if name.suffix.lower() in _JPEG else (name.name, ".jpg")
         if line.time_s is not None:
-            name = name.with_name(f"{name.name}-{line.time_s:08.2f}s")
-        plain = self._copies / (name if name.suffix.lower() in _JPEG else name.with_name(f"{name.name}.jpg"))
-        target, number = plain, 1
+            stem, ending = name.name, f"-{line.time_s:08.2f}s.jpg"
+        target, number = self._copies / name.with_name(fitting(stem, ending)), 1
         while target.exists():  # files of two folders may have one name
             number += 1
-            target = plain.with_name(f"{plain.stem}-{number}{plain.suffix}")
+            target = target.with_name(fitting(stem, f"-{number}{ending}"))
         target.parent.mkdir(parents=True, exist_ok=True)
         with artifacts.whole(target) as temporary:
             temporary.write_bytes(pictures.encoded(picture, "JPEG", quality=_QUALITY))

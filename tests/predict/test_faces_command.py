@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,6 +76,16 @@ def test_what_cannot_be_read_is_named_and_makes_it_2(
     captured = capsys.readouterr()
     assert captured.err.startswith(f"DataError: {folder / 'bad.jpg'} cannot be read as a picture: ")
     assert json.loads(captured.out.splitlines()[-1])["faces"] == 3
+
+
+def test_names_as_long_as_a_file_system_takes_them(folder: Path, tmp_path: Path) -> None:
+    for number in (1, 2):  # alike in what "-1.png" leaves of them
+        shutil.copy(folder / "two" / "pair.jpg", folder / "two" / f"{'ü' * 123}aaaa{number}.jpg")
+    assert run(folder / "two", "--out", tmp_path / "out", "--all") == 0
+    made = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert len(made) == 6
+    assert len(set(made.values())) == 2
+    assert max(len(os.fsencode(name)) for name in made) <= 255
 
 
 def test_wrong_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -155,3 +155,11 @@ def test_a_table_is_not_written_over_a_picture_or_the_model(
     assert told(tmp_path / "link.csv", tmp_path / "scan") == "is read, too"
     assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
     assert predict("--model", model, "--csv", tmp_path / "faces.csv", *photos) == 0
+
+
+def test_names_as_long_as_a_file_system_takes_them(model: Path, tmp_path: Path) -> None:
+    for name in ("ü" * 124 + "1.jpg", "ü" * 124 + "1.png", "ü" * 124 + "23.png"):
+        grey(tmp_path / name)
+    assert predict("--model", model, "--draw", tmp_path / "drawn", tmp_path) == 0
+    drawn = sorted(os.listdir(tmp_path / "drawn"))
+    assert drawn == ["ü" * 124 + end for end in ("1.jpg", "1.p.jpg", "23..jpg")]
