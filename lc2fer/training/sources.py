@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, open_dataset
@@ -48,20 +49,24 @@ class Sources:
             found += [f"{name}: {note}" if len(self.datasets) > 1 else note for note in notes]
         return found
 
-    @property
-    def described(self) -> list[dict[str, Any]]:
-        """What a run's description says of them."""
-        return [
-            {"name": name, "fit_images": len(part), "split": split.fingerprint, "labels": self._labels_hash(place)}
-            for place, (name, part, split) in enumerate(zip(self.names, self.parts, self.splits))
-        ]
+    def described(self, kind: str, targets: Tensor) -> list[dict[str, Any]]:
+        """What a run's description says of them; `targets` are those of `samples`, float32 [N,classes]."""
+        found: list[dict[str, Any]] = []
+        rows = targets.split([len(part) for part in self.parts])
+        for place, (name, part, split) in enumerate(zip(self.names, self.parts, self.splits)):
+            one = {"name": name, "fit_images": len(part), "split": split.fingerprint}
+            one["labels"] = self._labels_hash(place)
+            if kind == "votes":
+                known = dict(zip(split.fit, split.fit_sha256))
+                one["votes"] = _hashed(zip((known[sample] for sample in part), rows[place].tolist()))
+            found.append(one)
+        return found
 
     def _labels_hash(self, place: int) -> str:
         """Of each image of a data set with its class in the run, whatever its path; the split's has no classes."""
         split = self.splits[place]
         ids = self.ids(self.datasets[place], split.fit + split.validation)
-        pairs = sorted(zip(split.fit_sha256 + split.validation_sha256, ids.tolist()))
-        return hashlib.sha256(repr(pairs).encode()).hexdigest()
+        return _hashed(zip(split.fit_sha256 + split.validation_sha256, ids.tolist()))
 
     @property
     def record(self) -> dict[str, Any]:
@@ -108,6 +113,11 @@ def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int,
     return Sources(distinct(data), datasets, splits, tuple(train_data.limited(split, limit) for split in splits))
 
 
+def _hashed(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Of images' hashes and what belongs to each, in any order."""
+    return hashlib.sha256(repr(sorted(pairs)).encode()).hexdigest()
+
+
 def _apart(datasets: Sequence[Dataset], splits: Sequence[Split]) -> None:
     """Raise DataError where a file of one data set's training images is a test image of another."""
     if len(datasets) < 2:
@@ -141,12 +151,12 @@ def distinct(data: Sequence[str]) -> tuple[str, ...]:
 def same(was: Any, now: Any) -> bool:
     """Whether a description's entry tells of the same run.
 
-    Of its data sets the names do not count, which moving them changes, nor the labels where a run of before did not
-    write them down.
+    Of its data sets the names do not count, which moving them changes, nor the labels and votes where a run of before
+    did not write them down.
     """
     if not (_of_datasets(was) and _of_datasets(now)):
         return bool(was == now)
-    ignored = {"name"} | ({"labels"} - {key for one in was for key in one})
+    ignored = {"name"} | ({"labels", "votes"} - {key for one in was for key in one})
     first, second = ([{key: one[key] for key in one if key not in ignored} for one in each] for each in (was, now))
     return bool(first == second)
 

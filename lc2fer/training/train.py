@@ -301,11 +301,11 @@ def train(
     with alone(out, "training"):
         if restart:
             state.forget(out)
-        run = Run(settings, sources.described, out, start, sources.labels, alignment)
+        targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
+        run = Run(settings, sources.described(settings.targets, targets), out, start, sources.labels, alignment)
         resumed = run.resume()
         device = run.accelerator.device
         faces = sources.faces(run.spec, device)
-        targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
         if masters and settings.teach == "once" and run.progress.epoch < settings.epochs:
             answers = train_data.answers(masters, sources.samples, device, run.accelerator.autocast)
             targets = torch.lerp(targets, answers, settings.distill)

@@ -295,3 +295,25 @@ def test_numbers_that_are_read_otherwise_are_another_run(tmp_path: Path) -> None
     assert len(described["data"][0].pop("labels")) == 64
     path.write_text(json.dumps(described))  # as a run of before had it
     assert train(tmp_path / "run", root, more=("--labels-from", "0"))["epochs"] == 1
+
+
+def test_changed_votes_are_another_run(noise_faces: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(noise_faces, tmp_path / "faces"))
+    lines = (root / "EmoLabel" / "list_patition_label.txt").read_text().split("\n")[:-1]
+    images = [f"Image/aligned/{line.split('.')[0]}_aligned.png" for line in lines]
+
+    def vote(first: int) -> None:
+        rows = [f"{image},{first},9,0,0,0,0,0" for image in images]
+        (root / "votes.csv").write_text("\n".join([",".join(["image", *LABELS]), *rows]) + "\n")
+
+    votes = ("--targets", "votes", "--epochs")
+    vote(1)
+    train(tmp_path / "run", root, more=(*votes, "1"))
+    vote(2)  # the majority is the same
+    with pytest.raises(UsageError, match=r"holds a run with data \[.*\]\. This one has \[.*\]\. Choose another --out"):
+        train(tmp_path / "run", root, more=(*votes, "2"))
+    path = tmp_path / "run" / "run.json"
+    described = json.loads(path.read_text())
+    assert len(described["data"][0].pop("votes")) == 64
+    path.write_text(json.dumps(described))  # as a run of before had it
+    assert train(tmp_path / "run", root, more=(*votes, "2"))["epochs"] == 2
