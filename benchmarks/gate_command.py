@@ -6,9 +6,13 @@ Exit code 1 where a rule fails, 4 where none does and the images are too few to 
 from __future__ import annotations
 
 import argparse
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from lc2fer.arguments import a_path
+from lc2fer.errors import UsageError
 
 from .judging import rules
 from .judging.gate import SKIPPED, Verdict, judge
@@ -28,6 +32,8 @@ def main(arguments: list[str]) -> dict[str, Any]:
     Raises UsageError and ArtifactError for rules and reports that cannot be read.
     """
     chosen = _parse(arguments)
+    if chosen.summary is not None:
+        _check_summary(chosen.summary)
     report = reports.read(chosen.report)
     baseline = None if chosen.baseline is None else reports.read(chosen.baseline)
     verdicts = judge(report, rules.read(chosen.rules), baseline)
@@ -41,6 +47,23 @@ def main(arguments: list[str]) -> dict[str, Any]:
         **{state: sum(verdict.state == state for verdict in verdicts) for state in _ORDER},
         "exit_code": _EXIT[_word(verdicts)],
     }
+
+
+def _check_summary(path: Path) -> None:
+    """Raise UsageError for a file that is no text, such as a picture: Markdown would be appended to it."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(4096)
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text or path.suffix == ".json":
+        raise UsageError(
+            f"--summary {path} is no page of Markdown. Expected a new file, or a text to append to. Name another one, "
+            "as in --summary gate.md."
+        )
 
 
 def text(verdicts: Sequence[Verdict]) -> str:
@@ -79,12 +102,16 @@ def parser() -> argparse.ArgumentParser:
         prog="lc2fer-bench gate",
         description="Judge a report by rules. Exit code 1 where one fails, 4 where the images are too few to tell.",
     )
-    parser.add_argument("report", type=Path, metavar="REPORT", help="report.json of lc2fer-bench")
+    parser.add_argument("report", type=a_path, metavar="REPORT", help="report.json of lc2fer-bench")
     parser.add_argument(
-        "--rules", type=Path, default=rules.DEFAULT, metavar="FILE", help="TOML (default: the ones that come with this)"
+        "--rules",
+        type=a_path,
+        default=rules.DEFAULT,
+        metavar="FILE",
+        help="TOML (default: the ones that come with this)",
     )
-    parser.add_argument("--baseline", type=Path, metavar="REPORT", help="an earlier report to compare with")
-    parser.add_argument("--summary", type=Path, metavar="FILE", help="append the verdicts and the table as Markdown")
+    parser.add_argument("--baseline", type=a_path, metavar="REPORT", help="an earlier report to compare with")
+    parser.add_argument("--summary", type=a_path, metavar="FILE", help="append the verdicts and the table as Markdown")
     return parser
 
 

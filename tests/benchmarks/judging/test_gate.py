@@ -216,6 +216,16 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
     printed = capsys.readouterr().err
     assert printed.splitlines()[2].split()[:3] == ["fail", "C6", "onnx-int8"]
     assert "The gate FAILED: 2 fail" in printed
+    picture, report = tmp_path / "face.jpg", tmp_path / "good.json"
+    picture.write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF")
+    for other in (picture, report):
+        before = other.read_bytes()
+        assert cli.run("bench", ["gate", str(report), "--summary", str(other)]) == 2
+        assert capsys.readouterr().err == (
+            f"UsageError: --summary {other} is no page of Markdown. Expected a new file, or a text to append to. Name "
+            "another one, as in --summary gate.md.\n"
+        )
+        assert other.read_bytes() == before
     text = summary.read_text()
     assert "### lc2fer-bench: The gate passed" in text
     assert "| **fail** | C6      | onnx-int8 | accuracy against parent" in text
