@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer.answers import MIN_CONFIDENCE
+from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.session import open_session
@@ -44,7 +45,7 @@ _TOKEN = "LC2FER_TOKEN"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
+        "model", type=a_path, metavar="MODEL", help="an unpacked bundle whose engines are built, or a model file"
     )
     parser.add_argument(
         "--source",
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="asked of cameras, pictures a second")
     parser.add_argument("--pixel-format", choices=PIXEL_FORMATS, help="asked of USB cameras")
     parser.add_argument("--threads", type=int, metavar="N", help="of engines on the CPU")
-    parser.add_argument("--face-model", type=Path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
+    parser.add_argument("--face-model", type=a_path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
     parser.add_argument(
         "--min-confidence",
         type=float,
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--in-browser",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="what lc2fer-export --target web-int8 wrote: viewers' browsers judge their own pictures by it",
     )
@@ -90,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mqtt", metavar="URL", help="publish changes to mqtt://HOST/TOPIC")
     parser.add_argument(
         "--record",
-        type=Path,
+        type=a_path,
         action="append",
         default=[],
         metavar="FILE",
@@ -243,6 +244,11 @@ def model_of(path: Path) -> Artifact:
     if not path.is_dir() and path.suffix != ".bundle":
         return artifacts.load(path)
     folder = path if path.is_dir() else path.with_suffix("")
+    if path.is_dir() and not (path / bundle.MANIFEST).is_file():
+        raise UsageError(
+            f"{path} is a folder without a bundle's {bundle.MANIFEST}. Expected a model's file, or a bundle that was "
+            "built here. Name the file in it."
+        )
     if not (folder / bundle.MANIFEST).is_file():
         raise UsageError(
             f"{path} has no engine yet. Expected a bundle that was built here. "

@@ -106,8 +106,8 @@ def test_what_cannot_be_run(model: Path, arguments: list[str], text: str, capsys
 
 
 def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, quoted in (("my model v1.2", f"'{tmp_path}/my model v1.2'"), ("c.", f"{tmp_path}/c.")):
-        (tmp_path / name).mkdir()
+    for name, quoted in (("my v1.2.bundle", f"'{tmp_path}/my v1.2.bundle'"), ("c..bundle", f"{tmp_path}/c..bundle")):
+        (tmp_path / name).touch()
         assert cli.run("deploy", ["run", str(tmp_path / name), "--web"]) == 2
         assert capsys.readouterr().err.endswith(f"built here. Run: lc2fer-deploy build {quoted}\n")
 
@@ -173,3 +173,12 @@ def test_the_crop_is_a_square_within_the_picture() -> None:
     picture = np.arange(100 * 200 * 3, dtype=np.uint8).reshape(100, 200, 3)
     assert crop(picture, np.array([-20.0, 10, 40, 40])).shape == (40, 40, 3)
     assert crop(picture, np.array([0.0, 0, 200, 100])).shape == (100, 100, 3)
+
+
+def test_a_folder_that_is_no_bundle(model: Path, film: Path) -> None:
+    code, _, said = run(str(model.parent), "--source", str(film))
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        f"UsageError: {model.parent} is a folder without a bundle's bundle.json. Expected a model's file, or a bundle "
+        "that was built here. Name the file in it."
+    )
