@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lc2fer.arguments import a_path
 from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, folders, parts, rafdb
 from lc2fer.data.dataset import Dataset, Sample, complete
 from lc2fer.errors import DataError, UsageError
@@ -36,7 +37,7 @@ def layout_of(name: str | Path, images: str, reading: Reading) -> Dataset:
     """The same before anything has looked into its pictures."""
     if str(name) == SYNTHETIC:
         return _synthetic()
-    found = _read(Path(name).expanduser(), images, reading)
+    found = _read(a_path(str(name)).expanduser(), images, reading)
     return replace(found, notes=(*found.notes, *_without_effect(found, reading)))
 
 

@@ -107,3 +107,13 @@ def test_what_is_no_data_set_is_an_error_as_of_every_command(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"DataError: {tmp_path} holds no data set that is known.")
+
+
+def test_an_empty_name_is_not_the_folder_that_one_is_in(
+    noise_faces: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(noise_faces)
+    assert cli.run("data", ["check", ""]) == 2  # "$FACES" of a variable that is not set
+    said = "UsageError: '' is no path. Expected a file or a folder. Name one; . is the folder that you are in.\n"
+    assert capsys.readouterr() == ("", said)
+    assert cli.run("data", ["check", "."]) == 0
