@@ -35,6 +35,7 @@ class Frame:
     captured_at: float  # seconds since 1970
     picture: NDArray[np.uint8]  # BGR [H,W,3]
     name: str | None = None
+    film_s: float | None = None  # of a film, since its first picture
 
 
 class Mailbox:
@@ -124,7 +125,7 @@ class Capture:
             self._stop.wait(_AGAIN_S[min(attempt, len(_AGAIN_S) - 1)])
 
     def _once(self) -> str | None:
-        """Open the source and take its pictures until there are no more; returns why it could not be, if so."""
+        """Open the source and take its pictures until there are no more; returns why these are not all, if so."""
         try:
             reader = self._open()
         except Lc2ferError as error:
@@ -134,6 +135,7 @@ class Capture:
         self.fps = reader.fps
         try:
             self._drain(reader)
+            return reader.cut() or None
         except cv2.error as error:
             reason = without(self.source.place, str(error).splitlines()[-1].strip())
             return f"OpenCV cannot read {self.source} ({reason})."
@@ -151,7 +153,7 @@ class Capture:
             if self._status.state != "live":
                 text = f"{self.source} gives pictures of {picture.shape[1]}x{picture.shape[0]}."
                 self._tell("live", f"{text} {reader.missed(picture)}".rstrip())
-            frame = Frame(self.frames, self._last, time.time(), picture, reader.name)
+            frame = Frame(self.frames, self._last, time.time(), picture, reader.name, reader.film_s)
             while not self.mailbox.put(frame, wait_s=0.2 if self._every else 0.0) and not self._stop.is_set():
                 pass
 

@@ -105,13 +105,14 @@ class Live:
         boxes = self._detector.find(frame.picture)[:MOST_FACES]
         clock.append(time.monotonic())
         alone = frame.name is not None  # pictures of a folder have nothing to do with each other
-        tracks = (Tracker() if alone else feed.tracker).update(boxes, frame.taken)
+        now = frame.taken if frame.film_s is None else frame.film_s  # a film may be read faster than it is seen
+        tracks = (Tracker() if alone else feed.tracker).update(boxes, now)
         spec = self._session.artifact.input_spec
         batch = [prepare(frame.picture, track, spec, bgr=True) for track in tracks]
         clock.append(time.monotonic())
         if batch:
             for track, shares in zip(tracks, self._probabilities(np.stack(batch))):
-                track.judge(shares, frame.taken, self._manner.smoothing_s)
+                track.judge(shares, now, self._manner.smoothing_s)
         clock.append(time.monotonic())
         held = tracks if alone else feed.tracker.tracks
         return feed.scene(frame, held, clock, (self.labels, self._manner.min_confidence))

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from lc2fer import pictures
 from lc2fer.errors import DataError, TargetUnavailable
+from lc2fer.predicting import films
 from lc2fer.text import printable, stderr_console
 
 from .source import Source, Wish, hint
 
 _OPEN_MS, _READ_MS = 5000, 5000  # a stream that does not answer is given up after that
 _USUAL_FPS = 30.0  # of a file that does not tell
+_LONGEST_S = 60.0  # that the next picture of a film is waited for; more is a jump of its clock
 _CSI_SIZE = (1280, 720)
 _CSI = (
     "nvarguscamerasrc sensor-id={} ! video/x-raw(memory:NVMM),format=NV12,width={},height={},framerate={}/{} ! "
@@ -35,6 +37,7 @@ class Reader(Protocol):
     """An opened source."""
 
     name: str | None  # of the last picture's file
+    film_s: float | None  # of a film, the last picture's time since its first
     fps: float  # as the source says; 30 where it does not
 
     def read(self) -> NDArray[np.uint8] | None:
@@ -43,6 +46,10 @@ class Reader(Protocol):
 
     def missed(self, picture: NDArray[np.uint8]) -> str:
         """What was asked of a camera that gives such pictures instead, as a sentence; nothing where it gives it."""
+        ...
+
+    def cut(self) -> str:
+        """At the end of a film: that its header promises more, as a sentence; nothing where it is whole."""
         ...
 
     def close(self) -> None: ...
@@ -70,7 +77,9 @@ def open_reader(source: Source, *, paced: bool, wish: Wish | None = None) -> Rea
     if not capture.isOpened():
         capture.release()
         raise DataError(f"{source} cannot be opened. Expected a camera or video that OpenCV reads. {hint(source)}")
-    return _Video(capture, wish if source.kind == "usb" else Wish(), paced=paced and source.kind == "file")
+    if source.kind == "file":
+        return _Film(capture, source, paced=paced)
+    return _Video(capture, wish if source.kind == "usb" else Wish())
 
 
 def check(source: Source) -> None:
@@ -107,29 +116,23 @@ def _opened(source: Source, wish: Wish) -> Any:
     if source.kind == "stream":
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
         return cv2.VideoCapture(source.place, cv2.CAP_FFMPEG, limits)
-    return cv2.VideoCapture(source.place, cv2.CAP_ANY)
+    return cv2.VideoCapture(films.name_of(Path(source.place)), cv2.CAP_ANY)
 
 
 class _Video:
-    """What OpenCV reads; a file can be paced, by the clock and not by sleeping the same time after each picture."""
+    """What OpenCV reads."""
 
-    def __init__(self, capture: Any, wish: Wish, *, paced: bool) -> None:
+    def __init__(self, capture: Any, wish: Wish) -> None:
         self.name: str | None = None
+        self.film_s: float | None = None
         self._told_fps = float(capture.get(cv2.CAP_PROP_FPS))
         self.fps = self._told_fps if 1 <= self._told_fps <= 240 else _USUAL_FPS
         self._capture = capture
         self._wish = wish
-        self._period_s = 1 / self.fps if paced else 0.0
-        self._due = time.monotonic()
 
     def read(self) -> NDArray[np.uint8] | None:
         found, picture = self._capture.read()
-        if not found:
-            return None
-        if self._period_s:
-            time.sleep(max(0.0, self._due - time.monotonic()))
-            self._due = max(self._due + self._period_s, time.monotonic() - self._period_s)
-        return np.asarray(picture, np.uint8)
+        return np.asarray(picture, np.uint8) if found else None
 
     def missed(self, picture: NDArray[np.uint8]) -> str:
         wish = self._wish
@@ -145,21 +148,63 @@ class _Video:
                 other.append(f"--pixel-format {wish.pixel_format} (it gives {printable(given)})")
         return f"It has not what was asked for: {', '.join(other)}." if other else ""
 
+    def cut(self) -> str:
+        return ""
+
     def close(self) -> None:
         self._capture.release()
+
+
+class _Film(_Video):
+    """A film; it can be paced, by the clock and not by sleeping the same time after each picture."""
+
+    def __init__(self, capture: Any, source: Source, *, paced: bool) -> None:
+        super().__init__(capture, Wish())
+        self._source = source
+        self._paced = paced
+        self._clock = films.Clock(capture, self.fps)
+        self._pictures = 0
+        self._begun = time.monotonic()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        picture = super().read()
+        if picture is None:
+            return None
+        self._pictures += 1
+        self.film_s = self._clock.read()
+        if self._paced:
+            self._wait(self.film_s)
+        return picture
+
+    def _wait(self, film_s: float) -> None:
+        """Until then; where the reader is late by more than a picture, or the film's clock jumps, the rest moves."""
+        early_s = self._begun + film_s - time.monotonic()
+        if 0 < early_s <= _LONGEST_S:
+            time.sleep(early_s)
+        else:
+            self._begun -= early_s if early_s > 0 else min(early_s + 1 / self.fps, 0)
+
+    def cut(self) -> str:
+        promised = films.promised(self._capture, self._pictures)
+        if promised is None:
+            return ""
+        return (
+            f"{self._source} ends after {self._pictures} of the {promised:.0f} pictures that its header promises. It "
+            "may have been cut off: copy it again."
+        )
 
 
 class _Pictures:
     """Files of pictures; one that cannot be read is left out, and said."""
 
     fps = _USUAL_FPS
+    film_s: float | None = None
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.name: str | None = None
         self._paths = iter(paths)
 
     def read(self) -> NDArray[np.uint8] | None:
-
         for path in self._paths:
             try:
                 rgb = np.asarray(pictures.read(path).image)
@@ -172,6 +217,9 @@ class _Pictures:
         return None
 
     def missed(self, picture: NDArray[np.uint8]) -> str:
+        return ""
+
+    def cut(self) -> str:
         return ""
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from PIL import Image
 
 from lc2fer.errors import UsageError
 from lc2fer.predicting import boxes
+from lc2fer.predicting.films import name_of
 
 from .capture import Capture
 from .scene import Scene
@@ -54,7 +55,8 @@ def open_all(
 ) -> list[Recording]:
     """A recording for each path; of several sources a film each, named after it.
 
-    Raises UsageError for another kind of file, a folder that is not there, and a film of what is none.
+    Raises UsageError for another kind of file, a folder that is not there, and a film of what is none, DataError for a
+    film's name that OpenCV does not take.
     """
     films = [path for path in paths if path.suffix.lower() == ".mp4"]
     for path in paths:  # all of them before the first file is made
@@ -65,6 +67,8 @@ def open_all(
             )
         if not path.parent.is_dir():
             raise UsageError(f"--record is {path}. Its folder was expected to be there. Make it, or name another.")
+        if path in films:
+            name_of(path)
     single = next((capture.source for capture in captures if capture.source.alone), None)
     if films and single is not None:
         raise UsageError(
@@ -221,7 +225,7 @@ class _Film:
     def _open(self, picture: Picture) -> None:
         self._size = picture.shape[1], picture.shape[0]
         self._fps = self._capture.fps or 30.0
-        self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+        self._writer = cv2.VideoWriter(name_of(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
         if not self._writer.isOpened():
             self._fail("this OpenCV writes no MP4")
 

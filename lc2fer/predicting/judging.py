@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lc2fer.errors import DataError, TargetUnavailable
 from lc2fer.finder import Face, Finder
 from lc2fer.inputs import InputSpec
+from lc2fer.predicting import films
 from lc2fer.text import remark
 
 WAYS = ("auto", "crop", "find")
@@ -22,7 +23,6 @@ _CROP_SIDE = 256  # pixels; a small square picture in which nothing is found is 
 # Of a crop's side: the finder's box of the face in it. In FER2013's crops it is 0.89 in the middle and above 0.45 in
 # 99.5 %; cutting those below 0.65 once more took 13 points of their right answers. A large picture may be a portrait.
 _FILLS, _FILLS_SMALL = 0.65, 0.45
-_WHOLE = 0.8  # of the pictures that a film's header promises; some only estimate them
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,27 @@ def frames(path: Path, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8
             f"{path} is a film, and the package cv2 is not installed. It comes with the extra [camera]. "
             "Run: pip install 'lc2fer[camera]'."
         ) from None
-    film = cv2.VideoCapture(str(path))
+    film = cv2.VideoCapture(films.name_of(path))
     try:
         due_s, place, seen = 0.0, 0, False
         rate = film.get(cv2.CAP_PROP_FPS) or 25.0
+        clock = films.Clock(film, rate)
         while film.grab():
-            time_s = place / rate
+            time_s = clock.read()
             place += 1
             if time_s + 1e-6 < due_s:
                 continue
             got, picture = film.retrieve()
             if got:
-                seen, due_s = True, due_s + every_s
+                seen, due_s = True, due_s + every_s * max(1, (time_s - due_s) // every_s + 1)
                 yield time_s, np.ascontiguousarray(picture[:, :, ::-1])  # BGR -> RGB
         if not seen:
             raise DataError(
                 f"{path} cannot be read as a film. Expected one that OpenCV reads. Copy the file again, or convert it "
                 "to MP4 with H.264."
             )
-        promised = film.get(cv2.CAP_PROP_FRAME_COUNT)  # by its header; 0 or less where that does not say
-        if place < _WHOLE * promised:
+        promised = films.promised(film, place)
+        if promised is not None:
             remark(
                 f"{path} ends after {place / rate:.1f} of the {promised / rate:.1f} s that its header promises. It may "
                 "have been cut off: copy it again."

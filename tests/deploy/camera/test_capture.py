@@ -34,6 +34,7 @@ class Fake:
     """A camera that gives the pictures of an iterator; None means that it is gone."""
 
     name = None
+    film_s = None
     fps = 30.0
 
     def __init__(self, pictures: Iterator[NDArray[np.uint8] | None]) -> None:
@@ -43,6 +44,9 @@ class Fake:
         return next(self._pictures, None)
 
     def missed(self, picture: NDArray[np.uint8]) -> str:
+        return ""
+
+    def cut(self) -> str:
         return ""
 
     def close(self) -> None:
