@@ -51,7 +51,7 @@ def is_loopback(host: str) -> bool:
 
 def asked_for_loopback(host: str) -> bool:
     """The same of a request's Host header, with or without a port: another name may be a site's that rebinds DNS."""
-    return re.fullmatch(f"(?:{_LOOPBACK})(?::[0-9]+)?", host) is not None
+    return re.fullmatch(f"(?:{_LOOPBACK})(?::[0-9]+)?", host.lower()) is not None
 
 
 def check_token(token: str | None) -> None:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from lc2fer.arguments import a_path
+from lc2fer.artifact import Artifact
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.session import open_session
 from lc2fer.text import stderr_console
@@ -17,7 +18,7 @@ from ..camera.run import model_of, stopped_by_signals, token_of
 from ..camera.service import Service
 from . import package
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAME = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,64}")  # of a folder, and of a place in addresses
 _MOST_IMAGES, _MOST_WAITING, _MOST_S = 1024, 65536, 3600.0
 
 
@@ -62,7 +63,7 @@ def write_package(given: argparse.Namespace) -> dict[str, Any]:
     """Write the repository; returns the last line's document."""
     _check(given)
     artifact = model_of(given.model)
-    name = artifact.path.stem if given.name is None else given.name
+    name = _name(given.name, artifact)
     instances = given.instances or (1 if artifact.kind == "tensorrt" else usual())
     files = package.write(
         artifact, given.server, name, given.out, most=given.max_batch, instances=instances, at=given.at.rstrip("/")
@@ -93,7 +94,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     token = token_of(given.token)
     address = parse_address(given.address, token=token, anyone=given.anyone)
     artifact = model_of(given.model)
-    name = artifact.path.stem if given.name is None else given.name
+    name = _name(given.name, artifact)
     service = Service()
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals())
@@ -115,11 +116,8 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.name is not None and not _NAME.fullmatch(given.name):
-        raise UsageError(
-            f"--name is {given.name!r}. Expected up to 64 letters, digits, dots, hyphens and underscores. "
-            "Choose another one."
-        )
+    if given.name is not None:
+        _check_name(given.name, f"--name is {given.name!r}", "Choose another one.")
     for option, least, most in (
         ("max_batch", 1, _MOST_IMAGES),
         ("instances", 1, _MOST_IMAGES),
@@ -131,3 +129,19 @@ def _check(given: argparse.Namespace) -> None:
         if value is not None and not least <= value <= most:
             text = option.replace("_", "-")
             raise UsageError(f"--{text} is {value:g}. Expected {least:g} to {most:g}. Correct --{text}.")
+
+
+def _name(given: str | None, artifact: Artifact) -> str:
+    """What clients call the model: as was asked for, else as its file."""
+    name = artifact.path.stem
+    if given is None:
+        _check_name(name, f"The model would be called {name!r}, as its file", "Pass --name.")
+    return given or name
+
+
+def _check_name(name: str, what: str, mend: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{what}. Expected up to 64 letters, digits, dots, hyphens and underscores, and no dot before the others. "
+            f"{mend}"
+        )

@@ -6,6 +6,7 @@ What comes from outside is data: who reads the body bounds its size, and every f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from lc2fer.targets import KINDS
 VERSION = "1"  # of every model: there is one
 TYPES: Mapping[str, Any] = {"FP32": np.dtype("<f4"), "UINT8": np.dtype("u1")}  # that pixels may come in
 _MOST_DIMENSIONS = 8
+# What Triton calls it; what it does not know is called by the engine.
 _PLATFORMS = {"onnx": "onnxruntime_onnx", "openvino": "openvino", "tensorrt": "tensorrt_plan", "checkpoint": "pytorch"}
 
 
@@ -58,7 +60,7 @@ def metadata(name: str, artifact: Artifact) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [VERSION],
-        "platform": _PLATFORMS[artifact.kind],
+        "platform": _platform(artifact),
         "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, *spec.shape]}],
         "outputs": [
             {
@@ -77,12 +79,16 @@ def config(name: str, artifact: Artifact, most: int) -> dict[str, Any]:
     spec = artifact.input_spec
     return {
         "name": name,
-        "platform": _PLATFORMS[artifact.kind],
+        "platform": _platform(artifact),
         "max_batch_size": most,
         "input": [{"name": INPUT, "data_type": "TYPE_FP32", "dims": list(spec.shape)}],
         "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [len(spec.labels)]}],
         "dynamic_batching": {},
     }
+
+
+def _platform(artifact: Artifact) -> str:
+    return _PLATFORMS.get(artifact.kind, KINDS[artifact.kind].engine.lower())
 
 
 def parse(body: bytes, header_bytes: int | None, artifact: Artifact) -> Asked:
@@ -149,14 +155,11 @@ def _pixels(given: dict[str, Any], rest: bytes, artifact: Artifact) -> NDArray[n
             )
         pixels = np.frombuffer(rest, dtype)
     else:
-        try:
-            pixels = np.asarray(given.get("data"), np.float64).ravel()
-        except (ValueError, TypeError, RecursionError):
-            pixels = np.empty(0)
-        if len(pixels) != count or rest:
+        pixels = _numbers(given.get("data"), kind, shape)
+        if rest:
             raise Refused(
-                f"The input's data are {len(pixels):,} numbers. Expected {count:,} for {shape}. Send as many, flat or "
-                "nested."
+                f"{len(rest):,} binary bytes came, and the input has no binary_data_size. Expected their number there. "
+                "Correct the request."
             )
     batch = np.ascontiguousarray(pixels.reshape(shape), np.float32)
     try:
@@ -164,6 +167,27 @@ def _pixels(given: dict[str, Any], rest: bytes, artifact: Artifact) -> NDArray[n
     except UsageError as error:
         raise Refused(str(error)) from None
     return batch
+
+
+def _numbers(data: object, kind: str, shape: list[int]) -> NDArray[Any]:
+    """A tensor of JSON, flat, nested, or flat within its first axes; raises Refused for another one."""
+    count = int(np.prod(shape, dtype=np.float64))
+    try:
+        found = np.asarray(data)
+    except (ValueError, RecursionError):  # ragged
+        found = np.empty(0, object)
+    if found.dtype.kind not in "iuf" or (kind == "UINT8" and bool(np.any(found % 1))):
+        what = "no whole numbers" if kind == "UINT8" else "no numbers"
+        raise Refused(
+            f"The input's data are {what}. Expected {count:,} of {kind} for {shape}. Send such, flat or nested."
+        )
+    if not any(found.shape == (*shape[:axis], math.prod(shape[axis:])) for axis in range(len(shape))):
+        nested = f" in {list(found.shape)}" if found.ndim > 1 else ""
+        raise Refused(
+            f"The input's data are {found.size:,} numbers{nested}. Expected {count:,} for {shape}. Send as many, flat "
+            "or nested."
+        )
+    return found
 
 
 def _wanted(outputs: object, parameters: Mapping[str, Any], classes: int) -> Wanted:

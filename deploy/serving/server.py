@@ -126,7 +126,7 @@ class _Site:
                 Route(f"{place}/infer", self._infer, methods=["POST"]),
             ]
         routes += [Route("/v2/repository/index", self._index, methods=["POST"])]
-        handlers: Any = {HTTPException: _refusal, Exception: failure}
+        handlers: Any = {HTTPException: self._refusal, Exception: failure}
         return Starlette(routes=routes, exception_handlers=handlers)
 
     async def _about(self, request: Request) -> Response:
@@ -205,6 +205,16 @@ class _Site:
             return Response(content, media_type="application/json")
         return Response(content, media_type="application/octet-stream", headers={_HEADER: str(size)})
 
+    async def _refusal(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        text, path = error.detail, request.url.path
+        if error.status_code == 404:
+            text = f"There is nothing at {path!r}. Expected the model {self._name!r}. Ask /v2/models/{self._name}."
+        elif error.status_code == 405:
+            expected = ", ".join(sorted(re.findall("[A-Z]+", (error.headers or {}).get("Allow", ""))))
+            text = f"{request.method} was asked of {path!r}. Expected {expected}. Ask so."
+        return JSONResponse({"error": text}, error.status_code, error.headers)
+
     async def _body(self, request: Request) -> bytes:
         """The body, read no further than what is allowed."""
         parts, size = [], 0
@@ -254,8 +264,3 @@ def parse_address(text: str, *, token: str | None, anyone: bool) -> tuple[str, i
             "or the word that it is meant. Give --token auto, which makes one, or --anyone."
         )
     return host, port
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)

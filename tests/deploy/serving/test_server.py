@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
 from lc2fer import cli, open_session
+from lc2fer.artifact import Artifact
 from lc2fer.errors import UsageError
 from lc2fer.inputs import LABELS
 from lc2fer.session import Session
@@ -147,8 +148,15 @@ def asking(**fields: Any) -> bytes:
         ),
         (asking(shape=[0, 3, 32, 32]), "Expected 'pixels', FP32 or UINT8 [N, 3, 32, 32]."),
         (asking(shape=[1 << 23] * 8), "The input's data are 3,072 numbers."),
-        (asking(data=[[1, 2], [3]]), "The input's data are 0 numbers. Expected 3,072"),
-        (asking(data=["1"] * 3072 + ["x"]), "The input's data are 0 numbers. Expected 3,072"),
+        (asking(data=[[1, 2], [3]]), "The input's data are no numbers. Expected 3,072 of FP32 for [1, 3, 32, 32]."),
+        (asking(data=["1"] * 3072), "The input's data are no numbers. Expected 3,072 of FP32 for [1, 3, 32, 32]."),
+        (asking(data=[True] * 3072), "The input's data are no numbers."),
+        (asking(data=[10**400] + [0] * 3071), "The input's data are no numbers."),
+        (asking(data=[0.5] * 3072, datatype="UINT8"), "The input's data are no whole numbers. Expected 3,072 of UINT8"),
+        (
+            asking(data=np.zeros((1, 32, 32, 3)).tolist()),
+            "are 3,072 numbers in [1, 32, 32, 3]. Expected 3,072 for [1, 3,",
+        ),
         (asking(data=[300] * 3072), "was given values from 300 to 300. Expected raw RGB pixels, 0..255"),
         (asking(data=[float("nan")] * 3072), "was given values that are not finite"),
         (asking(parameters={"binary_data_size": 5}), "The input has 5 binary bytes, and 0 came. Expected 12,288"),
@@ -296,7 +304,14 @@ def test_a_browser_page_may_not_ask(served: Any) -> None:
         (["--address", "here"], "'here' is no address for a server. Expected PORT or HOST:PORT"),
         (["--token", "short"], "The token has 5 characters. Expected at least 16"),
         (["--queue", "0"], "--queue is 0. Expected 1 to 65536. Correct --queue."),
-        (["--name", "a/b"], "--name is 'a/b'. Expected up to 64 letters, digits, dots, hyphens and underscores."),
+        (
+            ["--name", "a/b"],
+            "--name is 'a/b'. Expected up to 64 letters, digits, dots, hyphens and underscores, and no",
+        ),
+        (
+            ["--name", ".."],
+            "--name is '..'. Expected up to 64 letters, digits, dots, hyphens and underscores, and no dot",
+        ),
     ],
 )
 def test_what_cannot_be_served_is_refused(
@@ -305,6 +320,47 @@ def test_what_cannot_be_served_is_refused(
     monkeypatch.delenv("LC2FER_TOKEN", raising=False)
     assert cli.run("deploy", ["serve", str(model), *arguments]) == 2
     assert text in capsys.readouterr().err
+
+
+def test_a_models_file_that_a_browser_saved_twice_needs_a_name(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ending in (".onnx", ".json"):
+        (tmp_path / f"C8 (1){ending}").write_bytes(model.with_suffix(ending).read_bytes())
+    assert cli.run("deploy", ["serve", str(tmp_path / "C8 (1).onnx")]) == 2
+    said = capsys.readouterr().err
+    assert "The model would be called 'C8 (1)', as its file. Expected up to 64 letters, digits, dots, hyphens" in said
+    assert said.endswith("and no dot before the others. Pass --name.\n")
+
+
+@pytest.mark.parametrize("nested", [True, False, "within each image"])
+def test_numbers_may_be_nested(served: Any, images: NDArray[np.float32], nested: bool | str) -> None:
+    flat = images if nested is True else images.reshape(len(images), -1) if nested else images.ravel()
+    status, answer = post(served, asking(shape=list(images.shape), data=flat.tolist()))
+    assert (status, answer["outputs"][0]["shape"]) == (200, [len(images), 7])
+
+
+def test_a_client_that_asks_for_another_model_is_told_which_one_there_is(served: Any) -> None:
+    for place, text in (
+        ("/v2/models/other/infer", "There is nothing at '/v2/models/other/infer'. Expected the model 'faces'. Ask"),
+        ("/v2/models", "There is nothing at '/v2/models'. Expected the model 'faces'. Ask /v2/models/faces."),
+        ("/v2/models/faces", "POST was asked of '/v2/models/faces'. Expected GET, HEAD. Ask so."),
+    ):
+        connection = http.client.HTTPConnection(served.url.removeprefix("http://"), timeout=30)
+        connection.request("POST", place, asking(), {"Host": "LocalHost"})
+        answer = json.loads(connection.getresponse().read())
+        assert text in answer["error"]
+
+
+def test_a_model_of_the_c_library_says_what_it_is(small_exports: Callable[[str], Artifact]) -> None:
+    with (
+        open_session(small_exports("native-fp32")) as session,
+        serving.Server(session, "c", ("127.0.0.1", 0), None) as it,
+    ):
+        for place in ("/v2/models/c", "/v2/models/c/config"):
+            connection = http.client.HTTPConnection(it.url.removeprefix("http://"), timeout=30)
+            connection.request("GET", place)
+            assert json.loads(connection.getresponse().read())["platform"] == "liblc2fer"
 
 
 def test_a_port_that_is_taken_is_named(session: Session, served: Any) -> None:
