@@ -7,6 +7,7 @@ against their published schemas by tests/deploy/serving/test_package.py.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ from lc2fer.targets import KINDS
 
 VERSION = "1"
 LABELS = "labels.txt"
+_CONFIG = "config.json"  # of OpenVINO Model Server
 _DELAY_US = 500  # that Triton waits for more images
 
 # Kind of file -> Triton's backend, or its older platform, and what the backend expects the file to be called.
@@ -43,12 +45,12 @@ def write(artifact: Artifact, server: str, name: str, out: Path, *, most: int, i
     `most` images are run together, `instances` times at once; `at` is where the server will find the folder. Raises
     UsageError for a model that the server cannot run and for a folder that holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(
             f"{out} is there already and holds something. Expected a new or an empty folder. Name another one."
         )
     form = None if artifact.recipe is None else artifact.recipe.form
-    if artifact.kind == "checkpoint" or (server == "ovms" and artifact.kind == "tensorrt"):
+    if artifact.kind not in _TRITON or (server == "ovms" and artifact.kind == "tensorrt"):
         expected = "an ONNX or OpenVINO model" if server == "ovms" else "an ONNX, OpenVINO or TensorRT one"
         raise UsageError(
             f"{artifact.path.name} runs on {KINDS[artifact.kind].engine}, which {_NAMES[server]} does not serve. "
@@ -60,13 +62,20 @@ def write(artifact: Artifact, server: str, name: str, out: Path, *, most: int, i
             "Expected a model of the engine's operations alone. Export openvino-int8, or serve this one with "
             "lc2fer-deploy serve."
         )
-    with artifacts.staged(out.parent) as staging:
-        folder = staging / out.name
+    if server == "ovms" and name == _CONFIG:
+        raise UsageError(
+            f"The model is called {name}, as the server's own file beside it. Expected another name. Pass --name."
+        )
+    there = out.is_dir()  # a folder that is there may be the one that somebody is in, or a link's
+    with artifacts.staged(out if there else out.parent) as staging:
+        folder = staging / "repository"
         folder.mkdir()
         SERVERS[server](artifact, name, folder, at, most, instances)
-        if out.is_dir():
-            out.rmdir()
-        folder.replace(out)
+        if there:
+            for path in sorted(folder.iterdir(), key=Path.is_file):  # what names the models, last
+                path.replace(out / path.name)
+        else:
+            folder.replace(out)
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
@@ -128,7 +137,7 @@ def _ovms(artifact: Artifact, name: str, folder: Path, at: str, most: int, insta
         "plugin_config": {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": str(instances)},
     }
     document = {"model_config_list": [{"config": entry}]}
-    (folder / "config.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (folder / _CONFIG).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _copy(artifact: Artifact, to: Path, name: str) -> None:

@@ -145,6 +145,12 @@ def test_openvino_model_server_reads_its_repository(made: Callable[[str], Artifa
             "triton",
             "runs on PyTorch, which Triton does not serve. Expected an ONNX, OpenVINO or TensorRT one.",
         ),
+        ("native-fp32", "triton", "runs on liblc2fer, which Triton does not serve. Expected an ONNX, OpenVINO or Ten"),
+        (
+            "native-fp32",
+            "ovms",
+            "runs on liblc2fer, which OpenVINO Model Server does not serve. Expected an ONNX or Op",
+        ),
         ("torch", "ovms", "which OpenVINO Model Server does not serve. Expected an ONNX or OpenVINO model. Export"),
         (
             "ort-int8-fused",
@@ -173,3 +179,30 @@ def test_nothing_is_overwritten(
     assert package(made("onnx-fp32").path, "triton", tmp_path) == 2
     assert "is there already and holds something. Expected a new or an empty folder." in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["..", "config.json"])
+def test_a_name_that_is_another_place_is_refused(
+    name: str, made: Callable[[str], Artifact], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert package(made("openvino-fp32").path, "ovms", tmp_path / "models", "--name", name) == 2
+    assert name in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("out", [".", "link"])
+def test_a_repository_is_written_into_an_empty_folder(
+    out: str, made: Callable[[str], Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models-link").symlink_to("models")
+    monkeypatch.chdir(tmp_path / "models" if out == "." else tmp_path)
+    where = Path(".") if out == "." else Path("models-link")
+    assert package(made("openvino-fp32").path.absolute(), "ovms", where, "--name", "faces") == 0
+    found = sorted(str(path.relative_to(tmp_path)) for path in (tmp_path / "models").rglob("*") if path.is_file())
+    assert found == [
+        "models/config.json",
+        "models/faces/1/model.bin",
+        "models/faces/1/model.xml",
+        "models/faces/labels.txt",
+    ]
