@@ -7,14 +7,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A number of a header, behind white space and comments, which GIMP writes; -1 where there is none. */
+static inline int picture_number(FILE *file) {
+    int number = -1, sign = fgetc(file);
+    while (sign == '#' || sign == ' ' || (sign >= '\t' && sign <= '\r')) {
+        if (sign == '#')
+            while (sign != '\n' && sign != EOF) sign = fgetc(file);
+        sign = fgetc(file);
+    }
+    for (; sign >= '0' && sign <= '9' && number < 100000; sign = fgetc(file))
+        number = (number < 0 ? 0 : 10 * number) + sign - '0';
+    ungetc(sign, file);
+    return number;
+}
+
 /* The PPM's pixels [height][width][3], to be freed; null where it cannot be read. */
 static inline uint8_t *picture_read(const char *path, int *width, int *height) {
     FILE *file = fopen(path, "rb");
     uint8_t *pixels = NULL;
-    int most = 0;
     if (file == NULL) return NULL;
-    if (fscanf(file, "P6 %d %d %d", width, height, &most) == 3 && fgetc(file) != EOF && most == 255 && *width > 0 &&
-        *height > 0 && *width <= 16384 && *height <= 16384) {
+    if (fgetc(file) == 'P' && fgetc(file) == '6' && (*width = picture_number(file)) > 0 &&
+        (*height = picture_number(file)) > 0 && picture_number(file) == 255 && fgetc(file) != EOF && *width <= 16384 &&
+        *height <= 16384) {
         const size_t bytes = (size_t)*width * (size_t)*height * 3;
         pixels = (uint8_t *)malloc(bytes);
         if (pixels != NULL && fread(pixels, 1, bytes, file) != bytes) {
