@@ -19,7 +19,7 @@ from lc2fer.reading import Reading
 from lc2fer.session import open_session
 from lc2fer.spokes import exporter
 
-from . import bundle, golden, wheel
+from . import bundle, golden, signing, wheel
 from .bundle import Model
 
 # What a GPU's engines are built from: TensorRT's FP16 and both of its INT8 forms.
@@ -76,6 +76,8 @@ def make(
 
     Raises what an export raises, and ParityError where a model's answers to the golden faces are not its parent's.
     """
+    if key is not None:
+        signing.sign(b"", key)  # before the minutes of work
     exports = exporter(
         config,
         out,

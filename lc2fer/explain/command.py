@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
+    _check_out(given.out)
     document, pictures = explain(given, say)
     from lc2fer.explain.page import page
 
@@ -81,6 +83,14 @@ def main(arguments: list[str]) -> dict[str, Any]:
             move(staging / path.name, path)
     print(_table(document))
     return _summary(document, *files)
+
+
+def _check_out(folder: Path) -> None:
+    """Raise what writing there would raise, before the minutes of work; nothing is left."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    with artifacts.staged(folder):
+        pass
 
 
 def explain(given: argparse.Namespace, say: Callable[[str], None]) -> tuple[dict[str, Any], Pictures]:

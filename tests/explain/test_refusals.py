@@ -114,3 +114,17 @@ def test_help_needs_no_torch(python: Any) -> None:
     done = python(program, "--help", block=["torch", "captum", "sklearn", "matplotlib"])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: lc2fer-explain ")
+
+
+def test_a_place_that_cannot_be_written_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def work(given: object, say: object) -> None:
+        raise AssertionError("minutes of work")
+
+    monkeypatch.setattr(explain, "explain", work)
+    (tmp_path / "report").touch()
+    for place in ("report", "report/below"):
+        with pytest.raises(OSError, match="report"):
+            explain.main(["--config", "C8", "--out", str(tmp_path / place)])
+    with pytest.raises(AssertionError):
+        explain.main(["--config", "C8", "--out", str(tmp_path / "new" / "below")])
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]

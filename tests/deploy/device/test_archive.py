@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from archives import SIZE, written
-from lc2fer.deploy.device import bundle, signing
+from lc2fer.deploy.device import bundle, packing, signing
 
 from lc2fer.errors import ArtifactError, UsageError
 
@@ -311,3 +311,16 @@ def test_no_bundle_at_all(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith(
         " holds no bundle.json. Expected an unpacked bundle. Name the bundle's own file"
     )
+
+
+def test_a_key_that_is_missing_is_told_before_the_models_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("minutes of work")
+
+    monkeypatch.setattr(packing, "exporter", work)
+    with pytest.raises(UsageError, match=r"key.pem is missing. A private key in PEM was expected. Check the path."):
+        packing.make(
+            "C8", tmp_path, weights=None, data="synthetic", images="aligned", key=tmp_path / "key.pem", say=print
+        )
