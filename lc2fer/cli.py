@@ -147,7 +147,8 @@ def _run(command: str, arguments: list[str], *, debug: bool) -> int:
             document = main(arguments)
         if os.environ.get("RANK", "0") == "0":  # of several training processes, the first speaks
             print_json(json.dumps(document, separators=(",", ":"), allow_nan=False))
-            if sys.stderr.isatty() and not document.get("exit_code") and (line := after(command, arguments, document)):
+            watched = sys.stderr is not None and sys.stderr.isatty()  # a service may have closed both outputs
+            if watched and not document.get("exit_code") and (line := after(command, arguments, document)):
                 remark(f"Next: {line}")
     except SystemExit as leaving:  # argparse: --help or a wrong flag
         return leaving.code if isinstance(leaving.code, int) else 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -76,3 +77,8 @@ def test_the_output_is_given_back(capsys: pytest.CaptureFixture[str]) -> None:
         assert sys.stdout.isatty() is before.isatty()
     assert sys.stdout is before
     assert capsys.readouterr().out == "a\\x1bb\n\tc\n"
+
+
+def test_a_command_that_a_service_starts_without_outputs_ends_as_any() -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", NAMED, "a.jpg"]
+    assert subprocess.run(closed, check=False).returncode == 0
