@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer import pictures
-from lc2fer.errors import UsageError
+from lc2fer.errors import DataError, UsageError
 from lc2fer.finder import Face, Finder, open_finder
 from lc2fer.inputs import as_image
 from lc2fer.metrics import softmax
@@ -74,10 +75,10 @@ def predict(
     judging: Any = importlib.import_module("lc2fer.predicting.judging")
     if faces not in judging.WAYS:
         raise UsageError(f"faces is {faces!r}. Expected one of {', '.join(judging.WAYS)}. Pass one of them.")
-    if not 0 <= min_confidence <= 1:
-        raise UsageError(f"min_confidence is {min_confidence:g}. Expected a probability, 0 to 1. Pass, say, 0.5.")
+    if not isinstance(min_confidence, Real) or not 0 <= min_confidence <= 1:
+        raise UsageError(f"min_confidence is {min_confidence!r}. Expected a probability, 0 to 1. Pass, say, 0.5.")
     pixels = _pixels(picture)
-    session = _session(model) if model is None or isinstance(model, (str, Path)) else model
+    session = _session(model)
     spec = session.artifact.input_spec
     with _one_at_a_time:
         finder = None if faces == "crop" else _finder(os.getpid())
@@ -113,12 +114,21 @@ def faces(picture: str | Path | Image | NDArray[np.uint8]) -> tuple[Face, ...]:
 
 
 def _pixels(picture: str | Path | Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if isinstance(picture, (str, Path)):
+    if isinstance(picture, (str, os.PathLike)):
+        if picture == "":
+            raise DataError("'' is no file. Expected a picture of a face. Pass its path.")
         return np.asarray(pictures.read(Path(picture)).image, np.uint8)
     return np.asarray(pictures.prepare(as_image(picture)), np.uint8)
 
 
-def _session(model: str | Path | None) -> Session:
+def _session(model: str | Path | Session | None) -> Session:
+    if not isinstance(model, (str, os.PathLike, type(None))):
+        if not hasattr(model, "artifact"):
+            what = f"model is a {type(model).__name__}"
+            raise UsageError(f"{what}. Expected an exported file or an open session. Pass the file's path.")
+        return model
+    if model == "":
+        return open_session(model)  # which says it
     path = artifacts.bundled("C6") if model is None else Path(model).absolute()  # the folder may be changed
     if path is None:
         raise UsageError("This installation has no bundled C6. Expected one in the package. Pass a model.")

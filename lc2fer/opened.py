@@ -7,7 +7,7 @@ import threading
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,12 @@ class Opened:
         self._changed = threading.Condition()
         self._turn = None if self._turn is None else threading.Lock()
         self._pid = os.getpid()
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            f"{self.artifact.path} was to be copied, or sent to another process. {self._engine_name} was expected to "
+            "run where it was opened. Send the path, and open it there with open_session."
+        )
 
     def __enter__(self: _Self) -> _Self:
         return self

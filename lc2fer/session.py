@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lc2fer import artifact as artifacts
 from lc2fer import self_test, threads
 from lc2fer.artifact import Artifact
-from lc2fer.errors import ArtifactError, TargetUnavailable
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.targets import KINDS
 
 
@@ -64,6 +64,8 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
     INT8 artifact was proven.
     """
     threads.check(options.get("threads"))
+    if not isinstance(path, (str, os.PathLike, Artifact)):
+        raise UsageError(f"A {type(path).__name__} was given. Expected a model file or its manifest. Pass its path.")
     if path == "":
         raise ArtifactError("'' is no file. Expected a model file or its manifest. Pass its path.")
     artifact = path if isinstance(path, Artifact) else artifacts.load(Path(path))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -121,3 +123,12 @@ def test_memory_that_runs_out_is_not_blamed_on_the_file() -> None:
     assert str(error) == (
         "X 1 refuses C8.onnx: no graph. A model that it can run was expected. Export it again with this installation."
     )
+
+
+def test_a_session_is_not_sent_to_another_process(model: Artifact) -> None:
+    with open_session(model, threads=1) as session:
+        for send in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(UsageError) as refused:
+                send(session)
+            assert str(refused.value).startswith(f"{model.path} was to be copied, or sent to another process. ")
+            assert str(refused.value).endswith("Send the path, and open it there with open_session.")

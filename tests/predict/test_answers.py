@@ -120,3 +120,38 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
         lc2fer.predict(np.zeros((40, 40, 3)))  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"none.jpg"):
         lc2fer.faces(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize("confidence", ["0.5", None, float("nan")])
+def test_a_confidence_that_is_no_number_is_told(confidence: Any) -> None:
+    with pytest.raises(UsageError, match=rf"^min_confidence is {confidence!r}. Expected a probability, 0 to 1. Pass,"):
+        lc2fer.predict(np.zeros((40, 40, 3), np.uint8), min_confidence=confidence)
+
+
+@pytest.mark.parametrize("model", [5, b"C8.onnx", ["C8.onnx"]])
+def test_a_model_that_is_none_is_told(model: Any) -> None:
+    kind = type(model).__name__
+    with pytest.raises(UsageError) as refused:
+        lc2fer.predict(np.zeros((40, 40, 3), np.uint8), model, faces="crop")
+    assert str(refused.value) == (
+        f"model is a {kind}. Expected an exported file or an open session. Pass the file's path."
+    )
+    with pytest.raises(UsageError) as refused:
+        lc2fer.open_session(model)
+    assert str(refused.value) == f"A {kind} was given. Expected a model file or its manifest. Pass its path."
+
+
+def test_no_name_is_no_file() -> None:
+    for ask in (lc2fer.predict, lc2fer.faces):
+        with pytest.raises(DataError, match=r"^'' is no file. Expected a picture of a face. Pass its path.$"):
+            ask("")
+    with pytest.raises(ArtifactError, match=r"^'' is no file. Expected a model file or its manifest. Pass its path.$"):
+        lc2fer.predict(np.zeros((40, 40, 3), np.uint8), "")
+
+
+def test_any_path_like_is_a_path(photograph: Callable[[str], Path]) -> None:
+    class Entry:
+        def __fspath__(self) -> str:
+            return str(photograph("astronaut"))
+
+    assert len(lc2fer.faces(Entry())) == 1  # type: ignore[arg-type]
