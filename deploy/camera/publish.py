@@ -131,6 +131,13 @@ def _split(flag: str, url: str, schemes: tuple[str, ...], expected: str) -> Spli
     return parts
 
 
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Follows no address to another one: what is posted would be asked for there, without the message."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def webhook(url: str, say: Callable[[str], None]) -> Sender:
     """Posts each message as JSON; raises UsageError for an address that is not http or https."""
     parts = _split("webhook", url, ("http", "https"), "http://HOST/... or https://HOST/...")
@@ -139,11 +146,12 @@ def webhook(url: str, say: Callable[[str], None]) -> Sender:
         known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = f"Basic {b64encode(known.encode()).decode()}"
     target = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+    opener = urllib.request.build_opener(_Staying)
 
     def deliver(message: Message) -> None:
         request = urllib.request.Request(target, json.dumps(message).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S):
+            with opener.open(request, timeout=_TIMEOUT_S):
                 pass
         except Exception as error:
             raise OSError(without(url, str(error))) from None
@@ -158,8 +166,10 @@ def mqtt(url: str, say: Callable[[str], None]) -> Sender:
     """
     parts = _split("mqtt", url, tuple(_PORTS), "mqtt://HOST/TOPIC")
     topic = parts.path.strip("/")
-    if not topic:
-        raise UsageError(f"--mqtt is {quoted(url)}. Expected mqtt://HOST/TOPIC. Correct the address.")
+    if not topic or set("#?+") & set(url.partition("://")[2].rpartition("@")[2]):
+        raise UsageError(
+            f"--mqtt is {quoted(url)}. Expected mqtt://HOST/TOPIC, a topic without #, + and ?. Correct the address."
+        )
     try:
         paho = importlib.import_module("paho.mqtt.client")
     except ImportError:

@@ -75,9 +75,45 @@ def test_a_receiver_that_is_away_costs_messages_and_says_so_once() -> None:
     assert said[0].startswith("The webhook at 127.0.0.1 takes no messages (")
 
 
+def test_a_webhook_that_has_moved_gets_no_messages_and_it_is_said() -> None:
+    said: list[str] = []
+    asked: list[str] = []
+
+    class Moved(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.command)
+            self.send_response(301)
+            self.send_header("Location", "/new")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Moved) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sender = publish.webhook(f"http://127.0.0.1:{server.server_port}/old", said.append)
+        sender.send({"event": "left", "track": 1})
+        sender.close()
+        server.shutdown()
+    assert asked == ["POST"]
+    assert (sender.delivered, sender.dropped) == (0, 1)
+    assert said == [
+        "The webhook at 127.0.0.1 takes no messages (HTTP Error 301: Moved Permanently). Those are lost; pictures go "
+        "on."
+    ]
+
+
 def test_an_mqtt_address_needs_a_topic() -> None:
     with pytest.raises(UsageError, match="--mqtt is 'http://host/x'"):
         publish.mqtt("http://host/x", print)
+
+
+@pytest.mark.parametrize("topic", ["", "home/#", "home/+/door", "home?x", "home#"])
+def test_a_topic_that_nobody_can_publish_to_is_refused(topic: str) -> None:
+    with pytest.raises(UsageError, match=r"Expected mqtt://HOST/TOPIC, a topic without #, \+ and \?. Correct the add"):
+        publish.mqtt(f"mqtt://me:a+b@host/{topic}", print)
 
 
 # -- MQTT -------------------------------------------------------------------------------------------------------------
