@@ -192,7 +192,9 @@ def _decide(engine: str, threads: int | None, candidates: Sequence[Candidate]) -
     eight = min(eights, key=lambda target: times[target], default=None)
     real = min(times.keys() - eights, key=lambda target: times[target], default=None)
     if real is None or eight is None:
-        best, why = real or eight, "nothing of the other precision answers as the trained network does"
+        both = len({TARGETS[each.target].precision == "int8" for each in candidates}) == 2
+        lacks = "answers as the trained network does" if both else "is made for this engine"
+        best, why = real or eight, f"nothing of the other precision {lacks}"
     else:
         speedup = times[real] / times[eight]
         best = eight if speedup >= MIN_SPEEDUP else real

@@ -51,6 +51,7 @@ def test_the_device_builds_with_liblc2fer(
     assert cli.run("deploy", ["build", str(folder), "--engine", "native", "--threads", "1"]) == 0
     document = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert document["file"] == "C8-native-fp32.lc2"
+    assert document["why"] == "nothing of the other precision is made for this engine"
     (candidate,) = [each for each in document["candidates"] if each["refused"] is None and each["p50_ms"]]
     assert candidate["verdict"]["passed"]
 
