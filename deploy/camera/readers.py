@@ -163,14 +163,12 @@ class _Film(_Video):
         self._source = source
         self._paced = paced
         self._clock = films.Clock(capture, self.fps)
-        self._pictures = 0
         self._begun = time.monotonic()
 
     def read(self) -> NDArray[np.uint8] | None:
         picture = super().read()
         if picture is None:
             return None
-        self._pictures += 1
         self.film_s = self._clock.read()
         if self._paced:
             self._wait(self.film_s)
@@ -185,13 +183,7 @@ class _Film(_Video):
             self._begun -= early_s if early_s > 0 else min(early_s + 1 / self.fps, 0)
 
     def cut(self) -> str:
-        promised = films.promised(self._capture, self._pictures)
-        if promised is None:
-            return ""
-        return (
-            f"{self._source} ends after {self._pictures} of the {promised:.0f} pictures that its header promises. It "
-            "may have been cut off: copy it again."
-        )
+        return self._clock.cut(str(self._source))
 
 
 class _Pictures:

@@ -31,22 +31,31 @@ class Clock:
     def __init__(self, film: Any, fps: float) -> None:
         """`fps` is for films that do not say it."""
         self._film = film
-        self._period_s = 1 / fps
+        self._fps = fps
         self._first: float | None = None
         self._last = 0.0
+        self._pictures = 0
 
     def read(self) -> float:
         """Seconds from the first picture to the one that was read last; to be asked once after each."""
         told = float(self._film.get(_POS_MSEC)) / 1e3
+        self._pictures += 1
         if self._first is None:
             self._first = told
             return 0.0
         time_s = told - self._first
-        self._last = time_s if time_s > self._last else self._last + self._period_s
+        self._last = time_s if time_s > self._last else self._last + 1 / self._fps
         return self._last
 
-
-def promised(film: Any, pictures: int) -> float | None:
-    """How many pictures the header of a film promises whose end came far earlier; None where it is whole."""
-    count = float(film.get(_FRAME_COUNT))  # 0 or less where the header does not say
-    return count if pictures < _WHOLE * count else None
+    def cut(self, name: str) -> str:
+        """At the end of a film: that its header promises far more, as a sentence; nothing where it is whole."""
+        promised = float(self._film.get(_FRAME_COUNT))  # pictures; 0 or less where the header does not say
+        end_s = self._last + 1 / self._fps
+        # Some headers count by the mean rate, and the time of a film need not begin at 0.
+        reached_s = max((self._first or 0.0) + end_s, self._pictures / self._fps)
+        if reached_s >= _WHOLE * promised / self._fps:
+            return ""
+        return (
+            f"{name} ends after {end_s:.1f} of the {promised / self._fps:.1f} s that its header promises. It may have "
+            "been cut off: copy it again."
+        )

@@ -82,12 +82,10 @@ def frames(path: Path, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8
         ) from None
     film = cv2.VideoCapture(films.name_of(path))
     try:
-        due_s, place, seen = 0.0, 0, False
-        rate = film.get(cv2.CAP_PROP_FPS) or 25.0
-        clock = films.Clock(film, rate)
+        due_s, seen = 0.0, False
+        clock = films.Clock(film, film.get(cv2.CAP_PROP_FPS) or 25.0)
         while film.grab():
             time_s = clock.read()
-            place += 1
             if time_s + 1e-6 < due_s:
                 continue
             got, picture = film.retrieve()
@@ -99,11 +97,8 @@ def frames(path: Path, every_s: float) -> Iterator[tuple[float, NDArray[np.uint8
                 f"{path} cannot be read as a film. Expected one that OpenCV reads. Copy the file again, or convert it "
                 "to MP4 with H.264."
             )
-        promised = films.promised(film, place)
-        if promised is not None:
-            remark(
-                f"{path} ends after {place / rate:.1f} of the {promised / rate:.1f} s that its header promises. It may "
-                "have been cut off: copy it again."
-            )
+        cut = clock.cut(str(path))
+        if cut:
+            remark(cut)
     finally:
         film.release()

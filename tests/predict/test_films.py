@@ -18,12 +18,14 @@ class Film:
     """OpenCV's VideoCapture of a film whose header says a mean rate, and whose pictures say their own times."""
 
     times_ms: list[float]
+    count: int | None = None
 
     def __init__(self, place: str) -> None:
         self._place = -1
 
     def get(self, what: int) -> float:
-        told = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: float(len(self.times_ms))}
+        count = len(self.times_ms) if self.count is None else self.count
+        told = {cv2.CAP_PROP_FPS: 10.0, cv2.CAP_PROP_FRAME_COUNT: float(count)}
         return self.times_ms[self._place] if what == cv2.CAP_PROP_POS_MSEC else told[what]
 
     def grab(self) -> bool:
@@ -60,6 +62,33 @@ def test_a_films_pictures_are_taken_at_the_times_that_it_says(
     monkeypatch.setattr(cv2, "VideoCapture", Film)
     monkeypatch.setattr(Film, "times_ms", times_ms, raising=False)
     assert [time_s for time_s, _ in judging.frames(Path("a.mp4"), every_s)] == pytest.approx(judged)
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "count", "told"),
+    [
+        ([0, 80_000, 160_000], 1601, ""),  # a picture now and then; the header counts ten a second
+        ([100_000, 100_100], 1002, ""),  # a part of a longer recording
+        (
+            [0, 100, 200],
+            40,
+            "a.mp4 ends after 0.3 of the 4.0 s that its header promises. It may have been cut",
+        ),
+        ([0.0] * 25, 25, ""),
+        ([0.0] * 25, 0, ""),
+    ],
+)
+def test_a_film_is_cut_off_where_its_own_time_ends_early(
+    monkeypatch: pytest.MonkeyPatch, times_ms: list[float], count: int, told: str
+) -> None:
+    monkeypatch.setattr(Film, "times_ms", times_ms, raising=False)
+    monkeypatch.setattr(Film, "count", count)
+    film = Film("a.mp4")
+    clock = films.Clock(film, 10.0)
+    while film.grab():
+        clock.read()
+    assert clock.cut("a.mp4").startswith(told)
+    assert bool(clock.cut("a.mp4")) == bool(told)
 
 
 def test_a_film_is_called_by_the_time_of_the_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

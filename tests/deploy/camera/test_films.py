@@ -56,7 +56,7 @@ def test_a_film_whose_end_is_missing_is_told(
     assert cli.run("deploy", ["run", str(model), "--source", str(cut), "--every-frame"]) == 0
     said = capsys.readouterr().err
     assert f"file:{cut} ends after " in said
-    assert " of the 40 pictures that its header promises. It may have been cut off: copy it again." in said
+    assert " of the 1.6 s that its header promises. It may have been cut off: copy it again." in said
     assert cli.run("deploy", ["run", str(model), "--source", str(film), "--every-frame"]) == 0
     assert f"file:{film} is at its end, after 40 pictures." in capsys.readouterr().err
 
