@@ -97,7 +97,7 @@ def test_a_damaged_video_ends_with_a_reason(model: Path, tmp_path: Path) -> None
         (["--web", "--min-confidence", "2"], "--min-confidence is 2. Expected a probability, 0 to 1."),
         (["--web", "--smoothing", "-1"], "--smoothing is -1. Expected seconds, 0 or more."),
         (["--web", "--webhook", "nowhere"], "--webhook is 'nowhere'. Expected http://HOST/..."),
-        (["--web", "--mqtt", "mqtt://host"], "--mqtt is 'mqtt://host'. Expected mqtt://HOST/TOPIC."),
+        (["--web", "--mqtt", "mqtt://host"], "--mqtt is 'mqtt://host'. Expected mqtt://HOST/TOPIC, a topic without"),
     ],
 )
 def test_what_cannot_be_run(model: Path, arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
