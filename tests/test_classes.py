@@ -29,6 +29,7 @@ def own(root: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_wheels")
 @pytest.mark.parametrize(
     ("write", "labels"),
     [(table, LABELS), (affectnet, (*LABELS, "contempt")), (own, ("happiness", "neutral", "bored", "engaged", "tired"))],
