@@ -14,6 +14,7 @@ from lc2fer.variants import variant
 SCHEDULES = ("constant", "one-cycle")
 PRECISIONS = ("fp32", "bf16")
 AUGMENTATIONS = ("none", "paper", "faces")  # lc2fer/training/augment.py
+OPTIMIZERS = ("adamw", "muon")
 DECAYS = ("all", "weights")
 BALANCES = ("none", "sampling", "loss")
 TARGETS = ("labels", "votes")
@@ -33,6 +34,7 @@ class Settings:
     size: int = 100  # pixels a side
     epochs: int = 150
     batch: int = 128  # over all processes
+    optimizer: str = "adamw"  # or Muon for pointwise kernels, AdamW for the rest
     lr: float = 1e-3
     schedule: str = "constant"  # not stated in the paper
     warm_up: float = 0.25  # share of a one-cycle run in which the learning rate rises

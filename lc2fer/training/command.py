@@ -21,6 +21,7 @@ from lc2fer.settings import (
     BALANCES,
     DECAYS,
     KEPT,
+    OPTIMIZERS,
     PRECISIONS,
     RECIPES,
     SCHEDULES,
@@ -31,6 +32,7 @@ from lc2fer.settings import (
 from lc2fer.variants import VARIANTS
 
 _CHOICES = {
+    "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "augment": AUGMENTATIONS,
     "precision": PRECISIONS,
@@ -44,10 +46,11 @@ _MEANINGS = {
     "size": "pixels a side",
     "epochs": "at most so many passes over the images",
     "batch": "images a step, over all processes",
+    "optimizer": "AdamW, or Muon for the pointwise kernels and AdamW for the rest",
     "lr": "the highest learning rate",
     "schedule": "constant, or a rise and a fall (one-cycle)",
     "warm_up": "share of a one-cycle run in which the rate rises",
-    "weight_decay": "AdamW's",
+    "weight_decay": "share of the weights, times the learning rate, that a step takes away",
     "decay": '"weights" spares biases, norms and GRN',
     "label_smoothing": "share of a target spread over all classes",
     "drop_path": "share of the blocks skipped at random; 0: off",

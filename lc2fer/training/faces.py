@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,13 +172,3 @@ def order(labels: NDArray[np.int64], settings: Settings, epoch: int) -> Tensor:
         weights = balance(labels)[labels]
         return torch.from_numpy(rng.choice(len(labels), size=len(labels), p=weights / weights.sum()))
     return torch.from_numpy(rng.permutation(len(labels)))
-
-
-def parameter_groups(network: Network, settings: Settings) -> Iterator[dict[str, object]]:
-    """Of AdamW: all alike, or without decay of what is no matrix or kernel (biases, norms, GRN)."""
-    if settings.decay == "all":
-        yield {"params": list(network.parameters())}
-        return
-    for decay, wanted in ((settings.weight_decay, True), (0.0, False)):
-        chosen = [parameter for parameter in network.parameters() if (parameter.ndim > 1) == wanted]
-        yield {"params": chosen, "weight_decay": decay}

@@ -1,26 +1,28 @@
-"""One network that learns: its weights, their running average, AdamW, and a step of both."""
+"""One network that learns: its weights, their running average, AdamW or Muon beside it, and a step of all."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lc2fer.network.model import Network, normalize
 from lc2fer.settings import Settings
 from lc2fer.training import faces as train_data
 from lc2fer.training.faces import Faces
+from lc2fer.training.muon import Muon, is_pointwise
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # that AdamW keeps of each parameter
+_ADAMW = ("step", "exp_avg", "exp_avg_sq")  # that it keeps of each parameter
+_MUON = ("momentum",)
 
 
 class Learner:
-    """A network on its device, in channels_last, and its optimizer; `judged` are the weights that are scored and kept.
+    """A network on its device, in channels_last, and its optimizers; `judged` are the weights that are scored and kept.
 
     On a GPU the learning rate and AdamW's counts lie in the device's memory, so that a step can be captured as a graph.
     """
@@ -35,15 +37,18 @@ class Learner:
         self.network = network
         self.judged = network if settings.ema == 0 else copy.deepcopy(network)
         rate = torch.tensor(settings.lr, device=device) if gpu else settings.lr
-        optimizer = torch.optim.AdamW(
-            list(train_data.parameter_groups(network, settings)),
+        matrices = [one for one in network.parameters() if settings.optimizer == "muon" and is_pointwise(one)]
+        adamw = torch.optim.AdamW(
+            list(_groups(network, settings, matrices)),
             rate,
             weight_decay=settings.weight_decay,
             capturable=gpu,
             fused=True if gpu else None,
         )
-        optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are
-        self.optimizer = accelerator.prepare(optimizer)
+        adamw._warned_capturable_if_run_uncaptured = True  # the first steps are
+        self.optimizers = [accelerator.prepare(adamw)]
+        if matrices:
+            self.optimizers.append(accelerator.prepare(Muon(matrices, rate, settings.weight_decay)))
         # Alone it needs no wrapper, and several of one variant share what is compiled.
         self.model = accelerator.prepare(network) if accelerator.num_processes > 1 else network
         if settings.compile:
@@ -54,11 +59,11 @@ class Learner:
     @property
     def rate(self) -> float:
         """The learning rate."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizers[0].param_groups[0]["lr"])
 
     @rate.setter
     def rate(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(value)
             else:
@@ -69,7 +74,8 @@ class Learner:
 
         Returns the mean loss, and the answers int64 [N]; `weights` are the classes' [classes].
         """
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         smoothing = self.settings.label_smoothing
         total = torch.zeros((), device=images.device)
         answers = []
@@ -85,7 +91,8 @@ class Learner:
                 self.accelerator.backward(loss)
             total += loss.detach()
             answers.append(logits.detach().argmax(1))
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         return total, torch.cat(answers)
 
     @torch.no_grad()
@@ -120,31 +127,49 @@ class Learner:
         return {"network": self.network} | ({} if self.judged is self.network else {"averaged": self.judged})
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is to be kept; the optimizer's before its first step as empty ones, of the same shapes."""
+        """What is to be kept; the optimizers' before their first step as empty ones, of the same shapes."""
         tensors = {
             f"{prefix}.{key}": value.contiguous()
             for prefix, network in self._kept.items()
             for key, value in network.state_dict().items()
         }
-        known = self.optimizer.state_dict()["state"]
-        learned = (value for group in self.optimizer.param_groups for value in group["params"])
-        for index, value in enumerate(learned):
-            empty = {"step": torch.zeros(()), "exp_avg": torch.empty_like(value), "exp_avg_sq": torch.empty_like(value)}
-            found = known.get(index, empty)
-            tensors |= {f"optimizer.{index}.{name}": found[name].detach().contiguous() for name in _MOMENTS}
+        place = 0
+        for optimizer, names in zip(self.optimizers, (_ADAMW, _MUON)):
+            known = optimizer.state_dict()["state"]
+            for index, value in enumerate(_learned(optimizer)):
+                empty = {name: torch.zeros(()) if name == "step" else torch.empty_like(value) for name in names}
+                found = known.get(index, empty)
+                tensors |= {f"optimizer.{place}.{name}": found[name].detach().contiguous() for name in names}
+                place += 1
         return tensors
 
     def take_up(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         for prefix, network in self._kept.items():
             network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
-        optimizer = self.optimizer.state_dict()
-        learned = [value for group in self.optimizer.param_groups for value in group["params"]]
-        optimizer["state"] = {
-            index: {name: _laid_out(tensors[f"optimizer.{index}.{name}"], value) for name in _MOMENTS}
-            for index, value in enumerate(learned)
-        }
-        self.optimizer.load_state_dict(optimizer)
+        place = 0
+        for optimizer, names in zip(self.optimizers, (_ADAMW, _MUON)):
+            state = optimizer.state_dict()
+            for index, value in enumerate(_learned(optimizer)):
+                state["state"][index] = {name: _laid_out(tensors[f"optimizer.{place}.{name}"], value) for name in names}
+                place += 1
+            optimizer.load_state_dict(state)
+
+
+def _groups(network: Network, settings: Settings, others: list[nn.Parameter]) -> Iterator[dict[str, object]]:
+    """Of AdamW, without the `others`: all alike, or no decay of what is no matrix or kernel (biases, norms, GRN)."""
+    elsewhere = set(map(id, others))
+    left = [parameter for parameter in network.parameters() if id(parameter) not in elsewhere]
+    if settings.decay == "all":
+        yield {"params": left}
+        return
+    for decay, wanted in ((settings.weight_decay, True), (0.0, False)):
+        yield {"params": [one for one in left if (one.ndim > 1) == wanted], "weight_decay": decay}
+
+
+def _learned(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """Its parameters, in the order of its state."""
+    return (value for group in optimizer.param_groups for value in group["params"])
 
 
 def _laid_out(tensor: Tensor, value: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch.nn import functional
 
@@ -141,8 +142,9 @@ def test_a_seed_and_an_environment_give_the_first_losses_bit_for_bit(noise_faces
 
 
 def test_decay_spares_what_is_no_matrix_or_kernel() -> None:
-    network = build(variant("C8"))
-    every, none = train_data.parameter_groups(network, Settings("C8", weight_decay=0.05, decay="weights"))
+    network, alone = build(variant("C8")), Accelerator(cpu=True)
+    settings = Settings("C8", weight_decay=0.05, decay="weights")
+    every, none = Learner(settings, network, alone).optimizers[0].param_groups
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     decayed = {names[id(parameter)] for parameter in every["params"]}
     spared = {names[id(parameter)] for parameter in none["params"]}
@@ -150,7 +152,7 @@ def test_decay_spares_what_is_no_matrix_or_kernel() -> None:
     assert decayed | spared == set(names.values())
     assert all(name.endswith("weight") and "norm" not in name for name in decayed)
     assert all(name.endswith(("bias", "gamma", "beta")) or "norm" in name for name in spared)
-    (alike,) = train_data.parameter_groups(network, Settings("C8"))
+    (alike,) = Learner(Settings("C8"), network, alone).optimizers[0].param_groups
     assert len(alike["params"]) == len(names)
 
 
