@@ -32,7 +32,11 @@ def own(root: Path) -> Path:
 @pytest.mark.usefixtures("own_wheels")
 @pytest.mark.parametrize(
     ("write", "labels"),
-    [(table, LABELS), (affectnet, (*LABELS, "contempt")), (own, ("happiness", "neutral", "bored", "engaged", "tired"))],
+    [
+        pytest.param(table, LABELS, marks=pytest.mark.every),
+        (affectnet, (*LABELS, "contempt")),
+        (own, ("happiness", "neutral", "bored", "engaged", "tired")),
+    ],
     ids=["seven", "eight", "five"],
 )
 def test_classes_go_from_the_data_to_the_bundle(

@@ -11,6 +11,8 @@ import tarfile
 import pytest
 from lc2fer.benchmarks.report import document as reports
 
+from lc2fer import cli
+
 # Measuring is replaced, for it takes minutes: a report that was prepared is put where the run would leave it.
 COMMAND = """#!{python}
 import os, pathlib, shutil, sys
@@ -88,8 +90,8 @@ def test_private_data_comes_by_a_secret_address(act, planted, tmp_path):
 
 
 @pytest.mark.slow
-def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path):
-    """The same script with the real command: it makes and measures models and judges them, by three sets of rules."""
+def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path, capsys):
+    """The same script with the real command: it makes and measures models and judges them; then by other rules."""
     environment = {
         **os.environ,
         "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
@@ -101,27 +103,20 @@ def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path):
         "GATE_OUT": str(tmp_path / "out"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
     }
-
-    def act(**more):
-        return subprocess.run(
-            ["bash", str(checkout / ".github" / "accuracy-gate.sh")],
-            env={**environment, **more},
-            capture_output=True,
-            text=True,
-        )
-
-    undecided = act()
+    script = str(checkout / ".github" / "accuracy-gate.sh")
+    undecided = subprocess.run(["bash", script], env=environment, capture_output=True, text=True)
     assert undecided.returncode == 4, undecided.stderr
     assert re.search(r"^pass +C8 +onnx-fp32 +agreement +1, at least 0\.999 expected$", undecided.stderr, re.MULTILINE)
     rules = (checkout / "benchmarks" / "gates.toml").read_text().replace('= "undecided"', '= "warn"')
     (tmp_path / "warn.toml").write_text(rules)  # fourteen images decide nothing
-    green = act(GATE_RULES=str(tmp_path / "warn.toml"))
-    assert green.returncode == 0, green.stderr
     (tmp_path / "rules.toml").write_text('version = 1\n[[floor]]\nfigure = "accuracy"\nat_least = 0.99\n')
-    red = act(GATE_RULES=str(tmp_path / "rules.toml"))  # of a network that was never trained
-    assert red.returncode == 1, red.stderr
-    assert "The gate FAILED: 2 fail, 0 inconclusive, 0 skipped, 0 pass." in red.stderr
-    heads = [line for line in (tmp_path / "summary.md").read_text().splitlines() if line.startswith("### ")]
+    report = tmp_path / "out" / "report.json"
+    summary = tmp_path / "summary.md"
+    for name, code in (("warn", 0), ("rules", 1)):  # of a network that was never trained
+        given = [str(report), "--rules", str(tmp_path / f"{name}.toml"), "--summary", str(summary)]
+        assert cli.run("bench", ["gate", *given]) == code
+    assert "The gate FAILED: 2 fail, 0 inconclusive, 0 skipped, 0 pass." in capsys.readouterr().err
+    heads = [line for line in summary.read_text().splitlines() if line.startswith("### ")]
     assert [head.split(":")[1] for head in heads] == [" The gate is undecided", " The gate passed", " The gate FAILED"]
 
 

@@ -31,8 +31,8 @@ INT8 = ", ".join(BUDGETED)
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled C6, as accurate as ever in float, with a few channels after each GRN far louder than the others."""
-    trained = artifacts.bundled("C6")
+    """The bundled C8, as accurate as ever in float, with a few channels after each GRN far louder than the others."""
+    trained = artifacts.bundled("C8")
     assert trained is not None
     network = checkpoint.load(trained)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
             block.grn.beta[loudest] *= LOUD
             block.project.weight[:, loudest] /= LOUD
     spec = artifacts.load(trained).input_spec
-    return checkpoint.save(network, tmp_path_factory.mktemp("fragile"), "C6", input_spec=spec, training={}).path
+    return checkpoint.save(network, tmp_path_factory.mktemp("fragile"), "C8", input_spec=spec, training={}).path
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     plan = replace(TARGETS["onnx-int8"], recipe=recipe)
     monkeypatch.setattr(pipeline, "TARGETS", {**TARGETS, "onnx-int8": plan})
     monkeypatch.setattr(budget, "IMAGES", IMAGES)
-    monkeypatch.setattr(budget, "RANKING_IMAGES", 24)
+    monkeypatch.setattr(budget, "RANKING_IMAGES", 12)
     return recipe
 
 
@@ -66,7 +66,7 @@ def test_a_fragile_network_is_rescued_or_refused(
     fragile: Path, stock: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    source = Pipeline("C6", tmp_path, weights=fragile, calibration_images=32, say=said.append)
+    source = Pipeline("C8", tmp_path, weights=fragile, calibration_images=32, say=said.append)
     images = source.validation.policy(IMAGES)
     calibration = source.calibration(replace(stock, calibration=replace(stock.calibration, count=32)))  # type: ignore[type-var]
     assert calibration is not None
@@ -74,7 +74,7 @@ def test_a_fragile_network_is_rescued_or_refused(
     assert budget._drop(images, simulation.reference, simulation.logits(())) >= 0.03
 
     made = budget.deliver(source, "onnx-int8", Budget(0.01, min_speedup=0.01))
-    assert (made.target, made.path.name) == ("onnx-int8", "C6-onnx-int8.onnx")
+    assert (made.target, made.path.name) == ("onnx-int8", "C8-onnx-int8.onnx")
     assert made.recipe is not None
     assert made.budget is not None
     assert 1 <= len(made.recipe.kept) <= 4
@@ -88,8 +88,8 @@ def test_a_fragile_network_is_rescued_or_refused(
     assert made.budget["speedup"] > 0.01
     assert artifacts.load(made.path) == made
     assert re.fullmatch(
-        r"C6-onnx-int8.onnx: (loses|gains) \d\.\d\d points on 200 validation images, \d+\.\d\d times as fast as "
-        r"C6-(?:onnx|ort)-fp(?:32|16), stages\.\d\.1\.project.* kept in float",
+        r"C8-onnx-int8.onnx: (loses|gains) \d\.\d\d points on 200 validation images, \d+\.\d\d times as fast as "
+        r"C8-(?:onnx|ort)-fp(?:32|16), stages\.\d\.1\.project.* kept in float",
         said[-1],
     )
 
@@ -105,10 +105,10 @@ def test_a_fragile_network_is_rescued_or_refused(
     assert artifacts.load(made.path) == made
     assert said[-1] == refused.budget["reason"]
     assert re.fullmatch(
-        r"C6-onnx-int8 was refused: it is \d+\.\d\d times as fast as C6-(?:onnx|ort)-fp(?:32|16) "
+        r"C8-onnx-int8 was refused: it is \d+\.\d\d times as fast as C8-(?:onnx|ort)-fp(?:32|16) "
         r"\(\d+\.\d\d against \d+\.\d\d ms\) and (loses|gains) \d+\.\d\d points on 200 validation images "
         r"\(at most 2\.00 may be lost\), stages\.\d\.1\.project.* kept in float\. "
-        r"At least 1000\.00 times was expected\. C6-(?:onnx|ort)-fp(?:32|16) is delivered instead; "
+        r"At least 1000\.00 times was expected\. C8-(?:onnx|ort)-fp(?:32|16) is delivered instead; "
         r"lower --min-speedup, or measure on another machine\.",
         said[-1],
     )

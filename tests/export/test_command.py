@@ -19,7 +19,7 @@ def large_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[
     return write_faces(tmp_path_factory.mktemp("large") / "faces", train=60, test=3, side=100)
 
 
-GATE = ("C1", "C2", "C8")  # four stages, kernels of 3, the smallest
+GATE = ("C2", "C8")  # kernels of 3, the smallest
 
 
 @pytest.mark.slow
