@@ -32,7 +32,7 @@ from torch.nn import functional
 from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.network.model import build
-from lc2fer.settings import KEPT, Settings
+from lc2fer.settings import KEPT, OPTIMIZERS, Settings
 from lc2fer.training import faces as train_data
 from lc2fer.training.batches import Batches
 from lc2fer.training.faces import Faces, Teacher
@@ -74,6 +74,7 @@ class Cohort:
             drop_path=0.0,
             augment="paper",
             erase=given.erase,
+            optimizer=given.optimizer,
             targets="votes",
             distill=given.distill if given.teachers else 0.0,
             teach="augmented" if given.teachers else "once",
@@ -261,6 +262,7 @@ def main() -> None:
     parser.add_argument("--drawn", type=float, default=1.0, help="share of the time from which procedural faces are in")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=0)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw")
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--warm-up", type=float, default=0.1)
     parser.add_argument("--erase", type=float, default=0.0)

@@ -88,12 +88,14 @@ for wanted in "${@:-memory}"; do
         arm ema --ema 0.999 &
         arm drop-path --drop-path 0.05 &
         arm faces --augment faces &
+        arm muon --optimizer muon &
         arm labels --targets labels --label-smoothing 0.1 &
         wait
         ;;
     teachers)
+        # shellcheck disable=SC2086 # flags
         cohort teachers 900 "$(seconds 150)" faces weights --members "${teachers[@]/%/:9}" --drawn "$drawn" \
-            --wait "$folder/go-teachers"
+            --wait "$folder/go-teachers" ${TEACHER_FLAGS:-}
         ;;
     students)
         # shellcheck disable=SC2086 # flags

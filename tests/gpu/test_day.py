@@ -54,7 +54,7 @@ def test_the_rehearsal_runs_every_part(noise_faces: Path, tmp_path: Path, part: 
     for name in ("teachers", "students", "whole"):
         (tmp_path / f"go-{name}").write_text("1.5")
     parts = ["depthwise", "memory", "throughput", "teachers", "students", "whole"]
-    environment = {**os.environ, "REHEARSE": "1", "PYTHON": sys.executable}
+    environment = {**os.environ, "REHEARSE": "1", "PYTHON": sys.executable, "STUDENT_FLAGS": "--optimizer muon"}
     command = ["bash", str(HERE / "day.sh"), str(tmp_path), *parts, "no-such-part"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
