@@ -97,8 +97,9 @@ LC2FER_API const lc2fer_info *lc2fer_describe(const lc2fer_model *model);
 LC2FER_API lc2fer_status lc2fer_run_rgb(const lc2fer_model *model, const uint8_t *pixels, ptrdiff_t line,
                                         ptrdiff_t pixel, ptrdiff_t colour, float *logits);
 
-/* Logits [count][classes] of pictures float32 [count][3][size][size], RGB in 0..255. More than one are shared among the
- * threads picture by picture, which is faster than one after the other. */
+/* Logits [count][classes] of pictures float32 [count][3][size][size], RGB in 0..255, which is not
+ * checked: of other numbers, also NaN, the logits mean nothing. More than one are shared among the threads picture by
+ * picture, which is faster than one after the other. */
 LC2FER_API lc2fer_status lc2fer_run(const lc2fer_model *model, const float *pixels, size_t count, float *logits);
 
 #ifdef __cplusplus

@@ -127,6 +127,15 @@ def test_bash_completes_commands_and_flags(tmp_path: Path, capsys: pytest.Captur
         assert wanted in done.stdout.split(), (words, done.stdout, done.stderr)
 
 
+def test_completion_says_where_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["completion", "bash", "--to", str(tmp_path / "file" / "below")]) == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: Nothing can be written to {tmp_path / 'file' / 'below'} (Not a directory). A folder of yours was "
+        "expected. Pass one as --to.\n"
+    )
+
+
 def test_zsh_s_files_are_called_as_zsh_wants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     assert cli.main(["completion", "zsh", "--to", str(tmp_path)]) == 0

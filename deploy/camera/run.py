@@ -22,7 +22,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.answers import MIN_CONFIDENCE
 from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
-from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 from lc2fer.text import printable, stderr_console
@@ -250,6 +250,8 @@ def model_of(path: Path) -> Artifact:
             "built here. Name the file in it."
         )
     if not (folder / bundle.MANIFEST).is_file():
+        if not path.exists():
+            raise ArtifactError(f"{path} is missing. Expected a bundle or a model's file. Check the path.")
         raise UsageError(
             f"{path} has no engine yet. Expected a bundle that was built here. "
             f"Run: lc2fer-deploy build {shlex.quote(str(path))}"

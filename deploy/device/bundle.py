@@ -28,6 +28,7 @@ from lc2fer.artifact import Artifact, FileRecord
 from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.inputs import InputSpec
 from lc2fer.storage import flush, move
+from lc2fer.targets import KINDS
 
 from . import signing
 from .signing import SIGNATURE
@@ -256,6 +257,11 @@ def _tar(path: Path) -> Iterator[tarfile.TarFile]:
             f"{path} is missing. Expected a bundle. Make one where the weights are: lc2fer-deploy bundle --config C6."
         )
     header.refuse_other(path, "a bundle")
+    if path.suffix in {kind.suffix for kind in KINDS.values()}:
+        raise ArtifactError(
+            f"{path} is a model's file. Expected a bundle. Name the bundle; lc2fer-deploy run and bench take a model, "
+            "lc2fer-deploy verify takes one as --model."
+        )
     try:
         with tarfile.open(path, "r:") as tar:
             yield tar

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import tempfile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from lc2fer import artifact as artifacts
 from lc2fer import cli
 from lc2fer.arguments import a_path
-from lc2fer.errors import TargetUnavailable
+from lc2fer.errors import TargetUnavailable, UsageError
 
 # Shell -> what its files are called, before and after the command's name.
 SHELLS = MappingProxyType({"bash": ("", ""), "zsh": ("_", "")})
@@ -37,17 +38,29 @@ def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command; returns the last line's document."""
     given = parser().parse_args(arguments)
     folder: Path = given.to or _usual(given.shell)
+    _check(folder)
     before, after = SHELLS[given.shell]
     written = []
     for parsed in (everything(), *map(cli.parser_of, cli.SCRIPTS)):
         path = folder / f"{before}{parsed.prog}{after}"
-        folder.mkdir(parents=True, exist_ok=True)
         artifacts.write_text(path, script(parsed, given.shell))
         written.append(str(path))
     if given.shell == "zsh":
         print(f"In ~/.zshrc, before compinit: fpath=({folder} $fpath)")
     print("A new shell completes: lc2fer <Tab>")
     return {"shell": given.shell, "files": written}
+
+
+def _check(folder: Path) -> None:
+    """Make the folder; raises UsageError where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"Nothing can be written to {folder} ({error.strerror}). A folder of yours was expected. Pass one as --to."
+        ) from None
 
 
 def script(parsed: argparse.ArgumentParser, shell: str) -> str:

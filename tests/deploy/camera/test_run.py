@@ -112,6 +112,13 @@ def test_a_bundle_has_to_be_built_first(tmp_path: Path, capsys: pytest.CaptureFi
         assert capsys.readouterr().err.endswith(f"built here. Run: lc2fer-deploy build {quoted}\n")
 
 
+def test_a_bundle_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run("deploy", ["run", str(tmp_path / "no.bundle"), "--web"]) == 2
+    assert capsys.readouterr().err == (
+        f"ArtifactError: {tmp_path / 'no.bundle'} is missing. Expected a bundle or a model's file. Check the path.\n"
+    )
+
+
 def test_another_file_than_yunets(tmp_path: Path) -> None:
     path = tmp_path / "face.onnx"
     path.write_bytes(b"x")

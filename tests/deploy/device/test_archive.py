@@ -308,6 +308,8 @@ def test_a_bundle_that_was_cut_short_is_refused(tmp_path: Path, left: int) -> No
 
 def test_no_bundle_at_all(tmp_path: Path) -> None:
     assert refused(tmp_path / "C8.bundle").startswith(" is missing. Expected a bundle. Make one where the weights are")
+    (tmp_path / "C8-ort-fp32.onnx").write_bytes(b"x")
+    assert refused(tmp_path / "C8-ort-fp32.onnx").startswith(" is a model's file. Expected a bundle. Name the bundle;")
     assert refused(tmp_path).startswith(
         " holds no bundle.json. Expected an unpacked bundle. Name the bundle's own file"
     )
