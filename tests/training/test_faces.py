@@ -368,8 +368,9 @@ def test_compiling_without_a_compiler_is_refused(tiny: Train, monkeypatch: pytes
 
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_takes_growing_images(tiny: Train, tmp_path: Path) -> None:
-    tiny("--start-size", "20", out="plain")
-    tiny("--start-size", "20", "--compile")
+    growing = ("--start-size", "20", "--epochs", "2")  # two sizes: compiling takes 20 s for each
+    tiny(*growing, out="plain")
+    tiny(*growing, "--compile")
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
 
 
