@@ -52,17 +52,17 @@ def deliver(pipeline: Pipeline, target: str, budget: Budget) -> Artifact:
     Its manifest says in `budget` what was found. Raises what Pipeline.export does.
     """
     check_budget_target(target)
-    rivals = [
-        pipeline.export(name)
-        for name in FILES
-        if (row := TARGETS[name]).portable and row.kind == TARGETS[target].kind and row.precision != "int8"
-    ]
     images = pipeline.validation.policy(IMAGES)
     if (images.labels < 0).any():
         raise DataError(
             f"{pipeline.data} has other classes than the weights, {', '.join(pipeline.checkpoint.input_spec.labels)}. "
             "Images of these were expected, to see what INT8 loses. Pass them as --data."
         )
+    rivals = [
+        pipeline.export(name)
+        for name in FILES
+        if (row := TARGETS[name]).portable and row.kind == TARGETS[target].kind and row.precision != "int8"
+    ]
     reference = _logits(pipeline.checkpoint, images)
     with artifacts.staged(pipeline.out) as staging:
         trial = _within(pipeline, target, budget, images, reference, staging)

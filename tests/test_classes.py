@@ -34,7 +34,7 @@ def own(root: Path) -> Path:
     ("write", "labels"),
     [
         pytest.param(table, LABELS, marks=pytest.mark.every),
-        (affectnet, (*LABELS, "contempt")),
+        pytest.param(affectnet, (*LABELS, "contempt"), marks=pytest.mark.every),
         (own, ("happiness", "neutral", "bored", "engaged", "tired")),
     ],
     ids=["seven", "eight", "five"],

@@ -89,7 +89,7 @@ def test_private_data_comes_by_a_secret_address(act, planted, tmp_path):
     assert "secret" not in done.stdout + done.stderr + (tmp_path / "seen").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.every
 def test_nothing_is_replaced(checkout, noise_faces, small_weights, tmp_path, capsys):
     """The same script with the real command: it makes and measures models and judges them; then by other rules."""
     environment = {

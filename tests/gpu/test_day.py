@@ -48,6 +48,7 @@ def test_packed_faces_are_those_of_the_folder(part: Callable[[str], Any], noise_
     assert found.targets("labels").argmax(1).tolist() == labels_of(split.fit).tolist()
 
 
+@pytest.mark.every
 def test_the_rehearsal_runs_every_part(noise_faces: Path, tmp_path: Path, part: Callable[[str], Any]) -> None:
     part("packed").pack(noise_faces, tmp_path / "faces.npz")
     part("packed").pack(noise_faces, tmp_path / "whole.npz", keep=14)

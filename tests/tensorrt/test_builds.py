@@ -41,7 +41,7 @@ from lc2fer.variants import VARIANTS
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed here: pip install 'lc2fer[rtx]'")
 
 FORMS = ("onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-fp16")
-GATE = ("onnx-fp32", "onnx-int8-fp16")  # of C1, with four stages, and C2, with kernels of 3; all four of C8
+GATE = ("onnx-fp32", "onnx-int8-fp16")  # of C2, with kernels of 3; all four of C8
 
 
 def silent(phase: str, done: int, steps: int) -> None: ...
@@ -118,7 +118,6 @@ def made(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Callab
 @pytest.mark.parametrize(
     ("variant", "forms"),
     [
-        ("C1", GATE),
         ("C2", GATE),
         ("C8", FORMS),
         *(pytest.param(variant, FORMS, marks=pytest.mark.every) for variant in VARIANTS if variant != "C8"),

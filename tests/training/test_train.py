@@ -357,7 +357,8 @@ def test_every_augmentation_can_be_asked_for() -> None:
     assert tuple(augment.AUGMENTATIONS) == settings.AUGMENTATIONS
 
 
-@pytest.mark.parametrize("more", [[], pytest.param(["--compile"], marks=pytest.mark.every)])
+@pytest.mark.every
+@pytest.mark.parametrize("more", [[], ["--compile"]])
 def test_two_processes_train_as_one(
     noise_faces: Path, tmp_path: Path, request: pytest.FixtureRequest, more: list[str]
 ) -> None:
