@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MIN_CONFIDENCE = 0.5  # below it no expression is said
-_one_at_a_time = threading.Lock()  # a finder is for one thread
+_one_at_a_time = threading.Lock()  # a finder is for one thread, and so is a picture that is being decoded
 
 
 def _in_a_fork() -> None:
@@ -118,7 +118,9 @@ def _pixels(picture: str | Path | Image | NDArray[np.uint8]) -> NDArray[np.uint8
         if picture == "":
             raise DataError("'' is no file. Expected a picture of a face. Pass its path.")
         return np.asarray(pictures.read(Path(picture)).image, np.uint8)
-    return np.asarray(pictures.prepare(as_image(picture)), np.uint8)
+    with _one_at_a_time:  # Pillow decodes an opened file when it is first looked at, which threads may do at once
+        image = as_image(picture)
+    return np.asarray(pictures.prepare(image), np.uint8)
 
 
 def _session(model: str | Path | Session | None) -> Session:

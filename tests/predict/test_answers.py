@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,10 @@ def test_any_path_like_is_a_path(photograph: Callable[[str], Path]) -> None:
             return str(photograph("astronaut"))
 
     assert len(lc2fer.faces(Entry())) == 1  # type: ignore[arg-type]
+
+
+def test_one_opened_picture_for_many_threads(photograph: Callable[[str], Path]) -> None:
+    with Image.open(photograph("grace_hopper")) as picture, ThreadPoolExecutor(8) as pool:  # nothing is decoded yet
+        found = list(pool.map(lambda _: lc2fer.faces(picture), range(8)))
+    assert len(found[0]) == 1
+    assert found == [found[0]] * 8
