@@ -133,27 +133,37 @@ class Learner:
             for prefix, network in self._kept.items()
             for key, value in network.state_dict().items()
         }
-        place = 0
-        for optimizer, names in zip(self.optimizers, (_ADAMW, _MUON)):
+        for optimizer, moments in self._moments():
             known = optimizer.state_dict()["state"]
-            for index, value in enumerate(_learned(optimizer)):
-                empty = {name: torch.zeros(()) if name == "step" else torch.empty_like(value) for name in names}
+            for index, (value, keys) in enumerate(moments):
+                empty = {name: torch.zeros(()) if name == "step" else torch.empty_like(value) for name in keys}
                 found = known.get(index, empty)
-                tensors |= {f"optimizer.{place}.{name}": found[name].detach().contiguous() for name in names}
-                place += 1
+                tensors |= {key: found[name].detach().contiguous() for name, key in keys.items()}
         return tensors
 
     def take_up(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         for prefix, network in self._kept.items():
             network.load_state_dict({key: tensors[f"{prefix}.{key}"] for key in network.state_dict()})
+        for optimizer, moments in self._moments():
+            state = optimizer.state_dict()
+            state["state"] = {
+                index: {name: _laid_out(tensors[key], value) for name, key in keys.items()}
+                for index, (value, keys) in enumerate(moments)
+            }
+            optimizer.load_state_dict(state)
+
+    def _moments(self) -> Iterator[tuple[torch.optim.Optimizer, list[tuple[Tensor, dict[str, str]]]]]:
+        """Each optimizer, and of its parameters, in its state's order, how their moments are called in `tensors`."""
         place = 0
         for optimizer, names in zip(self.optimizers, (_ADAMW, _MUON)):
-            state = optimizer.state_dict()
-            for index, value in enumerate(_learned(optimizer)):
-                state["state"][index] = {name: _laid_out(tensors[f"optimizer.{place}.{name}"], value) for name in names}
-                place += 1
-            optimizer.load_state_dict(state)
+            learned = [value for group in optimizer.param_groups for value in group["params"]]
+            numbered = enumerate(learned, place)
+            yield (
+                optimizer,
+                [(value, {name: f"optimizer.{number}.{name}" for name in names}) for number, value in numbered],
+            )
+            place += len(learned)
 
 
 def _groups(network: Network, settings: Settings, others: list[nn.Parameter]) -> Iterator[dict[str, object]]:
@@ -165,11 +175,6 @@ def _groups(network: Network, settings: Settings, others: list[nn.Parameter]) ->
         return
     for decay, wanted in ((settings.weight_decay, True), (0.0, False)):
         yield {"params": [one for one in left if (one.ndim > 1) == wanted], "weight_decay": decay}
-
-
-def _learned(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
-    """Its parameters, in the order of its state."""
-    return (value for group in optimizer.param_groups for value in group["params"])
 
 
 def _laid_out(tensor: Tensor, value: Tensor) -> Tensor:
