@@ -155,7 +155,7 @@ def _pixels(given: dict[str, Any], rest: bytes, artifact: Artifact) -> NDArray[n
             )
         pixels = np.frombuffer(rest, dtype)
     else:
-        pixels = _numbers(given.get("data"), kind, shape)
+        pixels = _numbers(given.get("data"), kind, shape, count)
         if rest:
             raise Refused(
                 f"{len(rest):,} binary bytes came, and the input has no binary_data_size. Expected their number there. "
@@ -169,9 +169,8 @@ def _pixels(given: dict[str, Any], rest: bytes, artifact: Artifact) -> NDArray[n
     return batch
 
 
-def _numbers(data: object, kind: str, shape: list[int]) -> NDArray[Any]:
+def _numbers(data: object, kind: str, shape: list[int], count: int) -> NDArray[Any]:
     """A tensor of JSON, flat, nested, or flat within its first axes; raises Refused for another one."""
-    count = int(np.prod(shape, dtype=np.float64))
     try:
         found = np.asarray(data)
     except (ValueError, RecursionError):  # ragged
