@@ -244,12 +244,12 @@ def model_of(path: Path) -> Artifact:
     if not path.is_dir() and path.suffix != ".bundle":
         return artifacts.load(path)
     folder = path if path.is_dir() else path.with_suffix("")
-    if path.is_dir() and not (path / bundle.MANIFEST).is_file():
-        raise UsageError(
-            f"{path} is a folder without a bundle's {bundle.MANIFEST}. Expected a model's file, or a bundle that was "
-            "built here. Name the file in it."
-        )
     if not (folder / bundle.MANIFEST).is_file():
+        if path.is_dir():
+            raise UsageError(
+                f"{path} is a folder without a bundle's {bundle.MANIFEST}. Expected a model's file, or a bundle that "
+                "was built here. Name the file in it."
+            )
         if not path.exists():
             raise ArtifactError(f"{path} is missing. Expected a bundle or a model's file. Check the path.")
         raise UsageError(
