@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -256,9 +257,34 @@ def one_compiles(of_all_workers: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def small_exports(of_all_workers: Path, small_weights: Path, small_faces: Path) -> SmallExports:
-    """Artifacts of a small C8, which all workers of a run share."""
+def traced_once(of_all_workers: Path) -> Iterator[None]:
+    """A graph that another worker has traced, of equal weights, is not traced again: each takes four seconds."""
     pytest.importorskip("onnxscript")
+    from lc2fer.export.formats import onnx
+
+    traced, folder = onnx._traced, of_all_workers / "traced"
+    folder.mkdir(exist_ok=True)
+
+    def of_all(parent: Artifact, recipe: Any, dtype: Any, smoothed: Any) -> bytes:
+        factors = b"".join(one.numpy().tobytes() for one in smoothed.factors) if smoothed else b""
+        of = (parent.sha256, parent.variant, parent.input_spec.shape, recipe.form, recipe.opset, dtype, factors)
+        kept = folder / hashlib.sha256(repr(of).encode()).hexdigest()
+        if kept.is_file():
+            return kept.read_bytes()
+        graph = traced(parent, recipe, dtype, smoothed)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_bytes(graph)
+        part.replace(kept)
+        return graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnx, "_traced", of_all)
+        yield
+
+
+@pytest.fixture(scope="session")
+def small_exports(of_all_workers: Path, traced_once: None, small_weights: Path, small_faces: Path) -> SmallExports:
+    """Artifacts of a small C8, which all workers of a run share."""
     return SmallExports(of_all_workers / "small exports", small_weights, small_faces)
 
 

@@ -110,7 +110,7 @@ def test_no_engine_and_no_command_opens_a_connection(
     for command in (
         f"predict --model {models[1]} {face}",
         f"train --config C8 --data {small_faces} --out {tmp_path}/run --epochs 1 --batch 32 --size 32",
-        f"export --config {weights}/int8 --target onnx-int8 --calibration-images 64",
+        f"export --config {weights}/bench --target ort-fp32",
         f"bench --configs {weights}/bench --targets ort-fp32 --launches 1 --runs 2 --seconds 0",
         "deploy doctor",
     ):

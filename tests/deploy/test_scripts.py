@@ -92,7 +92,8 @@ def environment_of(folder: Path) -> dict[str, str]:
         **os.environ,
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
         "PIP_NO_INDEX": "1",
-        "PYTHON": sys.executable,
+        "PYTHON": str(TOOLS.with_name("quick_python")),
+        "QUICK_PYTHON": sys.executable,
         "FAKE_JETSON": str(folder / "jetson"),
         "LC2FER_STATE": str(folder / "state"),
         "LC2FER_SYSTEM": str(folder / "system"),
@@ -255,7 +256,8 @@ def test_the_wheel_of_this_machine_is_taken(run: Run, tmp_path: Path) -> None:
         f"lc2fer-0.1.0-py3-none-manylinux_2_5_{machine}.whl": small_wheel(f"manylinux_2_5_{machine}", machine)
         for machine in ("x86_64", "aarch64")
     }
-    done = run("install.sh", pack(tmp_path / "a.bundle", wheels), "--prefix", tmp_path / "prefix")
+    bundle = pack(tmp_path / "a.bundle", wheels)
+    done = run("install.sh", bundle, "--prefix", tmp_path / "prefix", PYTHON=sys.executable)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == f"{platform.machine()} doctor"
 

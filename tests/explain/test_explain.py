@@ -64,6 +64,12 @@ def small(
 
 
 @pytest.fixture(scope="module")
+def plain(small: Any) -> Any:
+    """The report without flags."""
+    return small()
+
+
+@pytest.fixture(scope="module")
 def beside(
     small: Any, small_weights: Path, other_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
@@ -107,8 +113,8 @@ def test_the_confusions_are_those_of_the_session(drawn: Any) -> None:
     )
 
 
-def test_the_surest_errors_come_first_and_at_most_three_of_a_pair(small: Any) -> None:
-    document, page = small()
+def test_the_surest_errors_come_first_and_at_most_three_of_a_pair(plain: Any) -> None:
+    document, page = plain
     found = document["confused"]
     pairs = [(one["target"], one["predicted"]) for one in found]
     assert len(found) > 7
@@ -146,8 +152,8 @@ def test_purity_of_points_apart_and_of_points_mixed() -> None:
     assert mixed == pytest.approx(explain_space.chance(labels), abs=0.1)
 
 
-def test_equal_runs_write_equal_bytes(small: Any) -> None:
-    first, second = small(), small()
+def test_equal_runs_write_equal_bytes(plain: Any, small: Any) -> None:
+    first, second = plain, small()
     assert hashlib.sha256(first[1].encode()).digest() == hashlib.sha256(second[1].encode()).digest()
     assert first[0] == second[0]
 
@@ -251,8 +257,8 @@ def test_the_page_holds_the_four_pictures_and_loads_nothing(beside: Any) -> None
         assert f"<b>{count}</b>" in page
 
 
-def test_pictures_are_left_out_unless_asked_for(small: Any, beside: Any) -> None:
-    _, page = small()
+def test_pictures_are_left_out_unless_asked_for(plain: Any, beside: Any) -> None:
+    _, page = plain
     assert "The pictures are left out: RAF-DB's terms do not let them be passed on." in page
     assert "data:image/jpeg" not in page
     assert 'class="stack bare"' in page

@@ -115,7 +115,7 @@ def test_a_fragile_network_is_rescued_or_refused(
 
 
 def test_a_network_that_nothing_rescues_is_refused(
-    exported: Callable[[str], Artifact],
+    small_exports: Any,
     faces: Path,
     weights: Path,
     tmp_path: Path,
@@ -125,6 +125,7 @@ def test_a_network_that_nothing_rescues_is_refused(
     def hopeless(*arguments: Any) -> budget._Trial:
         return budget._Trial(None, 0.05, ("stages.0.0.conv", "stages.1.0.conv"))
 
+    small_exports.into(tmp_path, "onnx-fp32", "onnx-fp16", "ort-fp32")
     monkeypatch.setattr(budget, "_within", hopeless)
     monkeypatch.setattr(budget, "_ROUNDS", 2)
     arguments = ["--config", "C8", "--target", "onnx-int8", "--weights", str(weights), "--data", str(faces)]

@@ -19,13 +19,8 @@ def large_faces(tmp_path_factory: pytest.TempPathFactory, write_faces: Callable[
     return write_faces(tmp_path_factory.mktemp("large") / "faces", train=60, test=3, side=100)
 
 
-GATE = ("C8",)  # the smallest; others, as ONNX: tests/tensorrt/test_builds.py
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "config", [pytest.param(name, marks=[] if name in GATE else pytest.mark.every) for name in VARIANTS]
-)
+@pytest.mark.every
+@pytest.mark.parametrize("config", VARIANTS)
 def test_all_eight_are_exported_and_proven(
     config: str, large_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

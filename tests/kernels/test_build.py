@@ -120,15 +120,19 @@ DAMAGES: tuple[Callable[[Path], object], ...] = (
 
 def test_a_damaged_library_is_built_again(other_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     built = build.library("onnxruntime")
-    whole = built.read_bytes()
+    whole, digest = built.read_bytes(), build.sum_of(built).read_bytes()
     assert built.parent == other_cache
     for place, damage in enumerate(DAMAGES):
+        built.write_bytes(whole)
+        build.sum_of(built).write_bytes(digest)
+        assert build.find(built.name) == built
         damage(built)
-        capsys.readouterr()
-        build.library.cache_clear()
-        assert build.library("onnxruntime") == built, place
-        assert built.read_bytes() == whole
-        assert capsys.readouterr().err == "Compiling the kernels for ONNX Runtime, once, about 3 s.\n"
+        assert build.find(built.name) is None, place
+    capsys.readouterr()
+    build.library.cache_clear()
+    assert build.library("onnxruntime") == built
+    assert built.read_bytes() == whole
+    assert capsys.readouterr().err == "Compiling the kernels for ONNX Runtime, once, about 3 s.\n"
 
 
 def test_a_cache_that_cannot_be_written(

@@ -41,7 +41,6 @@ from lc2fer.variants import VARIANTS
 rtx = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed here: pip install 'lc2fer[rtx]'")
 
 FORMS = ("onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-int8-fp16")
-GATE = ("onnx-fp32", "onnx-int8-fp16")  # of C2, with kernels of 3; all four of C8
 
 
 def silent(phase: str, done: int, steps: int) -> None: ...
@@ -116,17 +115,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> Callab
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("variant", "forms"),
-    [
-        ("C2", GATE),
-        ("C8", FORMS),
-        *(pytest.param(variant, FORMS, marks=pytest.mark.every) for variant in VARIANTS if variant != "C8"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else f"{len(value)}-forms",
+    "variant", [pytest.param(name, marks=[] if name == "C8" else pytest.mark.every) for name in VARIANTS]
 )
 def test_l3_l4_every_form_compiles_and_computes(
     variant: str,
-    forms: tuple[str, ...],
     made: Callable[[str, str], Artifact],
     images: np.ndarray,
     record_testsuite_property: Callable[[str, object], None],
@@ -134,7 +126,7 @@ def test_l3_l4_every_form_compiles_and_computes(
     import openvino
 
     logits: dict[str, np.ndarray] = {}
-    for target in forms:
+    for target in FORMS:
         artifact = made(variant, target)
         model = artifact.path.read_bytes()
         assert artifact.recipe is not None

@@ -366,6 +366,7 @@ def test_compiling_without_a_compiler_is_refused(tiny: Train, monkeypatch: pytes
     )
 
 
+@pytest.mark.every
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_takes_growing_images(tiny: Train, tmp_path: Path) -> None:
     growing = ("--start-size", "20", "--epochs", "2")  # two sizes: compiling takes 20 s for each

@@ -17,8 +17,8 @@ import video
 
 from lc2fer import cli
 
-SECONDS = 30
-SETTLED_S = 10  # until then engines and allocators still take what they keep
+SECONDS = 20
+SETTLED_S = 8  # until then engines and allocators still take what they keep
 GROWTH_MB = 1.5  # 60 kB of every second would be this much: a hundredth of a picture
 
 
