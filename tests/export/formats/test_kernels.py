@@ -63,7 +63,12 @@ def scattered(
 
 @pytest.mark.parametrize(
     ("engine", "config", "size"),
-    [("openvino", "C1", 50), ("openvino", "C7", 38), ("openvino", "C8", 100), ("ort", "C8", 100)],
+    [
+        pytest.param("openvino", "C1", 50, marks=pytest.mark.every),
+        ("openvino", "C7", 38),
+        ("openvino", "C8", 100),
+        ("ort", "C8", 100),
+    ],
 )
 def test_it_computes_what_the_graph_with_qdq_says(
     engine: str, config: str, size: int, tmp_path: Path, scattered: Callable[[str, int], Pipeline]

@@ -210,8 +210,7 @@ def test_biases_of_zeros_are_no_trouble(faces: Path, tmp_path: Path) -> None:
     spec = InputSpec(size=32)
     weights = checkpoint.save(build(variant("C8")), tmp_path, "fresh", input_spec=spec, training={})
     pipeline = Pipeline("C8", tmp_path / "out", weights=weights.path, data=faces, calibration_images=32)
-    for target in ("onnx-int8", "ort-int8"):
-        assert pipeline.export(target).proof is not None
+    assert pipeline.export("ort-int8").proof is not None
 
 
 @pytest.mark.parametrize("target", [*STOCK, RATE])
