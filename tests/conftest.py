@@ -257,8 +257,11 @@ def one_compiles(of_all_workers: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def traced_once(of_all_workers: Path) -> Iterator[None]:
-    """A graph that another worker has traced, of equal weights, is not traced again: each takes four seconds."""
+def traced_once(of_all_workers: Path) -> Iterator[Callable[..., bytes]]:
+    """A graph that another worker has traced, of equal weights, is not traced again: each takes four seconds.
+
+    Gives what traces each time.
+    """
     pytest.importorskip("onnxscript")
     from lc2fer.export.formats import onnx
 
@@ -279,11 +282,11 @@ def traced_once(of_all_workers: Path) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onnx, "_traced", of_all)
-        yield
+        yield traced
 
 
 @pytest.fixture(scope="session")
-def small_exports(of_all_workers: Path, traced_once: None, small_weights: Path, small_faces: Path) -> SmallExports:
+def small_exports(of_all_workers: Path, traced_once: object, small_weights: Path, small_faces: Path) -> SmallExports:
     """Artifacts of a small C8, which all workers of a run share."""
     return SmallExports(of_all_workers / "small exports", small_weights, small_faces)
 

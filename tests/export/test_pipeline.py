@@ -95,12 +95,20 @@ def test_other_calibration_is_made_anew(exported: Exported, faces: Path, weights
     assert second.calibration["images"] == 41
 
 
+@pytest.fixture
+def traced_anew(traced_once: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "_traced", traced_once)
+    monkeypatch.setattr(onnx, "_GRAPHS", onnx.Once())
+
+
+@pytest.mark.usefixtures("traced_anew")
 def test_export_is_reproducible(exported: Exported, faces: Path, weights: Path, tmp_path: Path) -> None:
     again = Pipeline("C8", tmp_path, weights=weights, data=faces, calibration_images=40).export("onnx-int8")
     assert again.sha256 == exported("onnx-int8").sha256
     assert str(Path(__file__).resolve().parents[2]).encode() not in again.path.read_bytes(), "a path of this machine"
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_a_wrong_graph_is_not_kept(faces: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -111,7 +119,6 @@ def test_a_wrong_graph_is_not_kept(faces: Path, weights: Path, tmp_path: Path, m
         torch.nn.init.zeros_(form.stages[1][1].project.weight)
         return form
 
-    monkeypatch.setattr(onnx, "_GRAPHS", onnx.Once())  # nothing was traced before
     monkeypatch.setattr(onnx, "deploy_form", forgetful)
     with pytest.raises(
         ParityError,
