@@ -138,6 +138,12 @@ def without_copies(dataset: Dataset, leave_out: bool) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, "\n".join(listed)), copies=frozenset(gone))
 
 
+def undecided(dataset: Dataset, validation: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Its training images without a majority that are no test image and none of `validation`, saved anew or not."""
+    gone = {copy.train for copy in copies.find(dataset.undecided, (*dataset.test, *validation), _small)}
+    return tuple(sample for sample in dataset.undecided if sample not in gone)
+
+
 def _small(samples: Sequence[Sample]) -> NDArray[np.uint8]:
     return read_pixels(samples, InputSpec(size=copies.SIDE))
 

@@ -43,6 +43,7 @@ class Dataset:
     source: Path | None = None  # what it was read from, where its pictures lie elsewhere
     copies: frozenset[Path] = frozenset()  # training images that are test images too, and were kept
     shares: Mapping[Path, tuple[float, ...]] | None = field(default=None, repr=False)  # of the crowd's votes, by label
+    undecided: tuple[Sample, ...] = ()  # of the training part: no majority, but votes; in none of the parts above
 
     @property
     def place(self) -> Path:

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from lc2fer.artifact import hash_file, staged
 from lc2fer.data import ferplus, names
 from lc2fer.data.dataset import Dataset, Sample, complete
@@ -20,6 +22,7 @@ from lc2fer.errors import DataError
 from lc2fer.storage import cache_folder
 
 FILES, SIDE = ("fer2013.csv", "icml_face_data.csv"), 48
+ENOUGH_VOTES = 5  # of ten, for the classes: a picture without a majority says something then
 _PARTS = {"training": "train", "publictest": "validation", "privatetest": "test"}
 
 
@@ -33,11 +36,16 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     labels = names.ordered(label for label in meant if label is not None)
     found: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     shares: dict[Path, tuple[float, ...]] = {}
+    undecided: list[Sample] = []
     for row, ((name, usage, _), label) in enumerate(zip(rows, meant)):
         if label is not None:
             found[_PARTS[usage]].append(Sample(root / name, labels.index(label)))
-            if votes is not None:
-                shares[root / name] = votes.shares(row, labels)
+        elif votes is not None and _PARTS[usage] == "train" and votes.given(row, labels) >= ENOUGH_VOTES:
+            undecided.append(Sample(root / name, int(np.argmax(votes.shares(row, labels)))))
+        else:
+            continue
+        if votes is not None:
+            shares[root / name] = votes.shares(row, labels)
     lost = len(meant) - sum(map(len, found.values()))
     why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
     notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
@@ -52,7 +60,18 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         )
     complete(path, labels, {part: found[part] for part in ("train", "test")})
     train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
-    return Dataset(root, "fer2013", train, test, labels, validation, tuple(notes), path, shares=shares or None)
+    return Dataset(
+        root,
+        "fer2013",
+        train,
+        test,
+        labels,
+        validation,
+        tuple(notes),
+        path,
+        shares=shares or None,
+        undecided=tuple(undecided),
+    )
 
 
 def _pictures(path: Path) -> Path:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lc2fer.artifact import hash_file
-from lc2fer.data import labels_of, open_dataset
+from lc2fer.data import labels_of, open_dataset, undecided
 from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
 from lc2fer.data.split import Split, divide
 from lc2fer.errors import DataError
@@ -32,7 +32,7 @@ class Sources:
     names: tuple[str, ...]  # each data set's, no two alike
     datasets: tuple[Dataset, ...]
     splits: tuple[Split, ...]
-    parts: tuple[tuple[Sample, ...], ...]  # of D^u, what is trained on
+    parts: tuple[tuple[Sample, ...], ...]  # what is trained on: of D^u, and with votes images without a majority
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -42,10 +42,12 @@ class Sources:
     def notes(self) -> list[str]:
         """What is to be known of how they were read."""
         found = []
-        for name, dataset, split in zip(self.names, self.datasets, self.splits):
+        for name, dataset, split, part in zip(self.names, self.datasets, self.splits, self.parts):
             notes = [*dataset.notes, *split.notes(dataset)]
             if dataset.validation and len(split.fit) < len(dataset.train):
                 notes.append(f"Left out: {len(dataset.train) - len(split.fit):,} training images that are D^v's too.")
+            if more := len(set(part) & set(dataset.undecided)):
+                notes.append(f"{more:,} training images without a majority are learnt from by their votes.")
             found += [f"{name}: {note}" if len(self.datasets) > 1 else note for note in notes]
         return found
 
@@ -58,7 +60,8 @@ class Sources:
             one["labels"] = self._labels_hash(place)
             if kind == "votes":
                 known = dict(zip(split.fit, split.fit_sha256))
-                one["votes"] = _hashed(zip((known[sample] for sample in part), rows[place].tolist()))
+                images = [known.get(sample) or hash_file(sample.path) for sample in part]
+                one["votes"] = _hashed(zip(images, rows[place].tolist()))
             found.append(one)
         return found
 
@@ -98,11 +101,14 @@ class Sources:
         ]
 
 
-def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int, keep: int) -> Sources:
+def open_sources(
+    data: Sequence[str], images: str, reading: Reading, limit: int, keep: int, *, votes: bool = False
+) -> Sources:
     """Open the data sets and divide them, with `keep` images in each D^v if it is not 0.
 
-    Raises DataError as `open_dataset` and `divide` do, for other classes or a single one, and for training images that
-    are test images of another data set.
+    With `votes`, images without a majority are trained on too, unless there is a limit. Raises DataError as
+    `open_dataset` and `divide` do, for other classes or a single one, and for training images that are test images of
+    another data set.
     """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
     to_tell_apart(datasets[0])
@@ -110,7 +116,11 @@ def open_sources(data: Sequence[str], images: str, reading: Reading, limit: int,
         places(dataset, datasets[0].labels)
     splits = tuple(divide(dataset, keep=keep) for dataset in datasets)
     _apart(datasets, splits)
-    return Sources(distinct(data), datasets, splits, tuple(train_data.limited(split, limit) for split in splits))
+    parts = [train_data.limited(split, limit) for split in splits]
+    if votes and not limit:
+        more = (undecided(dataset, split.validation) for dataset, split in zip(datasets, splits))
+        parts = [(*part, *those) for part, those in zip(parts, more)]
+    return Sources(distinct(data), datasets, splits, tuple(parts))
 
 
 def _hashed(pairs: Iterable[tuple[str, Any]]) -> str:

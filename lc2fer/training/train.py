@@ -296,7 +296,8 @@ def train(
         kept = images_kept(start.training)
         settings = replace(settings, init=artifacts.hash_file(init))
     masters = [train_data.teacher(path) for path in teachers]
-    sources = open_sources(data, images, reading, settings.limit, settings.validation_images)
+    votes = settings.targets == "votes"
+    sources = open_sources(data, images, reading, settings.limit, settings.validation_images, votes=votes)
     masters = [one.answers_to(sources.labels, path) for one, path in zip(masters, teachers)]
     with alone(out, "training"):
         if restart:

@@ -61,6 +61,8 @@ def test_ferplus_beside_it_gives_labels_and_votes(tmp_path: Path) -> None:
     assert found.labels == EIGHT
     assert found.notes[0] == "Left out: 2 of 49 rows (unknown, no face, a tie)."
     assert found.shares is not None
+    assert [sample.path.name for sample in found.undecided] == ["training_00001.pgm"]  # of four votes none is
+    assert found.shares[found.undecided[0].path] == pytest.approx((0, 0, 0, 0.5, 0, 0, 0.5, 0))
     happy = next(sample for sample in found.train if found.labels[sample.label] == "happiness")
     assert found.shares[happy.path] == pytest.approx((0, 0, 0, 0.7, 0, 0, 0, 0.3))
     seven = open_dataset(root, reading=Reading(synonyms=("contempt=",)))

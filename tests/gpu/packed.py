@@ -1,6 +1,6 @@
 """Data sets as one file that travels: grey faces as mosaics in PNG, labels, the crowd's shares, and the split.
 
-    python tests/gpu/packed.py FOLDER packed.npz [--validation-images N]
+    python tests/gpu/packed.py FOLDER packed.npz [--validation-images N] [--undecided FOLDER]
 
 A machine that is lent for minutes then needs neither thousands of small files nor the hashing of each.
 """
@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lc2fer.data import labels_of, open_dataset
+from lc2fer.data import labels_of, open_dataset, undecided
 from lc2fer.data.split import divide
 from lc2fer.errors import DataError
 from lc2fer.inputs import InputSpec, read_image
@@ -63,19 +63,24 @@ class Packed:
         return torch.eye(len(self.labels))[torch.from_numpy(self.ids["fit"])]
 
 
-def pack(folder: Path, file: Path, keep: int = 0) -> None:
+def pack(folder: Path, file: Path, keep: int = 0, more: Path | None = None) -> None:
     """Write the data set of a folder; its pictures are to be square, of one size, and are kept in grey.
 
-    `keep` as for `divide`.
+    `keep` as for `divide`. The training images of `more` have votes and no majority, and are learnt from too.
     """
     dataset = open_dataset(folder)
     split = divide(dataset, keep=keep)
-    parts = {"fit": split.fit, "validation": split.validation}
+    learnt = [(dataset, (*split.fit, *undecided(dataset, split.validation)))]
+    if more is not None:
+        other = open_dataset(more)
+        learnt.append((other, undecided(replace(dataset, undecided=other.train), split.validation)))
+    datasets, fits = zip(*learnt)
+    parts = {"fit": sum(fits, ()), "validation": split.validation}
     try:
-        shares = train_data.targets([dataset], [split.fit], "votes")
+        shares = train_data.targets(datasets, fits, "votes")
     except DataError as error:  # it has none
         print(f"{error}\nPacked with labels instead.", file=sys.stderr)
-        shares = train_data.targets([dataset], [split.fit], "labels")
+        shares = train_data.targets(datasets, fits, "labels")
     write(
         file,
         {
@@ -85,7 +90,7 @@ def pack(folder: Path, file: Path, keep: int = 0) -> None:
         {name: labels_of(part) for name, part in parts.items()},
         shares.numpy(),
         dataset.labels,
-        {"name": folder.name, "fit_images": len(split.fit), "split": split.fingerprint}
+        {"name": folder.name, "fit_images": len(parts["fit"]), "split": split.fingerprint}
         | ({"validation_images": keep} if keep else {}),
     )
 
@@ -158,5 +163,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("file", type=Path)
     parser.add_argument("--validation-images", type=int, default=0, help="as for lc2fer-train")
+    parser.add_argument("--undecided", type=Path, help="a data set with votes.csv whose images have no majority")
     given = parser.parse_args()
-    pack(given.folder, given.file, given.validation_images)
+    pack(given.folder, given.file, given.validation_images, given.undecided)

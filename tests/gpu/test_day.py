@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from lc2fer import artifact as artifacts
 from lc2fer.data import labels_of, open_dataset, read_pixels
@@ -46,6 +48,23 @@ def test_packed_faces_are_those_of_the_folder(part: Callable[[str], Any], noise_
         assert apart.max() < 2  # made grey before it was resized, and rounded
     assert found.described["split"] == split.fingerprint
     assert found.targets("labels").argmax(1).tolist() == labels_of(split.fit).tolist()
+
+
+def test_faces_without_a_majority_are_packed_too(
+    part: Callable[[str], Any], noise_faces: Path, write_faces: Callable[..., Path], tmp_path: Path
+) -> None:
+    more = write_faces(tmp_path / "more", train=2, test=1)
+    for path in (more / "Image" / "aligned").iterdir():
+        with Image.open(path) as image:
+            ImageOps.flip(image).save(path)
+    test = noise_faces / "Image" / "aligned" / "test_00001_aligned.png"
+    shutil.copy(test, more / "Image" / "aligned" / "train_00001_aligned.png")
+    part("packed").pack(noise_faces, tmp_path / "faces.npz", more=more)
+    found = part("packed").read(tmp_path / "faces.npz")
+    split = divide(open_dataset(noise_faces))
+    assert found.described == {"name": "noise", "fit_images": len(split.fit) + 13, "split": split.fingerprint}
+    assert len(found.shares) == len(found.pixels["fit"]) == len(split.fit) + 13
+    assert len(found.pixels["validation"]) == len(split.validation)
 
 
 @pytest.mark.every

@@ -100,6 +100,26 @@ def test_eight_classes_from_a_table_with_votes(tmp_path: Path) -> None:
     assert [len(entry["validation"]) for entry in split.values()] == [14]
 
 
+def test_votes_without_a_majority_are_learnt_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the training part, as votes, and unless the picture is a test image."""
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 8, "PublicTest": 2, "PrivateTest": 2})
+    votes = np.eye(10, dtype=np.int64)[np.arange(84) % 7] * 10
+    votes[[0, 1, 56, 70]] = [5, 5, *[0] * 8]  # two of Training, and one of each other part
+    layouts.votes(root, votes)
+    table = (root / "fer2013.csv").read_text().splitlines()
+    test = next(line for line in reversed(table) if line.endswith("PrivateTest"))
+    table[2] = test.replace("PrivateTest", "Training")  # the second is the last test image
+    (root / "fer2013.csv").write_text("\n".join(table) + "\n")
+    trained = {}
+    for targets in ("votes", "labels"):
+        train(tmp_path / targets, root, more=("--targets", targets))
+        (trained[targets],) = json.loads((tmp_path / targets / "run.json").read_text())["data"]
+    assert (trained["votes"]["fit_images"], trained["labels"]["fit_images"]) == (55, 54)
+    assert trained["votes"]["split"] == trained["labels"]["split"]
+    said = capsys.readouterr().err
+    assert said.count("1 training images without a majority are learnt from by their votes.\n") == 1
+
+
 def test_what_was_left_out_is_said(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (own / "train" / "bored" / ".DS_Store").write_bytes(b"")
     train(tmp_path / "run", own)
