@@ -34,7 +34,14 @@ exports = exporter("C8", Path(sys.argv[1]), weights=Path(sys.argv[2]), data=sys.
 for target in ("stock-onnx-int8", "stock-openvino-int8"):
     exports.export(target)
 """
-COMMAND = "import sys; from lc2fer import cli; sys.exit(cli.run(sys.argv[1], sys.argv[2:]))"
+COMMANDS = """
+import shlex, sys
+from lc2fer import cli
+for line in sys.argv[1:]:
+    command, *arguments = shlex.split(line)
+    if code := cli.run(command, arguments):
+        sys.exit(f"{line}: {code}")
+"""
 
 
 @dataclass
@@ -105,19 +112,16 @@ def test_no_engine_and_no_command_opens_a_connection(
     weights = f"C8 --weights {shlex.quote(str(small_weights))} --data {small_faces} --out {tmp_path}"
     running = [watch(OPEN, str(model)) for model in models]
     camera = f"deploy run {models[1]} --source {face.parent} --seconds {_SECONDS}"
-    running.append(watch(COMMAND, *shlex.split(camera)))
+    running.append(watch(COMMANDS, camera))
     running.append(watch(STOCK, str(tmp_path / "stock"), str(small_weights), str(small_faces)))
-    for command in (
+    commands = (
         f"predict --model {models[1]} {face}",
         f"train --config C8 --data {small_faces} --out {tmp_path}/run --epochs 1 --batch 32 --size 32",
         f"export --config {weights}/bench --target ort-fp32",
         f"bench --configs {weights}/bench --targets ort-fp32 --launches 1 --runs 2 --seconds 0",
         "deploy doctor",
-    ):
-        errors, asked, home = (one := watch(COMMAND, *shlex.split(command))).end()
-        assert one.process.returncode == 0, errors
-        assert (asked, home) == ([], []), command
-    for session in running:
+    )
+    for session in (watch(COMMANDS, *commands), *running):
         errors, asked, home = session.end()
         assert (session.process.returncode, asked, home) == (0, [], []), errors
 
