@@ -50,6 +50,7 @@ def test_service(checkout: Path, photograph: Callable[[str], Path], monkeypatch:
     assert client.post("/", content=b"no picture").status_code == 400
 
 
+@pytest.mark.slow
 def test_from_photograph_to_report_and_to_node(
     checkout: Path,
     photograph: Callable[[str], Path],

@@ -12,19 +12,22 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from lc2fer.arguments import a_path
 from lc2fer.errors import UsageError
+from lc2fer.settings import Settings
 
 from ..views.markdown import tabulated
 from . import runs as training
 from .runs import Training
 
-_APART = ("seed", "data")
+_APART = ("seed", "data", "labels")
+# What a run of before a setting came did.
+_USUAL = json.loads(json.dumps({one.name: one.default for one in fields(Settings) if one.default is not MISSING}))
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,9 @@ def table(arms: Sequence[Arm], spread: float | None) -> str:
 
 def _settings(run: Training) -> dict[str, Any]:
     images = [one["fit_images"] for one in run.settings["data"]]
-    return {name: value for name, value in run.settings.items() if name not in _APART} | {"fit_images": images}
+    return {name: value for name, value in (_USUAL | run.settings).items() if name not in _APART} | {
+        "fit_images": images
+    }
 
 
 def _key(run: Training) -> str:

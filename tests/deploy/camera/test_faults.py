@@ -115,6 +115,7 @@ def test_a_camera_on_the_network_is_damaged_stalls_vanishes_and_returns(
     assert max(scene.age_ms for scene in watching.scenes) < 1000  # what came late was not kept waiting
 
 
+@pytest.mark.slow
 def test_nothing_is_found_for_a_minute(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a clock of its own: ten pictures with a face, a minute without one, and the face again."""
     clock = SimpleNamespace(now=1000.0)
