@@ -85,6 +85,8 @@ def run(line: Line, rule: Rule, folder: Path, log: Path) -> int:
 def main() -> int:
     """Print the table as Markdown, and below it what was not run."""
     rules = documents.rules()
+    if len(sys.argv) < 2 or (sys.argv[1].startswith("-") and sys.argv[1] != "--list"):
+        sys.exit(__doc__)
     asked = [ROOT / name for name in sys.argv[2:]] or PAGES
     lines = {page: [(line, documents.rule_of(line, rules)) for line in documents.lines_of(page)] for page in asked}
     failed = count = 0
