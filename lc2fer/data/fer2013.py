@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from lc2fer.artifact import hash_file, staged
 from lc2fer.data import ferplus, names
 from lc2fer.data.dataset import Dataset, Sample, complete
@@ -40,8 +38,8 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     for row, ((name, usage, _), label) in enumerate(zip(rows, meant)):
         if label is not None:
             found[_PARTS[usage]].append(Sample(root / name, labels.index(label)))
-        elif votes is not None and _PARTS[usage] == "train" and votes.given(row, labels) >= ENOUGH_VOTES:
-            undecided.append(Sample(root / name, int(np.argmax(votes.shares(row, labels)))))
+        elif votes is not None and _PARTS[usage] == "train" and sum(given := votes.of(row, labels)) >= ENOUGH_VOTES:
+            undecided.append(Sample(root / name, given.index(max(given))))
         else:
             continue
         if votes is not None:

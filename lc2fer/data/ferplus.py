@@ -26,13 +26,13 @@ class Votes:
     labels: tuple[str | None, ...]  # the majority's class of each row; None: unknown, no face, left out, or a tie
     counts: dict[str, NDArray[np.int64]]  # class -> votes of each row
 
-    def given(self, row: int, labels: tuple[str, ...]) -> int:
-        """How many of a row's votes are for these classes."""
-        return sum(int(self.counts[label][row]) for label in labels)
+    def of(self, row: int, labels: tuple[str, ...]) -> list[int]:
+        """A row's votes for each of these classes."""
+        return [int(self.counts[label][row]) for label in labels]
 
     def shares(self, row: int, labels: tuple[str, ...]) -> tuple[float, ...]:
         """Of a row's votes for these classes, the share of each."""
-        found = [float(self.counts[label][row]) for label in labels]
+        found = self.of(row, labels)
         return tuple(each / sum(found) for each in found)
 
 
