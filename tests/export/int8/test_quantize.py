@@ -204,13 +204,16 @@ def test_the_last_part_of_a_name_keeps_all_layers_of_that_kind(exported: Exporte
     assert not recipe.keeps("stages.1.1.project")
 
 
-def test_biases_of_zeros_are_no_trouble(faces: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "target", ["ort-int8", *(pytest.param(name, marks=pytest.mark.every) for name in ("onnx-int8", "openvino-int8"))]
+)
+def test_biases_of_zeros_are_no_trouble(target: str, faces: Path, tmp_path: Path) -> None:
     """The exporter drops them, and fresh weights have no others."""
     torch.manual_seed(0)
     spec = InputSpec(size=32)
     weights = checkpoint.save(build(variant("C8")), tmp_path, "fresh", input_spec=spec, training={})
     pipeline = Pipeline("C8", tmp_path / "out", weights=weights.path, data=faces, calibration_images=32)
-    assert pipeline.export("ort-int8").proof is not None
+    assert pipeline.export(target).proof is not None
 
 
 @pytest.mark.parametrize("target", [*STOCK, RATE])
