@@ -25,9 +25,10 @@ from lc2fer.network import checkpoint
 from lc2fer.processor import check_products
 from lc2fer.reading import Reading
 from lc2fer.recipe import FUSED, Recipe
-from lc2fer.session import open_session, refuse_telemetry
+from lc2fer.session import open_session
 from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
+from lc2fer.telemetry import refuse_telemetry
 from lc2fer.variants import variant
 
 from . import parity

@@ -18,14 +18,14 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
+import lc2fer
 from lc2fer.errors import NO_MEMORY, Lc2ferError
 from lc2fer.next_steps import after
-from lc2fer.session import refuse_telemetry
 from lc2fer.storage import unwritable
+from lc2fer.telemetry import refuse_telemetry
 from lc2fer.text import print_json, printable, quietly, remark, safe_outputs, tables_apart
 
 # Command -> the module whose main(arguments) returns the last line's document, and the extras that it needs.
@@ -94,7 +94,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     """Run a command as a user does and return its exit code; never a traceback, unless --debug asks for it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["--version"]:
-        print(f"lc2fer {metadata.version('lc2fer')}")
+        print(f"lc2fer {lc2fer.__version__}")
         return 0
     debug, quiet = "--debug" in arguments, "--quiet" in arguments
     arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from lc2fer import self_test, threads
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
 from lc2fer.targets import KINDS
+from lc2fer.telemetry import refuse_telemetry
 
 
 class Session(Protocol):
@@ -41,18 +41,6 @@ class Session(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def refuse_telemetry() -> None:
-    """Keep engines that are imported later from reporting their use over the network.
-
-    OpenVINO and NNCF would fork a process at import, which has hung, and send what they do to their makers' analytics;
-    both run without the package that does it. ONNX Runtime 1.32 would keep a device identifier and a database of events
-    below ~/.cache, and look up its maker's collector ten seconds after a session is opened; the variable has to be
-    there before it is imported.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def open_session(path: str | Path | Artifact, **options: Any) -> Session:

@@ -23,7 +23,7 @@ from lc2fer import artifact as artifacts
 from lc2fer.artifact import Artifact
 from lc2fer.kernels import build
 from lc2fer.kernels import wheel as kernels_wheel
-from lc2fer.session import refuse_telemetry
+from lc2fer.telemetry import refuse_telemetry
 
 try:
     import fcntl

@@ -295,6 +295,32 @@ sys.exit(cli.run("train", []))
     assert (done.returncode, done.stderr) == (141, "The reader of this command's output went away.\n")
 
 
+INTERRUPTED = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from lc2fer import cli
+sys.exit(cli.predict())
+"""
+
+
+def test_ctrl_c_while_a_command_loads_is_one_line(python: Any) -> None:
+    done = python(INTERRUPTED, "face.jpg")
+    assert (done.returncode, done.stderr) == (
+        130,
+        "Interrupted. Finished files are kept; nothing half-written is left.\n",
+    )
+
+
+def test_an_installation_without_numpy_says_so(python: Any) -> None:
+    done = python("import sys; from lc2fer import cli; sys.exit(cli.predict())", "face.jpg", block=["numpy"])
+    assert done.returncode == 3
+    assert done.stderr.startswith("TargetUnavailable: The package numpy is not installed. Every command needs it;")
+
+
 @pytest.mark.parametrize("name", ["train", "export", "bench", "predict"])
 def test_each_command_has_its_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert name in cli.COMMANDS

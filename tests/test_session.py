@@ -102,7 +102,7 @@ except Exception as error:
 
 def test_engines_do_not_report_home(python: Any) -> None:
     done = python(
-        "import sys; from lc2fer.session import refuse_telemetry; refuse_telemetry(); import openvino;"
+        "import sys; from lc2fer.telemetry import refuse_telemetry; refuse_telemetry(); import openvino;"
         "print([name for name in sys.modules if name.startswith('openvino_telemetry.')])"
     )
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

@@ -26,7 +26,8 @@ from lc2fer import artifact as artifacts
 from lc2fer import pictures
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError
-from lc2fer.session import Session, open_session, refuse_telemetry
+from lc2fer.session import Session, open_session
+from lc2fer.telemetry import refuse_telemetry
 
 from .worker import Link, Message, serve
 

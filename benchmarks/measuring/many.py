@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
-from lc2fer.session import Session, open_session, refuse_telemetry
+from lc2fer.session import Session, open_session
+from lc2fer.telemetry import refuse_telemetry
 
 from .child import batch_of
 from .worker import Link, Message, serve

@@ -18,7 +18,7 @@ from lc2fer import kernels
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.kernels import build
 from lc2fer.nvidia import TENSORRT, Unusable, device
-from lc2fer.session import refuse_telemetry
+from lc2fer.telemetry import refuse_telemetry
 
 from . import jetson
 from .jetson import Jetson

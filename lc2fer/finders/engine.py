@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.errors import ArtifactError, TargetUnavailable
+from lc2fer.telemetry import refuse_telemetry
 
 Outputs = Mapping[str, NDArray[np.float32]]
 
@@ -37,10 +37,6 @@ def open_engine(path: Path, threads: int) -> Engine:
 
     Raises TargetUnavailable where neither engine is installed, ArtifactError for a file that it cannot load.
     """
-    # ONNX Runtime's builds for Windows report their use unless this stands there before it is imported.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    from lc2fer.session import refuse_telemetry  # it imports what imports this
-
     refuse_telemetry()
     for name, engine in (("onnxruntime", _OnnxRuntime), ("openvino", _OpenVino)):
         try:

@@ -14,7 +14,7 @@ from writers import Writer
 
 from lc2fer import artifact as artifacts
 from lc2fer.errors import Lc2ferError
-from lc2fer.session import refuse_telemetry
+from lc2fer.telemetry import refuse_telemetry
 
 DATA = Path(os.environ.get("FAULTS_DATA", "."))
 

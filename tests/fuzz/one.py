@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     given.folder.mkdir(parents=True, exist_ok=True)
     corpus = given.folder / "corpus"
     corpus.mkdir(exist_ok=True)
-    from lc2fer.session import refuse_telemetry
+    from lc2fer.telemetry import refuse_telemetry
 
     refuse_telemetry()
     reader = READERS[given.reader]
