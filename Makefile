@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# One more than there are cores: tests that wait, for a camera or for another process, leave theirs idle.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8) + 1)")
 # Packages are compiled as they are imported: all 20,000 files of them would take a minute more. Python 3.11's own pip
 # takes twice as long as a new one, where an index has many versions.
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
@@ -20,10 +22,10 @@ demo-quick: $(VENV)/.demo ## the same in short: one target and its parent, 300 f
 	@echo "Open out/demo/report.html. The models lie beside it."
 
 test: $(VENV)/.installed ## run the tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed ## run what is quick to run: commands, rules of style, the nouns
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --dist loadfile --no-loadscope-reorder tests/test_cli.py tests/test_umbrella.py \
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/test_cli.py tests/test_umbrella.py \
 		tests/test_classes.py tests/test_header.py tests/test_inputs.py tests/test_metrics.py tests/test_recipe.py \
 		tests/test_targets.py tests/test_variants.py tests/benchmarks/judging
 
