@@ -173,6 +173,8 @@ class Pipeline:
         """Make it in a temporary folder, check its graph and prove it; raises LintError and ParityError."""
         assert wanted.recipe is not None
         maker, parent = _maker(wanted.target), self.export(TARGETS[wanted.target].parents[0])
+        if wanted.kind != "checkpoint":
+            _ = self.reference  # refuses bad weights and images before anything is made of them
         paths = maker.make(parent, wanted.recipe, self.calibration(wanted.recipe), staging / wanted.path.name)
         if hasattr(maker, "inspect"):
             maker.inspect(paths[0], wanted.recipe)

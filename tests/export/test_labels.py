@@ -31,6 +31,12 @@ from lc2fer.variants import variant
 FIVE = ("happiness", "neutral", "bored", "engaged", "tired")
 
 
+@pytest.fixture(scope="module")
+def of_five(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights with five classes, not to be changed; one file, for no two have the same bytes."""
+    return weights(tmp_path_factory.mktemp("five"), FIVE)
+
+
 def weights(folder: Path, labels: tuple[str, ...], size: int = 32) -> Path:
     torch.manual_seed(2)
     network = build(variant("C8"), len(labels))
@@ -46,8 +52,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layouts.folders(tmp_path_factory.mktemp("own") / "faces", FIVE, {"train": 40, "test": 2})
 
 
-def test_five_classes_are_exported_and_predicted(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline = Pipeline("C8", tmp_path / "out", weights=weights(tmp_path, FIVE), data=own, calibration_images=32)
+def test_five_classes_are_exported_and_predicted(
+    own: Path, of_five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Pipeline("C8", tmp_path / "out", weights=of_five, data=own, calibration_images=32)
     made = pipeline.export("ort-int8")
     assert made.input_spec == InputSpec(size=32, labels=FIVE)
     shape = onnx.load(made.path).graph.output[0].type.tensor_type.shape
@@ -74,9 +82,8 @@ def test_the_header_alone_says_labels_and_size(own: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("command", ["export", "explain"])
 def test_data_that_were_cut_out_otherwise_are_refused(
-    command: str, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, own: Path, of_five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = weights(tmp_path, FIVE)
     faces = Path(shutil.copytree(own, tmp_path / "faces"))
     records.write(faces, "eyes", 32, "BlazeFace")
     target = ["--target", "onnx-fp32"] if command == "export" else []
@@ -85,7 +92,7 @@ def test_data_that_were_cut_out_otherwise_are_refused(
         "C8",
         *target,
         "--weights",
-        str(path),
+        str(of_five),
         "--data",
         str(faces),
         "--out",
@@ -181,17 +188,17 @@ def test_data_of_other_classes_is_refused(own: Path, tmp_path: Path) -> None:
 
 
 def test_drawn_faces_calibrate_any_model_and_judge_none(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Path, of_five: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lc2fer.export import pipeline as module
 
     drawn = layouts.folders(tmp_path / "drawn", LABELS, {"train": 30, "test": 1})
     monkeypatch.setattr(module, "open_dataset", lambda *given: open_dataset(drawn))
-    pipeline = Pipeline("C8", tmp_path / "out", weights=weights(tmp_path, FIVE), calibration_images=32)
-    assert pipeline.export("ort-int8").input_spec.labels == FIVE
+    pipeline = Pipeline("C8", tmp_path / "out", weights=of_five, calibration_images=32)
+    assert pipeline.export("onnx-int8").input_spec.labels == FIVE
     assert set(pipeline.validation.proof.labels.tolist()) == {-1, 0, 1}
     with pytest.raises(DataError) as refused:
-        deliver(pipeline, "ort-int8", Budget(0.01))
+        deliver(pipeline, "onnx-int8", Budget(0.01))
     assert str(refused.value) == (
         "synthetic has other classes than the weights, happiness, neutral, bored, engaged, tired. Images of these were "
         "expected, to see what INT8 loses. Pass them as --data."
@@ -199,10 +206,12 @@ def test_drawn_faces_calibrate_any_model_and_judge_none(
 
 
 @pytest.mark.parametrize("target", ["torch", "onnx-fp32", "openvino-fp32"])
-def test_a_manifest_with_fewer_labels_than_the_model_has_classes(own: Path, tmp_path: Path, target: str) -> None:
+def test_a_manifest_with_fewer_labels_than_the_model_has_classes(
+    own: Path, of_five: Path, tmp_path: Path, target: str
+) -> None:
     if target == "openvino-fp32":
         pytest.importorskip("openvino")
-    made = Pipeline("C8", tmp_path / "out", weights=weights(tmp_path, FIVE), data=own).export(target)
+    made = Pipeline("C8", tmp_path / "out", weights=of_five, data=own).export(target)
     fields = json.loads(made.manifest_path.read_text())
     fields["input_spec"]["labels"] = list(FIVE[:4])
     made.manifest_path.write_text(json.dumps(fields))
