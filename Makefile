@@ -6,8 +6,10 @@ PYTHON ?= python3
 VENV := .venv
 # One more than there are cores: tests that wait, for a camera or for another process, leave theirs idle.
 WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 8) + 1)")
-# Packages are compiled as they are imported: all 20,000 files of them would take a minute more. Python 3.11's own pip
-# takes twice as long as a new one, where an index has many versions.
+# Packages are compiled as they are imported: all 20,000 files of them would take a minute more. Many containers forbid
+# Python to keep what it compiled; each of the hundreds of processes in the tests would compile PyTorch once more.
+unexport PYTHONDONTWRITEBYTECODE
+# Python 3.11's own pip takes twice as long as a new one, where an index has many versions.
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e
 
 .DEFAULT_GOAL := help
