@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer.arguments import a_path
-from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, folders, parts, rafdb
-from lc2fer.data.dataset import Dataset, Sample, complete
+from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, ferplus_folders, folders, foreign, parts, rafdb
+from lc2fer.data.dataset import Dataset, Litter, Sample, complete
 from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec, read_image
 from lc2fer.reading import Reading
@@ -44,7 +45,7 @@ def layout_of(name: str | Path, images: str, reading: Reading) -> Dataset:
 def _without_effect(found: Dataset, reading: Reading) -> list[str]:
     """A sentence for each flag that the layout has no use for."""
     notes = []
-    if found.layout in ("fer2013", "affectnet") and reading.labels_from not in (None, found.layout):
+    if found.layout in ("fer2013", "ferplus", "affectnet") and reading.labels_from not in (None, found.layout):
         notes.append(f"--labels-from {reading.labels_from} has no effect: {found.place} has a numbering of its own.")
     if found.layout == "official" and reading.synonyms:
         given = " ".join(reading.synonyms)
@@ -82,20 +83,50 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
     for table in (path / name for name in fer2013.FILES):
         if table.is_file():
             return fer2013.load(table, reading.synonyms)
+    if ferplus_folders.is_here(path):
+        return ferplus_folders.load(path, reading.synonyms)
     if affectnet.is_here(path):
         return affectnet.load(path, reading.synonyms)
     if affectnet_tables.is_here(path):
         return affectnet_tables.load(path, reading.synonyms)
+    foreign.refuse_boxes(path)
     place = parts.place_of(path)
     if place is None:
-        empty = parts.without_pictures(path)
-        but = f": no picture lies in {', '.join(map(str, empty[:3]))}, beside folders with pictures" if empty else ""
-        raise DataError(
-            f"{path} holds no data set that is known{but}. Expected RAF-DB (EmoLabel/ and Image/), FER2013 "
-            "(fer2013.csv), AffectNet (train_set/ and val_set/, or training.csv), or train/<class>/ and test/<class>/ "
-            "with pictures. Pass the folder that contains them."
-        )
+        _refuse(path)
     return folders.load(path, place, reading.labels_from, reading.synonyms)
+
+
+def _refuse(path: Path) -> NoReturn:
+    foreign.refuse_tables(path)
+    inner = [folder for place in (path, *_folders(path)) for folder in _folders(place) if _is_known(folder)]
+    if inner:
+        more = len(inner) - 1
+        others = f", and so {f'are {more} others' if more > 1 else 'is another'} in it" if more else ""
+        raise DataError(
+            f"{path} is no data set itself; {inner[0]} is one{others}. The folder of one was expected. Pass {inner[0]}."
+        )
+    empty = parts.without_pictures(path)
+    but = f": no picture lies in {', '.join(map(str, empty[:3]))}, beside folders with pictures" if empty else ""
+    loose = Litter().pictures(path)
+    but = but or (f": {len(loose):,} pictures lie in it, in no folder of a class" if loose else "")
+    raise DataError(
+        f"{path} holds no data set that is known{but}. Expected RAF-DB (EmoLabel/ and Image/), FER2013 (fer2013.csv), "
+        "AffectNet (train_set/ and val_set/, or training.csv), or train/<class>/ and test/<class>/ with pictures. Pass "
+        "the folder that contains them."
+    )
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a folder has the form of a data set."""
+    readers = (ferplus_folders, affectnet, affectnet_tables)
+    tables = any((path / name).is_file() for name in fer2013.FILES)
+    if tables or rafdb.listing(path) is not None or any(reader.is_here(path) for reader in readers):
+        return True
+    return {entry.name.lower() for entry in _folders(path)} >= {"train", "test"}
+
+
+def _folders(path: Path) -> list[Path]:
+    return Litter().folders(path)
 
 
 def without_copies(dataset: Dataset, leave_out: bool) -> Dataset:

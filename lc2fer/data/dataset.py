@@ -34,7 +34,7 @@ class Dataset:
     """
 
     root: Path
-    layout: str  # official | folders | fer2013 | affectnet
+    layout: str  # official | folders | fer2013 | ferplus | affectnet
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     labels: tuple[str, ...] = LABELS

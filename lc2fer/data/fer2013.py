@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lc2fer.artifact import hash_file, staged
@@ -22,6 +22,7 @@ from lc2fer.storage import cache_folder
 FILES, SIDE = ("fer2013.csv", "icml_face_data.csv"), 48
 ENOUGH_VOTES = 5  # of ten, for the classes: a picture without a majority says something then
 _PARTS = {"training": "train", "publictest": "validation", "privatetest": "test"}
+_CALLED = {"validation": "PublicTest", "test": "PrivateTest"}
 
 
 def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
@@ -31,42 +32,61 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
         rows = list(csv.reader(file))  # picture, part, number of the emotion
     votes = ferplus.read(table, len(rows), own) if (table := path.with_name(ferplus.FILE)).is_file() else None
     meant = [own.label(names.NUMBERS["fer2013"][one]) for _, _, one in rows] if votes is None else votes.labels
+    pictures = [(root / name, _PARTS[usage]) for name, usage, _ in rows]
+    return assembled(root, "fer2013", pictures, meant, votes, own, _CALLED, path)
+
+
+def assembled(
+    root: Path,
+    layout: str,
+    pictures: Sequence[tuple[Path, str]],
+    meant: Sequence[str | None],
+    votes: ferplus.Votes | None,
+    own: names.Names,
+    called: Mapping[str, str],
+    source: Path | None = None,
+) -> Dataset:
+    """The data set of these pictures, each with its part, and of what each is meant to show; None: no class.
+
+    `called` has the names of the parts for messages. Raises DataError for a class without a picture in a part.
+    """
+    place = source or root
     labels = names.ordered(label for label in meant if label is not None)
     found: dict[str, list[Sample]] = {"train": [], "validation": [], "test": []}
     shares: dict[Path, tuple[float, ...]] = {}
     undecided: list[Sample] = []
-    for row, ((name, usage, _), label) in enumerate(zip(rows, meant)):
+    for row, ((picture, part), label) in enumerate(zip(pictures, meant)):
         if label is not None:
-            found[_PARTS[usage]].append(Sample(root / name, labels.index(label)))
-        elif votes is not None and _PARTS[usage] == "train" and sum(given := votes.of(row, labels)) >= ENOUGH_VOTES:
-            undecided.append(Sample(root / name, given.index(max(given))))
+            found[part].append(Sample(picture, labels.index(label)))
+        elif votes is not None and part == "train" and sum(given := votes.of(row, labels)) >= ENOUGH_VOTES:
+            undecided.append(Sample(picture, given.index(max(given))))
         else:
             continue
         if votes is not None:
-            shares[root / name] = votes.shares(row, labels)
+            shares[picture] = votes.shares(row, labels)
     lost = len(meant) - sum(map(len, found.values()))
-    why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(synonyms)]
+    why = [*["unknown, no face, a tie"] * (votes is not None), *["as --synonyms says"] * bool(own.given)]
     notes = [f"Left out: {lost:,} of {len(meant):,} rows ({', '.join(why)})."] if lost else []
-    notes += own.notes(path)
+    notes += own.notes(place)
     if found["validation"]:
-        notes.append(f"PublicTest is D^v: {len(found['validation']):,} images.")
+        notes.append(f"{called['validation']} is D^v: {len(found['validation']):,} images.")
     if not found["test"]:
         found["train"], found["test"] = hold_out(found["train"])
         notes.append(
-            f"{path} has no PrivateTest. {TEST_SHARE:.0%} of each class were split off by their hashes as D^e: "
+            f"{place} has no {called['test']}. {TEST_SHARE:.0%} of each class were split off by their hashes as D^e: "
             f"{len(found['test']):,} images."
         )
-    complete(path, labels, {part: found[part] for part in ("train", "test")})
+    complete(place, labels, {part: found[part] for part in ("train", "test")})
     train, validation, test = (tuple(found[part]) for part in ("train", "validation", "test"))
     return Dataset(
         root,
-        "fer2013",
+        layout,
         train,
         test,
         labels,
         validation,
         tuple(notes),
-        path,
+        source,
         shares=shares or None,
         undecided=tuple(undecided),
     )

@@ -6,6 +6,7 @@ fer2013new.csv  Usage,Image name,neutral,happiness,surprise,sadness,anger,disgus
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from lc2fer.data.names import Names
 from lc2fer.errors import DataError
 
 FILE = "fer2013new.csv"
-_NO_CLASS = ("unknown", "nf")  # its last two columns
+COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf")
+_NO_CLASS = COLUMNS[-2:]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def read(path: Path, count: int, own: Names) -> Votes:
             f"{path} holds {len(votes):,} rows of votes for {count:,} pictures. Expected FER+'s table, a row for each "
             "row of fer2013.csv beside it. Copy both again, or move this one away to use FER2013's own labels."
         )
+    return majorities(columns, votes, own)
+
+
+def majorities(columns: Sequence[str], votes: NDArray[np.int64], own: Names) -> Votes:
+    """The votes int64 [pictures,columns], merged to classes."""
     groups: dict[str, list[int]] = {}
     lost: list[NDArray[np.int64]] = []
     for place, column in enumerate(columns):

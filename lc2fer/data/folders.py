@@ -17,6 +17,8 @@ from lc2fer.data.split import TEST_SHARE, hold_out
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 
+_SHOWN = 4  # classes in a note
+
 
 def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tuple[str, ...] = ()) -> Dataset:
     """The data set in `place`, the folder `root` or one in it.
@@ -57,6 +59,11 @@ def load(root: Path, place: Path, labels_from: str | None = None, synonyms: tupl
     if labels_from is not None and scheme is None:
         notes.append(f"--labels-from {labels_from} has no effect: the classes of {place} are names.")
     notes += own.notes(place)
+    if scheme is None and not own.given and not set(labels) & set(names.EXPRESSIONS):
+        first = ", ".join(labels[:_SHOWN]) + ", ..." * (len(labels) > _SHOWN)
+        notes.append(
+            f"No class of {place} is an expression that is known: each folder is a class of its own ({first})."
+        )
     if "validation" in found:
         notes.append(f"{parts['validation'].name}/ is D^v: {len(found['validation']):,} images.")
     if "test" not in found:

@@ -59,6 +59,20 @@ def votes(root: Path, rows: Sequence[Sequence[int]]) -> None:
             writer.writerow(["Training", f"fer{number:07d}.png", *row])
 
 
+def ferplus_folders(root: Path, rows: dict[str, Sequence[Sequence[int]]]) -> Path:
+    """FER2013Train and the like, each with label.csv and a picture for each of these rows of ten votes."""
+    number = 0
+    for part, votes in rows.items():
+        (root / part).mkdir(parents=True)
+        with (root / part / "label.csv").open("w", newline="") as file:
+            for row in votes:
+                name = f"fer{number:07d}.png"
+                Image.fromarray(face(int(np.argmax(row)), number, 48)[..., 0]).save(root / part / name)
+                csv.writer(file).writerow([name, "(0, 0, 48, 48)", *row])
+                number += 1
+    return root
+
+
 def affectnet_tables(root: Path, counts: dict[str, int]) -> Path:
     """training.csv and validation.csv with photographs of eight expressions, and of none, uncertain and no face."""
     for part, count in counts.items():

@@ -149,6 +149,15 @@ def _read_ferplus(data: bytes) -> None:
     ferplus.read(put("fer/fer2013new.csv", data), 2, Names())
 
 
+def _read_ferplus_folders(data: bytes) -> None:
+    from lc2fer.data import ferplus_folders
+
+    table = put("ferplus/FER2013Train/label.csv", data)
+    for number in range(6):
+        table.with_name(f"{number}.png").write_bytes(b"%d" % number)
+    ferplus_folders.load(table.parents[1])
+
+
 def _read_votes(data: bytes) -> None:
     from lc2fer.data import votes
     from lc2fer.data.dataset import Sample
@@ -169,6 +178,7 @@ _FERPLUS = (
     b"Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
     b"Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\nPublicTest,fer0000001.png,6,0,1,1,0,0,0,0,2,0\n"
 )
+_LABELS = b"".join(b"%d.png,box,%d,%d,0,0,0,0,0,0,1,0\n" % (row, 9 * (row < 3), 8 * (row > 2)) for row in range(6))
 _VOTES = b"image,surprise,fear,disgust,happiness,sadness,anger,neutral\na.jpg,0,0,0,7,0,0,3\n"
 _RUN = b'{"config": "C8", "data": [{"name": "x", "split": "y"}], "labels": ["a"]}'
 
@@ -185,6 +195,7 @@ RECORDS = {
     "raf-list": Reader(_read_list, lambda: [_RAF], ("lc2fer.data",)),
     "fer2013": Reader(_read_fer2013, _fer_seeds, ("lc2fer.data", "csv")),
     "ferplus": Reader(_read_ferplus, lambda: [_FERPLUS], ("lc2fer.data", "csv")),
+    "ferplus-folders": Reader(_read_ferplus_folders, lambda: [_LABELS], ("lc2fer.data", "csv")),
     "votes": Reader(_read_votes, lambda: [_VOTES], ("lc2fer.data", "csv")),
     "listed": Reader(_read_listed, lambda: [b"a.jpg\nb c.png\n", b"a\0b\0"], ("lc2fer.predicting.sources",)),
 }
