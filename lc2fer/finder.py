@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +45,22 @@ class Face:
         (left_x, left_y), (right_x, right_y) = self.eyes
         return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
 
+    def moved(self, right: float, down: float) -> Face:
+        """The same face, that many pixels further to the right and down."""
+
+        def point(at: Point) -> Point:
+            return at[0] + right, at[1] + down
+
+        return replace(
+            self,
+            left=self.left + right,
+            top=self.top + down,
+            eyes=(point(self.eyes[0]), point(self.eyes[1])),
+            nose=point(self.nose),
+            mouth=point(self.mouth),
+            ears=None if self.ears is None else (point(self.ears[0]), point(self.ears[1])),
+        )
+
 
 class Finder(Protocol):
     """Finds faces; not to be called from two threads at once."""
@@ -67,3 +83,15 @@ def open_finder(model: Path | None = None, *, threads: int = 1, thorough: bool =
     check_threads(threads)
     finder: Finder = importlib.import_module("lc2fer.finders").open_finder(model, threads, thorough)
     return finder
+
+
+def find_in_crop(finder: Finder, image: NDArray[np.uint8]) -> tuple[Face, ...]:
+    """The faces of a picture uint8 [H,W,3] that was cut out around one, the largest first.
+
+    Finders are trained on faces with something around them, so they are shown the picture with a black margin.
+    """
+    height, width = image.shape[:2]
+    margin = max(height, width)
+    around = np.zeros((height + 2 * margin, width + 2 * margin, 3), np.uint8)
+    around[margin : margin + height, margin : margin + width] = image
+    return tuple(face.moved(-margin, -margin) for face in finder.find(around))

@@ -6,6 +6,7 @@ import argparse
 import io
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tabulate import tabulate  # type: ignore[import-untyped]
 
-from lc2fer import alignment, pictures
+from lc2fer import pictures
+from lc2fer.alignment import ALIGNMENTS, square
 from lc2fer.arguments import a_path
 from lc2fer.data import records
 from lc2fer.errors import DataError, UsageError
-from lc2fer.finder import Face, open_finder
+from lc2fer.finder import find_in_crop, open_finder
 from lc2fer.predicting import sources
 from lc2fer.predicting.sources import Item
 from lc2fer.storage import fitting
@@ -38,9 +40,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, default=100, metavar="PIXELS", help="of a crop's side (default: 100)")
     parser.add_argument(
         "--alignment",
-        choices=alignment.ALIGNMENTS,
+        choices=ALIGNMENTS,
         default="eyes",
         help="eyes: level and in place (default); level: level; none: the plain square",
+    )
+    parser.add_argument(
+        "--crops",
+        action="store_true",
+        help="the pictures are faces that were cut out already: where none is found, the picture is kept as it is",
     )
     parser.add_argument("--all", action="store_true", help="every face of a photograph; default: the largest")
     parser.add_argument("--face-model", type=a_path, metavar="FILE", help="YuNet; default: BlazeFace, which is here")
@@ -55,6 +62,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     finder = open_finder(given.face_model, threads=given.threads, thorough=True)
     console = stderr_console()
     found = sources.Found()
+    find = partial(find_in_crop, finder) if given.crops else finder.find
     counts = {"pictures": 0, "faces": 0, "without_face": 0, "several_faces": 0, "unreadable": 0, "films": 0}
     lonely: list[str] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,13 +80,15 @@ def main(arguments: list[str]) -> dict[str, Any]:
                 counts["unreadable"] += 1
                 console.print(f"DataError: {printable(error)}", markup=False, highlight=False, soft_wrap=True)
                 continue
-            faces = finder.find(image)
+            faces = find(image)
             counts["pictures"] += 1
             counts["without_face"] += not faces
             counts["several_faces"] += len(faces) > 1
             if not faces and len(lonely) < _MOST_NAMED:
                 lonely.append(str(item.path))
-            counts["faces"] += _write(staged, item, image, faces if given.all else faces[:1], given)
+            squares = [square(image, face, given.size, given.alignment) for face in (faces if given.all else faces[:1])]
+            counts["faces"] += len(squares)
+            _write(staged, item, squares or [image] * given.crops, numbered=given.all)
         if counts["faces"]:  # else nothing stands in the way of the command when it is corrected
             records.write(staged, given.alignment, given.size, finder.name)
             staged.chmod(0o755)
@@ -108,15 +118,13 @@ def _check(given: argparse.Namespace) -> None:
     sources.new_folder(given.out, "--out")
 
 
-def _write(folder: Path, item: Item, image: NDArray[np.uint8], faces: tuple[Face, ...], given: Any) -> int:
-    """Write a picture's faces as PNG, which keeps them as they are; returns how many."""
-    for number, face in enumerate(faces, 1):
-        square = alignment.square(image, face, given.size, given.alignment)
-        ending = f"-{number}.png" if given.all else ".png"
+def _write(folder: Path, item: Item, squares: list[NDArray[np.uint8]], *, numbered: bool) -> None:
+    """Write a picture's faces as PNG, which keeps them as they are."""
+    for number, pixels in enumerate(squares, 1):
+        ending = f"-{number}.png" if numbered else ".png"
         target, again = folder / item.name.with_name(fitting(item.name.stem, ending)), 1
         while target.exists():  # a.jpg and a.png lie side by side, and long names may differ in what was cut
             target = target.with_name(fitting(item.name.name, ending if again == 1 else f"-{again}{ending}"))
             again += 1
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(pictures.encoded(Image.fromarray(square), "PNG"))
-    return len(faces)
+        target.write_bytes(pictures.encoded(Image.fromarray(pixels), "PNG"))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lc2fer import cli, pictures
 from lc2fer.data import records
-from lc2fer.finder import open_finder
+from lc2fer.finder import find_in_crop, open_finder
 
 
 def run(*arguments: object) -> int:
@@ -66,6 +66,33 @@ def test_every_face_and_another_size(folder: Path, tmp_path: Path, capsys: pytes
     assert names == ["lc2fer-faces.json", "pair-1.png", "pair-2.png"]
     assert records.read(tmp_path / "out") == "none"
     assert pictures.read(tmp_path / "out" / "pair-1.png").image.size == (48, 48)
+
+
+def test_faces_that_were_cut_out_already_are_aligned_and_none_is_lost(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of FER2013: tight squares of 48 pixels, some of which no finder knows for faces."""
+    crops = tmp_path / "train" / "neutral"
+    crops.mkdir(parents=True)
+    with Image.open(folder / "neutral" / "a.jpg") as image:
+        (face,) = open_finder(thorough=True).find(np.asarray(image))
+        middle, reach = (face.left + face.width / 2, face.top + face.height / 2), face.width / 2
+        box = [round(at + side * reach) for side in (-1, 1) for at in middle]
+        image.rotate(12, center=middle, resample=Image.Resampling.BILINEAR).crop(box).resize((48, 48)).save(
+            crops / "tight.png"
+        )
+    strange = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    Image.fromarray(strange).save(crops / "strange.png")
+    assert run(tmp_path / "train", "--out", tmp_path / "out", "--crops", "--size", 48) == 0
+    document = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (document["pictures"], document["faces"], document["without_face"]) == (2, 1, 1)
+    out = tmp_path / "out" / "neutral"
+    np.testing.assert_array_equal(pictures.read(out / "strange.png").image, strange)
+    aligned = np.asarray(pictures.read(out / "tight.png").image)
+    (again,) = find_in_crop(open_finder(thorough=True), aligned)
+    assert abs(again.roll_degrees) < 6
+    np.testing.assert_allclose(again.eyes, [(15.1, 18.7), (32.9, 18.7)], atol=2.5)
+    assert records.read(tmp_path / "out") == "eyes"
 
 
 def test_what_cannot_be_read_is_named_and_makes_it_2(
