@@ -32,8 +32,13 @@ def square(image: NDArray[np.uint8], face: Face, size: int, alignment: str = "no
 
     Beyond the picture's edge its last pixels are repeated.
     """
+    return cut(image, *place(face, alignment), size)
+
+
+def place(face: Face, alignment: str) -> tuple[tuple[float, float], float, float]:
+    """Middle (x, y) and side, in pixels, of a face's square, and the degrees by which it is turned, clockwise."""
     middle, side = by_eyes(face) if alignment == "eyes" else by_box(face)
-    return cut(image, middle, side, 0.0 if alignment == "none" else face.roll_degrees, size)
+    return middle, side, 0.0 if alignment == "none" else face.roll_degrees
 
 
 def by_box(face: Face) -> tuple[tuple[float, float], float]:

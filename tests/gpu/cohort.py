@@ -61,7 +61,7 @@ class Cohort:
         gpu = torch.cuda.is_available()
         self.accelerator = Accelerator(cpu=not gpu, mixed_precision="bf16" if given.bf16 else "no")
         self.device = self.accelerator.device
-        self.spec = InputSpec(size=given.sizes[-1], labels=self.packed.labels)
+        self.spec = InputSpec(size=given.sizes[-1], labels=self.packed.labels, alignment=self.packed.alignment)
         self.settings = Settings(
             given.members[0].split(":")[0],
             size=given.sizes[-1],

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from lc2fer import artifact as artifacts
+from lc2fer.alignment import square
 from lc2fer.data import labels_of, open_dataset, read_pixels
 from lc2fer.data.split import divide, images_kept
-from lc2fer.inputs import InputSpec
+from lc2fer.finder import find_in_crop, open_finder
+from lc2fer.inputs import InputSpec, read_image
 
 HERE = Path(__file__).resolve().parent
 
@@ -48,6 +50,33 @@ def test_packed_faces_are_those_of_the_folder(part: Callable[[str], Any], noise_
         assert apart.max() < 2  # made grey before it was resized, and rounded
     assert found.described["split"] == split.fingerprint
     assert found.targets("labels").argmax(1).tolist() == labels_of(split.fit).tolist()
+
+
+def test_packed_faces_are_cut_out_by_their_eyes(
+    part: Callable[[str], Any], photograph: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with Image.open(photograph("astronaut")) as image:
+        (face,) = open_finder(thorough=True).find(np.asarray(image.convert("RGB")))
+        middle = face.left + face.width / 2, face.top + face.height / 2
+        box = [at + side * face.width * 0.6 for side in (-1, 1) for at in middle]
+        for number in range(12):
+            folder = tmp_path / "faces" / ("train" if number < 10 else "test") / ("happy", "sad")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            turned = image.rotate(3 * number - 15, center=middle, resample=Image.Resampling.BILINEAR)
+            turned.convert("L").crop([round(at) for at in box]).resize((96, 96)).save(folder / f"{number}.png")
+    part("packed").pack(tmp_path / "faces", tmp_path / "faces.npz", alignment="eyes")
+    found = part("packed").read(tmp_path / "faces.npz")
+    assert found.alignment == "eyes"
+    import torch
+
+    split = divide(open_dataset(tmp_path / "faces"))
+    pixels = found.faces("fit", InputSpec(size=48), torch.device("cpu")).pixels.permute(0, 2, 3, 1).numpy()
+    finder = open_finder(thorough=True)
+    for sample, made in zip(split.fit, pixels):
+        image = np.asarray(read_image(sample.path).convert("RGB"))
+        wanted = square(image, find_in_crop(finder, image)[0], 48, "eyes")
+        assert np.abs(made.astype(int) - wanted).max() <= 1
+        assert abs(find_in_crop(finder, made)[0].roll_degrees) < 6
 
 
 def test_faces_without_a_majority_are_packed_too(
