@@ -50,9 +50,9 @@ def walk(
     """The files of a command's arguments, one after the other: what each folder holds comes in order of its names.
 
     "-" is a list on `stdin`, a path a line, or with null characters between them as `find -print0` writes. The folder
-    `leave` is not looked into, and no folder twice, whatever links lead to it. A folder or a list without any picture
-    is a DataError among the items; a pattern that matches nothing raises UsageError. Nothing is kept: a list may be as
-    long as it likes.
+    `leave` is not looked into, and no folder twice, whatever links lead to it. A folder or a list without any picture,
+    and a folder that may not be read, is a DataError among the items; a pattern that matches nothing raises UsageError.
+    Nothing is kept: a list may be as long as it likes.
     """
     for text in given:
         if text == "-":
@@ -104,8 +104,9 @@ def new_table(path: Path, option: str, read: Iterable[Path]) -> None:
 
 def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | DataError]:
     none = True
+    closed: list[OSError] = []
     seen = set() if leave is None else {leave.resolve()}
-    for place, below, names in os.walk(folder, followlinks=True):
+    for place, below, names in os.walk(folder, onerror=closed.append, followlinks=True):
         here = Path(place)
         if here.resolve() in seen:  # a link leads where a walk was already, or above where it is
             below.clear()
@@ -120,7 +121,12 @@ def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | D
             else:
                 found.left_out += 1
                 found.of_phones += pictures.is_of_phone(path)
-    if none:
+    for error in closed:
+        yield DataError(
+            f"{error.filename} cannot be looked into: {error.strerror}. Expected a folder that this user may read. "
+            "Correct its permissions."
+        )
+    if none and not closed:
         yield DataError(f"{folder} holds no picture. Expected some, in it or below it. Name another folder.")
 
 

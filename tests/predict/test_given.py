@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -48,6 +49,33 @@ def test_folders_patterns_and_lists(
     assert capsys.readouterr().err == (
         f"DataError: {tmp_path / 'empty'} holds no picture. Expected some, in it or below it. Name another folder.\n"
     )
+
+
+def test_a_subfolder_of_another_user_is_named_and_makes_it_2(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, look = tmp_path / "a" / "closed", os.scandir
+    closed.mkdir(parents=True)
+    grey(tmp_path / "a" / "1.png")
+    grey(closed / "2.png")
+
+    def refused(place: str) -> object:  # what a folder of mode 700 answers everybody but root, who may run this
+        if Path(place) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        return look(place)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    sentence = (
+        f"DataError: {closed} cannot be looked into: Permission denied. Expected a folder that this user may read. "
+        "Correct its permissions.\n"
+    )
+    assert predict("--model", model, tmp_path / "a") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(sentence)
+    document = json.loads(captured.out.splitlines()[-1])
+    assert (document["pictures"], document["unreadable"]) == (1, 1)
+    assert predict("--model", model, closed) == 2  # not that it holds no picture
+    assert capsys.readouterr().err == sentence
 
 
 @pytest.mark.parametrize(
