@@ -65,8 +65,9 @@ def main(arguments: list[str]) -> dict[str, Any]:
     find = partial(find_in_crop, finder) if given.crops else finder.find
     counts = {"pictures": 0, "faces": 0, "without_face": 0, "several_faces": 0, "unreadable": 0, "films": 0}
     lonely: list[str] = []
+    there = given.out.is_dir()  # it may be the one that somebody is in, a link's, or where a disk is mounted
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out.parent))
+    staged = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out if there else given.out.parent))
     try:
         for item in sources.walk([str(given.folder)], io.BytesIO(), found, leave=staged):
             try:
@@ -91,8 +92,12 @@ def main(arguments: list[str]) -> dict[str, Any]:
             _write(staged, item, squares or [image] * given.crops, numbered=given.all)
         if counts["faces"]:  # else nothing stands in the way of the command when it is corrected
             records.write(staged, given.alignment, given.size, finder.name)
-            staged.chmod(0o755)
-            staged.replace(given.out)
+            if there:
+                for path in sorted(staged.iterdir(), key=lambda path: path.name == records.FILE):  # which is last
+                    path.replace(given.out / path.name)
+            else:
+                staged.chmod(0o755)
+                staged.replace(given.out)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     if (remark := found.remark()) is not None:

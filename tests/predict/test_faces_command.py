@@ -115,6 +115,21 @@ def test_names_as_long_as_a_file_system_takes_them(folder: Path, tmp_path: Path)
     assert max(len(os.fsencode(name)) for name in made) <= 255
 
 
+def test_into_an_empty_folder_that_one_is_in_or_that_a_link_leads_to(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "here")
+    for out, place in ((".", "here"), (tmp_path / "link", "disk")):
+        assert run(folder, "--out", out) == 0
+        written = sorted(path.name for path in (tmp_path / place).iterdir())
+        assert written == ["lc2fer-faces.json", "neutral", "two"]
+        assert len(list((tmp_path / place).rglob("*.png"))) == 3
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_wrong_folders(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path / "none", "--out", tmp_path / "out") == 2
     assert capsys.readouterr().err == (
