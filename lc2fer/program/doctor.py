@@ -13,7 +13,7 @@ from typing import Any
 from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import extras, kernels, threads
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.extras import Extra
 from lc2fer.kernels import build
 from lc2fer.storage import cache_folder
@@ -61,7 +61,7 @@ def _kernels() -> str:
         build.check("onnxruntime")
     except build.Lacking as lacking:
         return f"cannot be had: {lacking}"
-    except UsageError as error:
+    except (TargetUnavailable, UsageError) as error:  # it cannot be loaded; LC2FER_CPU
         return str(error)
     return "compiled once, in some 30 s, when they are first needed"
 

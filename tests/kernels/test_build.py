@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import shutil
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lc2fer import kernels
+from lc2fer import cli, kernels
 from lc2fer.errors import TargetUnavailable
 from lc2fer.kernels import build
 from lc2fer.storage import cache_folder
@@ -168,6 +169,18 @@ def test_a_folder_that_may_hold_no_programs(other_cache: Path, monkeypatch: pyte
         f"The fused operations cannot run here: {build.library('onnxruntime')} cannot be loaded (failed to map segment "
         "from shared object). A folder whose files may be executed was expected. Name one in LC2FER_CACHE, or export "
         "ort-int8, which runs without them."
+    )
+
+
+def test_doctor_answers_where_no_programs_may_lie(
+    other_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = build.library("onnxruntime")
+    monkeypatch.setattr(ctypes, "CDLL", failing(OSError("failed to map segment from shared object")))
+    kernels._opened.cache_clear()
+    assert cli.main(["doctor", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fused kernels"].startswith(
+        f"The fused operations cannot run here: {library} cannot be loaded (failed to map segment"
     )
 
 
