@@ -136,6 +136,25 @@ def test_completion_says_where_it_cannot_write(tmp_path: Path, capsys: pytest.Ca
     )
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_asks_a_user_without_a_home_where_to(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    pytest.importorskip("shtab")
+    monkeypatch.setattr(Path, "home", nobody_home)
+    for name in ("LC2FER_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.main(["completion", shell]) == 2
+    assert capsys.readouterr().err == (
+        "UsageError: This user has no home directory. A folder where the shell looks was expected. Pass one as --to.\n"
+    )
+    assert cli.main(["completion", shell, "--to", str(tmp_path)]) == 0
+    assert cli.run("bench", ["packages", "--help"]) == 0
+
+
 def test_zsh_s_files_are_called_as_zsh_wants(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     assert cli.main(["completion", "zsh", "--to", str(tmp_path)]) == 0

@@ -78,6 +78,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     if chosen.report_only:
         print(table(*read(path)))
         return {"record": str(path)}
+    chosen.environments = chosen.environments or cache_folder() / "packages"
     chosen.out.mkdir(parents=True, exist_ok=True)
     models = _named([artifacts.load(each) for each in chosen.models] or [_default(chosen.out)])
     spec = next(iter(models.values())).input_spec
@@ -320,9 +321,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--environments",
         type=a_path,
-        default=cache_folder() / "packages",
         metavar="DIR",
-        help="where the packages are installed; some gigabytes",
+        help="where the packages are installed, some gigabytes (default: packages, in the cache)",
     )
     parser.add_argument("--out", type=a_path, default=Path("out/packages"), metavar="DIR", help="default: out/packages")
     return parser

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file, write
 from lc2fer.data.dataset import Sample
+from lc2fer.errors import UsageError
 from lc2fer.storage import cache_folder
 
 MOST_BITS = 48  # of 240 that may differ: JPEG of quality 88 changes up to 20
@@ -61,7 +62,7 @@ def _kept(train: Sequence[Sample], test: Sequence[Sample]) -> Path | None:
             state = sample.path.stat()
             digest.update(f"{sample.path} {state.st_size} {state.st_mtime_ns}\n".encode(errors="surrogateescape"))
         return cache_folder() / "copies" / f"{digest.hexdigest()[:32]}.json"
-    except (OSError, RuntimeError):  # a missing picture, which its reader names; no home folder
+    except (OSError, UsageError):  # a missing picture, which its reader names; no home folder
         return None
 
 

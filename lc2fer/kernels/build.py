@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
+from lc2fer.errors import UsageError
 from lc2fer.storage import cache_folder
 from lc2fer.text import remark
 
@@ -214,7 +215,7 @@ def find(name: str, *folders: Path) -> Path | None:
     """What is kept under that name, if it is whole: a file that was cut short, or is another's, is made again."""
     if not folders:
         folders = (_temporary(),) if _temporary.cache_info().currsize else ()
-        with contextlib.suppress(RuntimeError):  # no home
+        with contextlib.suppress(UsageError):  # no home
             folders = (*folders, _folder())
     for path in (folder / name for folder in folders):
         try:
@@ -247,9 +248,10 @@ def writable() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except (OSError, RuntimeError) as error:
+    except (OSError, UsageError) as error:
+        reason = error if isinstance(error, OSError) else "this user has no home directory"
         print(
-            f"The compiled kernels cannot be kept: {error}. A folder that can be written was expected. They are "
+            f"The compiled kernels cannot be kept: {reason}. A folder that can be written was expected. They are "
             "compiled for this process alone; name a folder in LC2FER_CACHE.",
             file=sys.stderr,
             flush=True,

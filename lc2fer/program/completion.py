@@ -86,7 +86,12 @@ def everything() -> argparse.ArgumentParser:
 
 
 def _usual(shell: str) -> Path:
-    if shell == "zsh":
-        return Path.home() / ".zfunc"
     data = os.environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path.home() / ".local" / "share") / "bash-completion" / "completions"
+    try:
+        if shell == "zsh":
+            return Path.home() / ".zfunc"
+        return (Path(data) if data else Path.home() / ".local" / "share") / "bash-completion" / "completions"
+    except RuntimeError:
+        raise UsageError(
+            "This user has no home directory. A folder where the shell looks was expected. Pass one as --to."
+        ) from None

@@ -90,6 +90,19 @@ def test_those_that_were_saved_anew_are_listed_and_kept(
     assert len(open_dataset(copy).copies) == 4
 
 
+def test_a_user_without_a_home_has_them_found_anew(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(copies, "WORTH_KEEPING", 0)
+    monkeypatch.setattr(Path, "home", nobody_home)
+    for name in ("LC2FER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    copy = Path(shutil.copytree(root, tmp_path / "faces"))
+    (copy / "train" / "happy" / "a.png").unlink()
+    assert {path.name for path in open_dataset(copy).copies} == {"b.jpg", "c.jpg", "d.png"}
+
+
 def test_they_are_left_out_where_that_is_asked_for(root: Path) -> None:
     found = open_dataset(root, reading=Reading(leave_out_copies=True))
     assert found.notes == ("Left out: 4 training images that are test images too.",)

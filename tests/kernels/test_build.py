@@ -184,6 +184,25 @@ def test_doctor_answers_where_no_programs_may_lie(
     )
 
 
+def test_a_user_without_a_home_has_them_compiled_for_each_process(
+    other_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variants = build.find(build._variants_name(("g++",), build.machine()))
+    for name in ("LC2FER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", failing(RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(build, "variants", lambda compiler, machine: variants)
+    assert build.find("nothing.so") is None
+    own = build.library("onnxruntime")
+    assert capsys.readouterr().err.endswith(
+        "The compiled kernels cannot be kept: this user has no home directory. A folder that can be written was "
+        "expected. They are compiled for this process alone; name a folder in LC2FER_CACHE.\n"
+    )
+    build.library.cache_clear()
+    assert build.library("onnxruntime") == own
+    shutil.rmtree(own.parent)
+
+
 def test_another_system(monkeypatch: pytest.MonkeyPatch, anew: None) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(TargetUnavailable) as raised:
