@@ -78,6 +78,11 @@ def read(source: Path | bytes | BinaryIO, name: str | None = None) -> Picture:
             return Picture(prepare(image, name), _animated(image))
     except DataError:
         raise
+    except MemoryError:  # which a copy of the file would not mend
+        raise DataError(
+            f"{name} cannot be read: memory ran out. Expected room for its pixels. Free some memory, or make the "
+            "picture smaller."
+        ) from None
     except Exception as error:  # of a damaged file Pillow's readers raise struct.error, TypeError and more
         of_phone = _of_phone(source)
         if of_phone is not None:

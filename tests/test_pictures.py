@@ -40,6 +40,20 @@ def ends(image: Image.Image) -> list[str]:
     return [names.get((red > 128, green > 128), "?") for red, green, _ in pixels]
 
 
+def test_memory_that_runs_out_is_not_blamed_on_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(self: Image.Image) -> None:
+        raise MemoryError
+
+    (tmp_path / "face.png").write_bytes(encoded(halves(), "PNG"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(DataError) as refused:
+        pictures.read(tmp_path / "face.png")
+    assert str(refused.value) == (
+        f"{tmp_path / 'face.png'} cannot be read: memory ran out. Expected room for its pixels. Free some memory, or "
+        "make the picture smaller."
+    )
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
 def test_every_kind_is_read_from_a_path_from_bytes_and_from_a_file(kind: str, tmp_path: Path) -> None:
     content = encoded(halves(), kind)
