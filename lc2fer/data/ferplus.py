@@ -41,9 +41,9 @@ class Votes:
 def read(path: Path, count: int, own: Names) -> Votes:
     """The votes for `count` pictures; raises DataError for a table that is not theirs."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
-        columns = [word.strip().lower() for word in next(rows, [])][2:]
+        rows, columns = csv.reader(file), []
         try:
+            columns = [word.strip().lower() for word in next(rows, [])][2:]
             votes = np.array([[int(cell) for cell in row[2:]] for row in rows if any(row)], np.int64)
         except (ValueError, OverflowError, csv.Error):
             votes = np.empty((0, 0), np.int64)

@@ -105,3 +105,26 @@ def test_a_row_of_affectnets_that_is_none(tmp_path: Path, row: str, text: str) -
         f"{table} lacks columns of AffectNet's. Expected subDirectory_filePath, face_x, face_y, face_width, "
         "face_height, expression. Copy the file again."
     )
+
+
+def test_a_box_beside_the_photograph_names_the_photograph(tmp_path: Path) -> None:
+    root = layouts.affectnet_tables(tmp_path / "affectnet", {"training": 1})
+    table, picture = root / "training.csv", root / "Manually_Annotated_Images" / "training" / "0.png"
+    header = table.read_text().splitlines()[0]
+    for box, corners in (("64,0,9,9", "64, 0 to 73, 9"), ("-9,-9,9,9", "-9, -9 to 0, 0")):
+        table.write_text(f"{header}\ntraining/0.png,{box},,1,0,0\n")
+        assert refused(root) == (
+            f"{picture} has 64x48 pixels, and the face's box in AffectNet's table lies beside them, from "
+            f"{corners}. Expected one in the picture. Correct or remove the row."
+        )
+
+
+def test_a_table_that_was_cut_short_within_quotes(tmp_path: Path) -> None:
+    root = layouts.affectnet_tables(tmp_path / "affectnet", {"training": 1})
+    table = root / "training.csv"
+    header = table.read_text().splitlines()[0]
+    table.write_text(f'{header}\n"0/0.png,{"1," * 100_000}\n')
+    assert refused(root) == (
+        f"{table} is no CSV (field larger than field limit (131072)). Expected a row a face, as AffectNet's. Copy the "
+        "file again."
+    )

@@ -93,6 +93,12 @@ def test_votes_for_other_pictures(tmp_path: Path) -> None:
     )
 
 
+def test_votes_that_are_no_table(tmp_path: Path) -> None:
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 1})
+    (root / "fer2013new.csv").write_bytes(b"x" * 200_000)
+    assert refused(root).startswith(f"{root / 'fer2013new.csv'} holds 0 rows of votes for 7 pictures. Expected FER+'s ")
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [
