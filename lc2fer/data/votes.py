@@ -41,12 +41,12 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
     if not path.is_file():
         return None
     found: dict[str, list[float]] = {}
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = _rows(csv.reader(file), path)
         number, header = next(rows, (1, []))
         if [written(word) for word in header] != ["image", *labels]:
             raise DataError(
-                f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *LABELS])!r}. "
+                f"{path} begins with {','.join(header)!r}. Expected {','.join(['image', *labels])!r}. "
                 "Correct its first line."
             )
         for number, row in rows:

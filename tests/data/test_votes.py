@@ -32,6 +32,21 @@ def test_without_the_file_there_are_no_votes(tmp_path: Path) -> None:
     assert votes.read(tmp_path, samples(tmp_path)) is None
 
 
+def test_a_table_that_a_spreadsheet_saved(tmp_path: Path) -> None:
+    table = HEADER + "train/1/a.jpg,6,1,0,0,0,0,1\ntrain/4/b.jpg,0,0,0,9,0,0,1\n"
+    (tmp_path / "votes.csv").write_bytes(table.replace("\n", "\r\n").encode("utf-8-sig"))
+    found = votes.read(tmp_path, samples(tmp_path))
+    assert found is not None
+    np.testing.assert_allclose(found[:, 6], [0.1, 0.125], rtol=1e-6)
+
+
+def test_a_data_set_s_own_classes_are_those_that_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "votes.csv").write_text(HEADER + "train/1/a.jpg,6,1,0,0,0,0,1\n")
+    with pytest.raises(DataError) as refused:
+        votes.read(tmp_path, samples(tmp_path), ("calm", "tense"))
+    assert " Expected 'image,calm,tense'. " in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
