@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ def a_path(text: str) -> Path:
     if not text:
         raise UsageError("'' is no path. Expected a file or a folder. Name one; . is the folder that you are in.")
     return Path(text)
+
+
+def at_home(name: str | Path) -> Path:
+    """The path with a ~ at its beginning as the home that it stands for; as it is, where there is no such home."""
+    return Path(os.path.expanduser(name))
 
 
 class Joined(argparse.Action):

@@ -12,7 +12,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.arguments import a_path
+from lc2fer.arguments import a_path, at_home
 from lc2fer.data import affectnet, affectnet_tables, copies, fer2013, ferplus_folders, folders, foreign, parts, rafdb
 from lc2fer.data.dataset import Dataset, Litter, Sample, complete
 from lc2fer.errors import DataError, UsageError
@@ -38,7 +38,7 @@ def layout_of(name: str | Path, images: str, reading: Reading) -> Dataset:
     """The same before anything has looked into its pictures."""
     if str(name) == SYNTHETIC:
         return _synthetic()
-    found = _read(a_path(str(name)).expanduser(), images, reading)
+    found = _read(at_home(a_path(str(name))), images, reading)
     return replace(found, notes=(*found.notes, *_without_effect(found, reading)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lc2fer.alignment import ALIGNMENTS
+from lc2fer.arguments import at_home
 from lc2fer.errors import DataError, UsageError
 
 FILE = "lc2fer-faces.json"
@@ -40,7 +41,7 @@ def read(folder: Path) -> str | None:
 
 def agree(data: str | Path, alignment: str) -> None:
     """Raise DataError where a folder's faces were cut out otherwise than those that weights were trained on."""
-    found = read(Path(data).expanduser())
+    found = read(at_home(data))
     if found not in (None, alignment):
         raise DataError(
             f"The faces of {data} were cut out with --alignment {found}, and those that the weights were trained on "
@@ -53,7 +54,7 @@ def alignment_of(data: Sequence[str], given: str | None) -> str:
 
     Raises UsageError where records differ from each other or from what was given.
     """
-    recorded = {name: found for name in data if (found := read(Path(name).expanduser())) is not None}
+    recorded = {name: found for name in data if (found := read(at_home(name))) is not None}
     wanted = given or next(iter(recorded.values()), "none")
     for name, found in recorded.items():
         if found != wanted:

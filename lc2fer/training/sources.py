@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lc2fer.arguments import at_home
 from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, open_dataset, undecided
 from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
@@ -147,7 +148,7 @@ def _apart(datasets: Sequence[Dataset], splits: Sequence[Split]) -> None:
 
 def distinct(data: Sequence[str]) -> tuple[str, ...]:
     """A name for each folder: its last part, with as many of those before it as tell it from the others."""
-    paths = [Path(name).expanduser().resolve() if Path(name).expanduser().exists() else Path(name) for name in data]
+    paths = [at_home(name).resolve() if at_home(name).exists() else Path(name) for name in data]
     names: list[str] = []
     for path in paths:
         parts = path.parts or (str(path),)

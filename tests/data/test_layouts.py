@@ -328,3 +328,4 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     layouts.folders(tmp_path / "faces", ("happy", "sad"), {"train": 2, "test": 1})
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_dataset("~/faces").root == tmp_path / "faces"
+    assert refused(Path("~nobody-of-that-name/faces")).startswith("~nobody-of-that-name/faces is not a folder. ")
