@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from threading import Thread
 
 import numpy as np
 
+from lc2fer.artifact import staged
 from lc2fer.data.drawing import draw
 from lc2fer.data.face import (
     ACTIONS,
@@ -45,6 +45,7 @@ from lc2fer.data.face import (
 from lc2fer.errors import DataError
 from lc2fer.inputs import LABELS
 from lc2fer.pictures import encoded
+from lc2fer.storage import unwritable
 
 __all__ = [
     "ACTIONS",
@@ -267,19 +268,18 @@ def write(
             "Numbers of 0 or more and at least one picture were expected. Give other numbers."
         )
     marker = {"generator": GENERATOR, "seed": seed, "train": train, "test": test, "size": SIZE}
-    part = root.with_name(f".{root.name}.{os.getpid()}.part")
     try:
         if _is_written(root, marker):
             return root
-        _fill(part, marker, progress or (lambda done: None))
-        _publish(part, root, marker)
+        with staged(root.parent) as staging:
+            _fill(staging / root.name, marker, progress or (lambda done: None))
+            _publish(staging / root.name, root, marker)
     except OSError as error:
         raise DataError(
-            f"{root} could not be written ({error}). "
+            unwritable(root)
+            or f"{root} could not be written ({error}). "
             f"A folder with room for {train + test} small pictures was expected. Choose another --data folder."
         ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return root
 
 

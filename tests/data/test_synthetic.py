@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
@@ -16,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lc2fer.data import synthetic
+from lc2fer.data import open_dataset, synthetic
 from lc2fer.data.face import ACTIONS, Face, Occlusion, Pose, landmarks, regions
 from lc2fer.data.synthetic import PROTOTYPES, draw, face_of, sample, seed_of, write
 from lc2fer.errors import DataError
@@ -327,3 +330,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(DataError, match=r"file/faces could not be written .*Choose another --data folder\.$"):
         write(tmp_path / "file" / "faces", train=7, test=0)
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> str:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", read_only)
+    with pytest.raises(DataError, match=r"^The cache .* cannot be written .* Set LC2FER_CACHE to one, as in "):
+        open_dataset("synthetic")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".making-of-before"
+    (left / "faces" / "Image" / "aligned").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    write(tmp_path / "faces", train=1, test=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
