@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lc2fer import metrics, processor
-from lc2fer.errors import TargetUnavailable, UsageError
+from lc2fer.errors import MALFORMED, ArtifactError, TargetUnavailable, UsageError
 from lc2fer.storage import cache_folder
 from lc2fer.targets import KINDS
 
@@ -103,7 +103,8 @@ def check(
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     version: str,
 ) -> None:
-    """Raise TargetUnavailable where a session's `run` answers the pictures otherwise than the manifest `kept`.
+    """Raise TargetUnavailable where a session's `run` answers the pictures otherwise than the manifest `kept`, and
+    ArtifactError where what it kept is damaged.
 
     A second time for the same file, processor and engine `version` nothing is done, as long as there is a cache to
     remember it in.
@@ -112,15 +113,26 @@ def check(
     if passed is not None and passed.is_file():
         return
     pictures = images(artifact.input_spec.size)
-    if kept["pictures"] != _digest(pictures):  # of another version of this module
-        return
-    wanted = np.asarray(kept["logits"], np.float32)
+    try:
+        if kept["pictures"] != _digest(pictures):  # of another version of this module
+            return
+        wanted, needed_db = np.asarray(kept["logits"], np.float32), float(kept["needed_db"])
+        if (
+            wanted.shape != (len(pictures), len(artifact.input_spec.labels))
+            or not np.isfinite([needed_db, *wanted.flat]).all()
+        ):
+            raise ValueError(f"logits {wanted.tolist()}, needed_db {needed_db}")
+    except MALFORMED as error:
+        raise ArtifactError(
+            f"{artifact.manifest_path} holds a damaged self_test ({type(error).__name__}: {error}). Expected what "
+            "lc2fer-export writes. Copy the manifest again, or export the model again."
+        ) from None
     found = np.concatenate([run(picture[np.newaxis]) for picture in pictures])  # a batch may open the model once more
     sqnr_db = metrics.sqnr_db(wanted, found) if np.isfinite(found).all() else 0.0
-    if sqnr_db < kept["needed_db"]:
+    if sqnr_db < needed_db:
         raise TargetUnavailable(
             f"{artifact.path.name} computes other numbers here than where it was proven: {sqnr_db:.1f} dB on its own "
-            f"test pictures, {kept['needed_db']:g} were expected. {_mend(artifact, version)}"
+            f"test pictures, {needed_db:g} were expected. {_mend(artifact, version)}"
         )
     if passed is not None:
         _remember(passed)

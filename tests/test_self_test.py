@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ import lc2fer
 from lc2fer import artifact as artifacts
 from lc2fer import processor, self_test
 from lc2fer.artifact import Artifact
-from lc2fer.errors import TargetUnavailable
+from lc2fer.errors import ArtifactError, TargetUnavailable
 
 VNNI = "flags\t\t: fpu avx2 avx512f avx512_vnni\n"
 NO_VNNI = "model name\t: Intel(R) Core(TM) i5-8250U CPU @ 1.60GHz\nflags\t\t: fpu avx2 fma\n"
@@ -109,6 +110,27 @@ def test_other_numbers_are_refused_once_and_equal_ones_remembered(
         f" were expected. It was proven with {package} 1.2.3, and {metadata.version(package)} runs it here. Install "
         f"that version, or export {instead}."
     )
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: {},
+        lambda kept: [],
+        lambda kept: {**kept, "logits": kept["logits"][:3]},
+        lambda kept: {**kept, "logits": [[None] * 7] * 4},
+        lambda kept: {**kept, "needed_db": "much"},
+    ],
+)
+def test_what_a_manifest_kept_of_it_is_damaged(
+    damage: Callable[[Any], Any], models: dict[str, Artifact], cache: Path
+) -> None:
+    made = models["ort-int8"]
+    with pytest.raises(ArtifactError) as refused:
+        lc2fer.open_session(replace(made, self_test=damage(made.self_test)), threads=1)
+    said = str(refused.value)
+    assert said.startswith(f"{made.manifest_path} holds a damaged self_test (")
+    assert said.endswith("). Expected what lc2fer-export writes. Copy the manifest again, or export the model again.")
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
