@@ -156,7 +156,10 @@ def _run(command: str, arguments: list[str], *, debug: bool) -> int:
         if debug:
             traceback.print_exc()
         text, code = _explain(error, command)
-        print(_lines(error, text), file=sys.stderr, flush=True)
+        try:
+            print(_lines(error, text), file=sys.stderr, flush=True)
+        except OSError:  # nobody reads it, or its disk is full
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         return code
     return int(document.get("exit_code", 0))
 
