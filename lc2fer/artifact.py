@@ -373,9 +373,9 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as `write` writes JSON."""
+    """Write a text as `write` writes JSON; what is no UTF-8, as some files' names, is written as \\udcff is."""
     with whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager

@@ -118,6 +118,12 @@ def test_missing_files_are_named(made: Artifact, tmp_path: Path) -> None:
     )
 
 
+def test_a_page_names_a_file_whose_name_is_no_utf8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    artifacts.write_text(tmp_path / "page.html", f"<td>{name}</td>\n")
+    assert (tmp_path / "page.html").read_bytes() == b"<td>caf\\udce9.jpg</td>\n"
+
+
 @pytest.mark.parametrize("folder", ["", ".", "..", "/", "made"])
 def test_a_folder_is_no_model(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "made")

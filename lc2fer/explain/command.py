@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> dict[str, Any]:
     files[given.out / f"{given.config}-explain.html"] = page(document, pictures)
     with artifacts.staged(given.out) as staging:
         for path, text in files.items():
-            (staging / path.name).write_text(text, encoding="utf-8", newline="\n")
+            artifacts.write_text(staging / path.name, text)
         for path in files:
             move(staging / path.name, path)
     print(_table(document))
