@@ -177,6 +177,18 @@ def test_a_damaged_state_is_refused(tiny: Train, tmp_path: Path) -> None:
     assert str(refused.value).endswith("A run's state was expected. Pass --restart to begin anew.")
 
 
+def test_a_run_goes_on_behind_a_table_that_a_spreadsheet_saved(tiny: Train, tmp_path: Path) -> None:
+    tiny("--epochs", "1")
+    table = tmp_path / "run" / "log.csv"
+    written = table.read_text()
+    table.write_text(written.replace(",", ";"), encoding="utf-8-sig")
+    with pytest.raises(TrainingError, match=rf"^{table} is not the table that this run wrote \(KeyError: 'epoch'\)\. "):
+        tiny("--epochs", "2")
+    table.write_text(written, encoding="utf-8-sig")
+    tiny("--epochs", "2")
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1", "2"]
+
+
 def test_the_largest_seed_works(tiny: Train) -> None:
     assert tiny("--epochs", "1", "--seed", str(2**32 - 1))["epochs"] == 1
 
