@@ -40,7 +40,13 @@ def main(chosen: Namespace) -> dict[str, Any]:
     with artifacts.staged(chosen.out) as work:
         images = preparer(samples, 0, work, data.label_names)
         for model in found:
-            scored = evaluate(model, images(model.input_spec), settings, work)
+            pixels = images(model.input_spec)
+            try:
+                scored = evaluate(model, pixels, settings, work)
+            except Lc2ferError as error:
+                failed.append(error)
+                remark(f"{model.variant} {model.target}: {type(error).__name__}: {error}")
+                continue
             predicted = answers[model.variant, model.target] = tuple(scored.outputs.predictions)
             correct = sum(one == label for one, label in zip(predicted, data.labels))
             between = metrics.wilson_interval(correct, len(data.labels))
@@ -57,6 +63,8 @@ def main(chosen: Namespace) -> dict[str, Any]:
                     "recalls": dict(zip(data.label_names, recalls)),
                 }
             )
+    if not rows:
+        raise failed[0]
     document = {"data": data.name, "images": len(data.labels), "fingerprint": data.fingerprint, "rows": rows}
     path = chosen.out / REPORT
     artifacts.write(path, document)

@@ -6,7 +6,7 @@ import re
 import pytest
 from lc2fer.benchmarks import accuracy, command
 
-from lc2fer.errors import ArtifactError, TargetUnavailable
+from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
 
 # What is made of each target: with "off" the first class's pictures get another answer.
 MADE = {"torch": b"", "onnx-int8": b"off", "trt-fp16": TargetUnavailable("No driver. One was expected. Build it.")}
@@ -51,6 +51,18 @@ def test_models_are_scored_beside_their_parent_without_any_time(arguments, tmp_p
 
 def test_a_model_that_cannot_be_made_is_a_failure_where_that_is_asked_for(arguments):
     assert command.main([*arguments, "trt-fp16", "--strict", "--limit", "7"])["exit_code"] == 1
+
+
+def test_a_model_that_fails_takes_no_other_along(arguments, monkeypatch, capsys):
+    monkeypatch.setitem(MADE, "onnx-int8", b"raise")
+    document = command.main([*arguments, "onnx-int8"])
+    assert [row["target"] for row in document["rows"]] == ["torch"]
+    assert "exit_code" not in document
+    assert "C6 onnx-int8: " in capsys.readouterr().err
+    assert command.main([*arguments, "onnx-int8", "--strict"])["exit_code"] == 1
+    monkeypatch.setitem(MADE, "torch", b"raise")
+    with pytest.raises(Lc2ferError, match="no such kernel"):
+        command.main([*arguments, "onnx-int8"])
 
 
 @pytest.mark.parametrize("folder", [".", "runs"])
