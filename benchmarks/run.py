@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lc2fer import header, recorded
+from lc2fer import recorded
 from lc2fer.artifact import Artifact, load
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
-from lc2fer.inputs import LABELS, InputSpec
+from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
 from lc2fer.targets import RATE, STOCK
 from lc2fer.text import stderr_console
@@ -29,7 +29,7 @@ from .measuring.conditions import pinned
 from .measuring.images import Images, preparer, test_set
 from .measuring.journal import Journal
 from .measuring.launch import Scored, Settings, evaluate, measure, measure_and_score
-from .measuring.models import make
+from .measuring.models import labels_of, make
 from .measuring.turns import take_turns
 from .report.document import PARENT, VERSION, Failure, Launch, Parent, Rate, Report, Row, Turns
 from .report.machine import Machine
@@ -43,7 +43,7 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
     """
     found = machine.detect()
     dataset = open_dataset(chosen.data, chosen.images, Reading.of(vars(chosen)))
-    samples, data = test_set(dataset, chosen.data, chosen.limit, _labels(chosen))
+    samples, data = test_set(dataset, chosen.data, chosen.limit, labels_of(chosen))
     settings = Settings(chosen.threads, chosen.launches, chosen.runs, chosen.seconds, cores=pinned(chosen.threads))
     identity = {
         "version": VERSION,
@@ -263,22 +263,6 @@ class _Run:
     def say(self, text: str) -> None:
         self._said.append(text)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _labels(chosen: argparse.Namespace) -> tuple[str, ...] | None:
-    """What the models tell apart: the first one's labels, the given weights', or those of what is bundled.
-
-    None for weights that do not say it, or a folder; whoever makes the models of them refuses these.
-    """
-    if chosen.models:
-        return load(chosen.models[0]).input_spec.labels
-    if chosen.weights is None:
-        return LABELS
-    if chosen.weights.is_dir():
-        return None
-    if chosen.weights.with_suffix(".json").is_file():
-        return load(chosen.weights).input_spec.labels
-    return header.read(chosen.weights).labels
 
 
 def _by_variant(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:

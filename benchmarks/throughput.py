@@ -22,7 +22,6 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 from lc2fer.artifact import Artifact, load, staged, write
 from lc2fer.data import open_dataset
 from lc2fer.errors import Lc2ferError
-from lc2fer.inputs import LABELS
 from lc2fer.reading import Reading
 from lc2fer.text import stderr_console
 
@@ -31,7 +30,7 @@ from .judging.spread import Spread
 from .measuring import machine
 from .measuring.conditions import pinned
 from .measuring.images import Images, preparer, test_set
-from .measuring.models import make
+from .measuring.models import labels_of, make
 from .measuring.worker import Worker
 
 VERSION = 1
@@ -139,8 +138,7 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
 
     found = machine.detect()
     dataset = open_dataset(chosen.data, chosen.images, Reading.of(vars(chosen)))
-    labels = load(chosen.models[0]).input_spec.labels if chosen.models else LABELS
-    samples, _ = test_set(dataset, chosen.data, chosen.limit, labels)
+    samples, _ = test_set(dataset, chosen.data, chosen.limit, labels_of(chosen))
     models: list[Model] = []
     failures: list[dict[str, str]] = []
     path = chosen.out / REPORT
@@ -165,7 +163,8 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
         say(f"{failure['model']} {failure['target']}: {failure['error']}")
     print(table(models))
     keys = ("model", "target", "best", "images_per_s", "call_ms")
-    return {"report": str(path), "rows": [{key: row[key] for key in keys} for row in report["rows"]]}
+    document = {"report": str(path), "rows": [{key: row[key] for key in keys} for row in report["rows"]]}
+    return document | {"exit_code": 1} if chosen.strict and failures else document
 
 
 def table(models: Sequence[Model]) -> str:

@@ -7,12 +7,15 @@ PSS, and would leave its threads running beside it.
 from __future__ import annotations
 
 import traceback
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from lc2fer import artifact as artifacts
+from lc2fer import header
 from lc2fer.artifact import Artifact
 from lc2fer.errors import Lc2ferError
+from lc2fer.inputs import LABELS
 from lc2fer.reading import Reading
 from lc2fer.text import remark
 
@@ -57,6 +60,23 @@ def make(
                 except Lc2ferError as error:
                     made[target] = error
     return made
+
+
+def labels_of(chosen: Namespace) -> tuple[str, ...] | None:
+    """What the models of a command's arguments tell apart: the first one's labels, the given weights', or those of what
+    is bundled.
+
+    None for weights that do not say it, or a folder; whoever makes the models of them refuses these.
+    """
+    if chosen.models:
+        return artifacts.load(chosen.models[0]).input_spec.labels
+    if chosen.weights is None:
+        return LABELS
+    if chosen.weights.is_dir():
+        return None
+    if chosen.weights.with_suffix(".json").is_file():
+        return artifacts.load(chosen.weights).input_spec.labels
+    return header.read(chosen.weights).labels
 
 
 def _answer(message: Message, who: str) -> Artifact:

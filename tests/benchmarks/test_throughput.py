@@ -9,14 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import layouts
 import numpy as np
 import pytest
+import torch
 from lc2fer.benchmarks import throughput
 from lc2fer.benchmarks.measuring.many import load
 from lc2fer.benchmarks.throughput import Model, Point, Turn
 from numpy.typing import NDArray
 
 from lc2fer import cli
+from lc2fer.errors import TargetUnavailable
+from lc2fer.inputs import InputSpec
+from lc2fer.network import checkpoint
+from lc2fer.network.model import build
+from lc2fer.variants import variant
 
 
 class Session:
@@ -115,3 +122,32 @@ def test_the_command_measures_ours_beside_the_stock_way(
         best = max(row["searched"], key=lambda point: point["images_per_s"])
         assert row["best"] == {name: best[name] for name in ("callers", "images", "threads")}
     assert report["machine"]["usable_cores"] >= 1
+
+
+def test_what_could_not_be_made_is_a_failure_where_that_is_asked_for(
+    small_faces: Path, small_exports: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("CALLERS", (1,)), ("IMAGES", (1,)), ("SEARCH_S", 0.01), ("ROUNDS", 1), ("TURN_S", 0.02)):
+        monkeypatch.setattr(throughput, name, value)
+    made = {"ort-fp32": small_exports.into(tmp_path, "ort-fp32")["ort-fp32"]}
+    made["stock-onnx-fp32"] = TargetUnavailable("No disk. One was expected. Buy it.")
+    monkeypatch.setattr(throughput, "make", lambda *given, **more: made)
+    arguments = ["--mode", "throughput", "--data", str(small_faces), "--out", str(tmp_path), "--seconds", "0.02"]
+    arguments += ["--configs", "C8", "--targets", "ort-fp32", "--threads", "1", "--launches", "1"]
+    assert cli.run("bench", arguments) == 0
+    assert cli.run("bench", [*arguments, "--strict"]) == 1
+
+
+def test_weights_of_other_classes_are_measured_on_their_own_faces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = ("happiness", "bored", "tired")
+    faces = layouts.folders(tmp_path / "own", labels, {"train": 3, "test": 2})
+    torch.manual_seed(0)
+    spec = InputSpec(size=32, labels=labels)
+    weights = checkpoint.save(build(variant("C8"), 3), tmp_path, "mine", input_spec=spec, training={}).path
+    made = {"ort-fp32": TargetUnavailable("Not here. It was expected. Go there.")}
+    monkeypatch.setattr(throughput, "make", lambda *given, **more: made)
+    arguments = ["--mode", "throughput", "--data", str(faces), "--weights", str(weights), "--configs", "C8"]
+    assert cli.run("bench", [*arguments, "--out", str(tmp_path / "out"), "--targets", "ort-fp32"]) == 3
+    assert capsys.readouterr().err.endswith("TargetUnavailable: Not here. It was expected. Go there.\n")

@@ -9,9 +9,8 @@ from typing import Any
 import layouts
 import numpy as np
 import pytest
-from lc2fer.benchmarks import run
 from lc2fer.benchmarks.judging.figures import scores
-from lc2fer.benchmarks.measuring import child
+from lc2fer.benchmarks.measuring import child, models
 from lc2fer.benchmarks.measuring.images import preparer
 from lc2fer.benchmarks.measuring.images import test_set as drawn
 from lc2fer.benchmarks.report.answers import Outputs
@@ -80,8 +79,8 @@ def test_the_labels_are_those_of_the_models(own: Path, tmp_path: Path) -> None:
     spec = InputSpec(size=32, labels=EIGHT)
     path = checkpoint.save(build(variant("C8"), 8), tmp_path, "mine", input_spec=spec, training={}).path
     chosen: Any = SimpleNamespace(models=[], weights=None)
-    assert run._labels(chosen) == LABELS
-    assert run._labels(SimpleNamespace(models=[path], weights=None)) == EIGHT  # type: ignore[arg-type]
-    assert run._labels(SimpleNamespace(models=[], weights=path)) == EIGHT  # type: ignore[arg-type]
+    assert models.labels_of(chosen) == LABELS
+    assert models.labels_of(SimpleNamespace(models=[path], weights=None)) == EIGHT  # type: ignore[arg-type]
+    assert models.labels_of(SimpleNamespace(models=[], weights=path)) == EIGHT  # type: ignore[arg-type]
     path.with_suffix(".json").unlink()
-    assert run._labels(SimpleNamespace(models=[], weights=path)) == EIGHT  # type: ignore[arg-type]
+    assert models.labels_of(SimpleNamespace(models=[], weights=path)) == EIGHT  # type: ignore[arg-type]
