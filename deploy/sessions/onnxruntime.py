@@ -127,9 +127,13 @@ class OnnxRuntimeSession(Opened):
         """
         self._check_open()
         with tempfile.TemporaryDirectory() as folder:
-            self._options.enable_profiling = True
-            self._options.profile_file_prefix = str(Path(folder) / "profile")
-            session = self._open()
+            with self._making:  # a model that is opened for batches is none that is watched
+                self._options.enable_profiling = True
+                self._options.profile_file_prefix = str(Path(folder) / "profile")
+                try:
+                    session = self._open()
+                finally:
+                    self._options.enable_profiling = False
             session.run(None, {self._input.name: np.zeros((1, *self.artifact.input_spec.shape), np.float32)})
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         counts: dict[str, int] = {}

@@ -69,6 +69,17 @@ def test_an_engine_tells_the_precision_that_it_runs_in(session: Session) -> None
     assert others == []
 
 
+def test_a_batch_runs_after_onnx_runtime_told_its_precision(
+    made: Callable[[str], Artifact], images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_session(made("onnx-fp32").path, threads=2) as session:
+        session.executed_precisions()  # type: ignore[attr-defined]
+        assert session.run(images).shape == (3, 7)
+        assert session._single.get_profiling_start_time_ns() == 0  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []  # no profile is written
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="OpenVINO's own choice is known of x86 alone")
 def test_openvino_chooses_what_half_precision_runs_in(made: Callable[[str], Artifact]) -> None:
     """float16 is slower than float32 where an Intel has instructions for it."""
