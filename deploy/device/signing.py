@@ -50,12 +50,14 @@ def check(content: bytes, signature: bytes | None, key: Path, place: str) -> Non
 
 
 def _read(key: Path, which: str, load: Any, kind: type[Any]) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     try:
         with key.open("rb") as file:
             found = load(file.read(_KEY_LIMIT))
     except FileNotFoundError:
         raise UsageError(f"{key} is missing. A {which} key in PEM was expected. Check the path.") from None
-    except (ValueError, TypeError) as error:  # no PEM; a key with a password
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # no PEM; a password; a curve of its own
         raise UsageError(
             f"{key} holds no {which} key that can be read ({str(error).splitlines()[0]}). An Ed25519 key in PEM, "
             "without a password, was expected. Make one with openssl genpkey -algorithm ed25519."

@@ -152,6 +152,9 @@ def test_a_key_of_another_kind_or_side_is_told(tmp_path: Path, keys: tuple[Path,
     curve = pem(tmp_path, "curve", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
     with pytest.raises(UsageError, match=r"a key of another kind \(EC.*\)\. An Ed25519 private key was expected"):
         signing.sign(b"x", curve[0])
+    rare = pem(tmp_path, "rare", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime239v1")
+    with pytest.raises(UsageError, match=r"holds no private key that can be read \(.*Curve .* is not supported\)\. "):
+        signing.sign(b"x", rare[0])
     with pytest.raises(UsageError, match="holds no public key that can be read"):
         signing.check(b"x", bytes(64), keys[0], "it")
     assert not (tmp_path / "C8.bundle").exists()
