@@ -213,7 +213,8 @@ class _Film:
             self._write(drawn)
         else:
             place = round((scene.captured_at - self._start) * self._fps)
-            if place - self._written > _LONGEST_S * self._fps:  # the clock was set, or it was long away
+            # The clock was set, forwards or back, or it was long away.
+            if not self._written - 1 <= place <= self._written + _LONGEST_S * self._fps:
                 self._start = scene.captured_at - self._written / self._fps
                 place = self._written
             while self._last is not None and self._written < place:

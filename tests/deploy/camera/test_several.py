@@ -202,6 +202,16 @@ def test_a_film_keeps_time_though_pictures_were_dropped(tmp_path: Path, capture:
     assert len(list(read(tmp_path / "a.mp4"))) == 75
 
 
+def test_a_film_goes_on_though_the_clock_was_set_back(tmp_path: Path, capture: Any) -> None:
+    (film,) = record.open_all([tmp_path / "a.mp4"], [capture], LABELS, False, print)
+    for number, at in enumerate([100 + place / 30 for place in range(30)] + [40 + place / 30 for place in range(30)]):
+        time.sleep(0.005)  # its thread has a short queue
+        film.add(scene(number, at), np.full((48, 64, 3), number, np.uint8))
+    film.close()
+    assert film.to_json() == {"file": str(tmp_path / "a.mp4"), "pictures": 60, "whole": True}
+    assert len(list(read(tmp_path / "a.mp4"))) == 60
+
+
 def test_a_camera_that_comes_back_larger_goes_on_in_the_same_film(tmp_path: Path, capture: Any) -> None:
     (film,) = record.open_all([tmp_path / "a.mp4"], [capture], LABELS, False, print)
     for number, side in enumerate((48, 96), 1):
