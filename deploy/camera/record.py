@@ -182,7 +182,7 @@ class _Film:
             self._writer.release()
         if not self._written:
             self.path.unlink(missing_ok=True)  # an empty file is no film
-        elif self.path.stat().st_size == 0:
+        elif self.path.is_file() and self.path.stat().st_size == 0:  # it may have been moved away by now
             self._fail("nothing of it could be written")
 
     def to_json(self) -> dict[str, Any]:

@@ -212,6 +212,16 @@ def test_a_film_goes_on_though_the_clock_was_set_back(tmp_path: Path, capture: A
     assert len(list(read(tmp_path / "a.mp4"))) == 60
 
 
+def test_a_film_that_was_moved_away_ends_quietly(tmp_path: Path, capture: Any) -> None:
+    (film,) = record.open_all([tmp_path / "a.mp4"], [capture], LABELS, False, print)
+    film.add(scene(1, 0.0), np.zeros((48, 64, 3), np.uint8))
+    while film._written == 0:  # type: ignore[attr-defined]
+        time.sleep(0.005)
+    (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
+    film.close()
+    assert len(list(read(tmp_path / "b.mp4"))) == 1
+
+
 def test_a_camera_that_comes_back_larger_goes_on_in_the_same_film(tmp_path: Path, capture: Any) -> None:
     (film,) = record.open_all([tmp_path / "a.mp4"], [capture], LABELS, False, print)
     for number, side in enumerate((48, 96), 1):
