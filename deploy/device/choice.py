@@ -174,6 +174,8 @@ def chosen(folder: Path) -> Choice:
         candidates = tuple(Candidate(**each) for each in fields.pop("candidates"))
         return Choice(candidates=candidates, **fields)
     except FileNotFoundError:
+        if Path(fields["file"]).name != fields["file"]:
+            raise ValueError(f"{fields['file']!r} is no plain name")
         raise ArtifactError(
             f"{folder} has no {CHOICE}. Expected the verdict of a build. "
             f"Run: lc2fer-deploy build {shlex.quote(str(folder))}"

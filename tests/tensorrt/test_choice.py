@@ -316,6 +316,11 @@ def test_a_damaged_verdict_is_made_again(
     (unpacked.folder / choice.CHOICE).write_text('{"format": 1')
     with pytest.raises(ArtifactError, match=r"choice.json is damaged"):
         choice.chosen(unpacked.folder)
+    for file in (5, None, "../C8-onnx-fp16.onnx"):
+        damaged = made.to_json() | {"file": file}
+        (unpacked.folder / choice.CHOICE).write_text(json.dumps(damaged))
+        with pytest.raises(ArtifactError, match=r"choice.json is damaged"):
+            choice.chosen(unpacked.folder)
     assert choice.choose(unpacked, "onnxruntime", threads=1, say=said.append) == made
     assert choice.chosen(unpacked.folder) == made
 
