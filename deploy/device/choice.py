@@ -99,7 +99,7 @@ def choose(
     made: dict[str, Artifact] = {}
     refused: dict[str, str] = {}
     verdicts: dict[str, golden.Verdict] = {}
-    unavailable = False
+    absent: set[str] = set()  # of the refused, those that this device lacks the engine of
     wanted = {target: forms for target, forms in ENGINES[engine].items() if set(forms) <= set(own)}
     if not wanted:
         raise ArtifactError(
@@ -132,14 +132,17 @@ def choose(
                 made[target] = own[target][0]
         except (ParityError, TargetUnavailable) as error:
             refused[target] = str(error)
-            unavailable = isinstance(error, TargetUnavailable)
-            if not unavailable or engine != "tensorrt":
+            if isinstance(error, TargetUnavailable):
+                absent.add(target)
+            if target not in absent or engine != "tensorrt":
                 say(str(error))
-    if not made and unavailable and engine == "tensorrt":
-        reason = refused[target].split(". ")[0]
+    if not made and absent == refused.keys():
+        why = refused[target]
+        if engine != "tensorrt":
+            raise TargetUnavailable(why)
         raise TargetUnavailable(
-            f"{reason}. TensorRT 10.3 or newer and its GPU were expected. Run lc2fer-deploy doctor and mend what it "
-            "names, or build with --engine onnxruntime."
+            f"{why.split('. ')[0]}. TensorRT 10.3 or newer and its GPU were expected. Run lc2fer-deploy doctor and "
+            "mend what it names, or build with --engine onnxruntime."
         )
     if not made:
         raise ParityError(" ".join(refused.values()))
@@ -171,11 +174,11 @@ def chosen(folder: Path) -> Choice:
         fields = json.loads(path.read_text(encoding="utf-8"))
         if fields.pop("format") != FORMAT:
             raise ValueError("of another format")
+        if Path(fields["file"]).name != fields["file"]:
+            raise ValueError(f"{fields['file']!r} is no plain name")
         candidates = tuple(Candidate(**each) for each in fields.pop("candidates"))
         return Choice(candidates=candidates, **fields)
     except FileNotFoundError:
-        if Path(fields["file"]).name != fields["file"]:
-            raise ValueError(f"{fields['file']!r} is no plain name")
         raise ArtifactError(
             f"{folder} has no {CHOICE}. Expected the verdict of a build. "
             f"Run: lc2fer-deploy build {shlex.quote(str(folder))}"

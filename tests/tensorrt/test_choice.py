@@ -325,6 +325,18 @@ def test_a_damaged_verdict_is_made_again(
     assert choice.chosen(unpacked.folder) == made
 
 
+def test_a_device_without_the_engine_is_told_so(
+    clean: None, unpacked: bundle.Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in [name for name in sys.modules if name.startswith("lc2fer.deploy.sessions.onnxruntime")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert cli.run("deploy", ["build", str(unpacked.folder), "--engine", "onnxruntime"]) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("TargetUnavailable: C8-")
+    assert " cannot be opened here: the package onnxruntime is not installed. " in last
+
+
 def test_other_threads_are_measured_again(
     clean: None, unpacked: bundle.Bundle, clocked: dict[str, float], said: list[str]
 ) -> None:
