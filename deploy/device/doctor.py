@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import importlib
 import os
 import platform
@@ -201,6 +200,8 @@ def _cameras(root: Path) -> Finding:
 
 def _opening(camera: Path, root: Path) -> str:
     """What lets this user open a camera: its group, whatever that is called here, or has no name as in containers."""
+    import grp  # which only Unix has
+
     there = camera.stat()
     if there.st_mode & 0o060 != 0o060:
         return f"sudo chgrp video {camera} && sudo chmod 660 {camera}"

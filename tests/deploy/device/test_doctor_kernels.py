@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lc2fer.deploy.device import doctor
@@ -55,3 +57,12 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finding = doctor._kernels()
     assert (finding.state, finding.text) == ("note", "no -fused models: there is no no-such-compiler")
     assert finding.mend == "sudo apt-get install g++"
+
+
+def test_it_runs_on_a_system_without_groups_of_users(python: Any) -> None:
+    """Windows, whose Python has no grp."""
+    done = python(
+        "import sys; from lc2fer import cli; sys.exit(cli.run('deploy', ['doctor', '--json']))", block=["grp"]
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["findings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shutil
@@ -203,7 +204,7 @@ def mend(root: Path) -> str | None:
 
 
 def test_the_group_of_a_camera_is_named_as_it_is_here(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.grp, "getgrgid", lambda number: types.SimpleNamespace(gr_name="kamera"))
+    monkeypatch.setattr(grp, "getgrgid", lambda number: types.SimpleNamespace(gr_name="kamera"))
     assert mend(closed.parents[1]) == "sudo usermod -aG kamera $USER, and log in again"
 
 
@@ -211,7 +212,7 @@ def test_a_group_without_a_name_is_its_containers_to_add(closed: Path, monkeypat
     def nameless(number: int) -> None:
         raise KeyError(number)
 
-    monkeypatch.setattr(doctor.grp, "getgrgid", nameless)
+    monkeypatch.setattr(grp, "getgrgid", nameless)
     group = closed.stat().st_gid
     wanted = f"start this container with --group-add {group}, which is the cameras' group on its host"
     assert mend(closed.parents[1]) == wanted
