@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer import reading
 from lc2fer.arguments import a_path
 from lc2fer.errors import Lc2ferError, UsageError
 from lc2fer.targets import is_stock
@@ -160,11 +161,16 @@ def table(choice: Choice) -> str:
 def export_command(report: Report, row: Row, folder: Path) -> str:
     """What makes that model, from the weights and with the data of the run that measured it."""
     target = "onnx-fp32" if row.target == PARENT else row.target
+    parser = argparse.ArgumentParser(add_help=False)
+    for option in ("--weights", "--data"):
+        parser.add_argument(option)
+    reading.add_images(parser)
+    reading.add_arguments(parser)
+    given = vars(parser.parse_known_args(report.command)[0])
     words = ["lc2fer-export", "--config", row.variant, "--target", target]
-    for option in ("--weights", "--data", "--images"):
-        value = _given(report.command, option)
-        words += [] if value is None else [option, value]
-    return shlex.join([*words, "--out", str(folder)])
+    for name in ("weights", "data", "images"):
+        words += [] if given[name] == parser.get_default(name) else [f"--{name}", given[name]]
+    return shlex.join([*words, *reading.Reading.of(given).arguments, "--out", str(folder)])
 
 
 def measured_file(report: Report, row: Row) -> str | None:

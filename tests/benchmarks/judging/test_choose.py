@@ -124,6 +124,13 @@ def test_the_next_command_is_of_the_weights_and_the_data_that_were_measured(repo
         f"lc2fer-export --config C6 --target onnx-fp32 --weights 'runs/my c6.safetensors' --data FACES --out {tmp_path}"
     )
     assert export_command(report, row, tmp_path) == f"lc2fer-export --config C6 --target onnx-fp32 --out {tmp_path}"
+    read = ("--labels-from", "0", "--synonyms", "tired=sad", "calm=", "--leave-out-copies")
+    measured = replace(
+        report, command=("--data", "OLD", "--images", "original", "--limit", "9", *read, "--data", "NEW")
+    )
+    assert export_command(measured, row, tmp_path) == (
+        f"lc2fer-export --config C6 --target onnx-fp32 --data NEW --images original {' '.join(read)} --out {tmp_path}"
+    )
 
 
 def test_a_model_that_was_there_is_named_by_its_file(report, tmp_path, capsys):
