@@ -65,6 +65,8 @@ def make(kind: str, say: Callable[[str], None]) -> None:
     if (folder / _COMPLETE).is_file():
         return
     with alone(folder.parent, "installation of peers"):
+        if (folder / _COMPLETE).is_file():  # another process was sooner
+            return
         say(
             f"Installing {', '.join(wanted.packages)} into {folder}, an environment of their own: "
             f"{wanted.megabytes} MB and, on a fast line, {wanted.seconds} s, once. Remove the folder to be rid of them."
@@ -76,8 +78,9 @@ def make(kind: str, say: Callable[[str], None]) -> None:
         done = subprocess.run([*pip, "install", *wanted.packages], capture_output=True, text=True)
         if done.returncode:
             shutil.rmtree(folder, ignore_errors=True)
-            lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            said = (lines or ["pip says nothing"])[-1].removeprefix("ERROR: ").rstrip(".")
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            errors = [line for line in lines if line.startswith("ERROR")]
+            said = (errors or lines or ["pip says nothing"])[-1].removeprefix("ERROR: ").rstrip(".")
             raise TargetUnavailable(
                 f"{kind} cannot be installed: {said}. {' and '.join(wanted.packages)} were expected from pip, for "
                 f"Python {sys.version_info.major}.{sys.version_info.minor}. Mend what pip says, or leave {kind} out of "

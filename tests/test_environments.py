@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -66,6 +69,36 @@ def test_what_pip_cannot_install_is_told_and_leaves_nothing(offline: None, tmp_p
         "gone cannot be installed: No matching distribution found for peer==98.0. peer==98.0 were expected from pip,"
     )
     assert list((tmp_path / "cache" / "peers").iterdir()) == []
+
+
+def test_two_that_ask_at_once_install_it_once(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    @contextmanager
+    def after_another(folder: Path, what: str) -> Iterator[None]:
+        python = environments.interpreter("peer")
+        python.parents[1].mkdir(parents=True)
+        (python.parents[1] / environments._COMPLETE).touch()
+        yield
+
+    monkeypatch.setattr(environments, "alone", after_another)
+    environments.make("peer", said.append)
+    assert said == []
+
+
+def test_a_python_without_pip_is_told_so(offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As uv makes them."""
+    run = subprocess.run
+
+    def without_pip(command: list[str], **options: Any) -> Any:
+        if "pip" in command:
+            text = "/usr/bin/python3: No module named pip\n"
+            return subprocess.CompletedProcess(command, 1, "", text)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", without_pip)
+    with pytest.raises(TargetUnavailable, match=r"^peer cannot be installed: /usr/bin/python3: No module named pip\. "):
+        environments.make("peer", lambda text: None)
 
 
 def test_every_peer_has_pinned_packages_and_its_target() -> None:
