@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.errors import ArtifactError
+from lc2fer.errors import MALFORMED, ArtifactError
 from lc2fer.recipe import FOLDED, FUSED, ROWS, TRANSPOSE, Recipe
 
 KEY = "ranges"  # in what a checkpoint's manifest says of its training
@@ -119,7 +119,7 @@ class Ranges:
                 figures += [*form.errors.values(), list(form.clips.values())]
             if not all(np.isfinite(np.asarray(one, np.float64)).all() for one in figures):
                 raise ValueError("a figure is not finite")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             raise ArtifactError(
                 f"The ranges that came with the weights are damaged ({error}). Figures that lc2fer wrote were "
                 "expected. Copy the manifest again, or take new ones: pass --data with faces."

@@ -112,7 +112,13 @@ def test_an_export_without_faces_takes_them_and_says_so(
 
 
 @pytest.mark.parametrize(
-    "damage", [{"clips": None}, {"largest": [["x"]]}, {"errors": {form: {"head": [float("nan")]} for form in FORMS}}]
+    "damage",
+    [
+        {"clips": None},
+        {"largest": [["x"]]},
+        {"errors": {form: {"head": [float("nan")]} for form in FORMS}},
+        {"about": {"images": float("inf"), "seed": 0}},
+    ],
 )
 def test_damaged_figures_are_refused(known: dict[str, Any], damage: dict[str, Any]) -> None:
     with pytest.raises(ArtifactError) as refused:
