@@ -7,13 +7,14 @@ val_set is D^v; D^e, which is not given away, is split off the training part. Th
 from __future__ import annotations
 
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from lc2fer.data import names
 from lc2fer.data.dataset import Dataset, Litter, Sample, complete
 from lc2fer.data.split import TEST_SHARE, hold_out
-from lc2fer.errors import DataError
+from lc2fer.errors import MALFORMED, DataError
 
 _PARTS = {"train": "train_set", "validation": "val_set"}
 
@@ -62,6 +63,6 @@ def _expression(path: Path) -> str:
         raise DataError(
             f"{path} is missing. Expected an annotation for each picture of images/. Unpack AffectNet again."
         ) from None
-    except (OSError, ValueError, EOFError):
+    except (*MALFORMED, OSError, EOFError, BadZipFile):  # an .npz, or half of one
         text = "unreadable"
     return names.meaning(text, "affectnet", str(path))

@@ -58,6 +58,17 @@ def test_affectnets_annotations(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\x93NUMPY\x01\x00"])
+def test_an_annotation_that_is_none(tmp_path: Path, content: bytes) -> None:
+    root = layouts.affectnet(tmp_path / "affectnet", {"train_set": 1})
+    place = root / "train_set" / "annotations" / "3_exp.npy"
+    place.write_bytes(content)
+    assert refused(root).startswith(f"{place}: the label is 'unreadable'. Expected 0 (neutral) to 7 (contempt), ")
+    with place.open("wb") as file:
+        np.savez(file, label=np.array("3"))
+    assert refused(root).startswith(f"{place}: the label is 'unreadable'. ")
+
+
 def test_affectnets_tables(tmp_path: Path) -> None:
     root = layouts.affectnet_tables(tmp_path / "affectnet", {"training": 5, "validation": 1})
     found = open_dataset(root)
