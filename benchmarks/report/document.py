@@ -326,4 +326,7 @@ def read(path: Path) -> Report:
             f"{path} is no report. Expected report.json, which lc2fer-bench writes without --accuracy-only. Name that "
             "one, or run lc2fer-bench again."
         )
-    return Report.from_json(document)
+    try:
+        return Report.from_json(document)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from None

@@ -237,6 +237,8 @@ def test_a_damaged_report_is_refused(report, damage, text):
         ("{", "is not JSON"),
         ("[]", "is no report"),
         ('{"models": []}', "is no report"),
+        ('{"version": 1}', r"^.*report\.json: The report has version 1\."),
+        (f'{{"version": {reports.VERSION}}}', r"^.*report\.json: The report is damaged \(KeyError: "),
     ],
 )
 def test_a_file_that_is_no_report_is_refused(tmp_path, content, text):
