@@ -18,6 +18,7 @@ from lc2fer.processor import has_exact_products
 from lc2fer.reading import Reading
 from lc2fer.session import open_session
 from lc2fer.spokes import exporter
+from lc2fer.variants import variant
 
 from . import bundle, golden, signing, wheel
 from .bundle import Model
@@ -76,6 +77,7 @@ def make(
 
     Raises what an export raises, and ParityError where a model's answers to the golden faces are not its parent's.
     """
+    config = variant(config).name
     if key is not None:
         signing.sign(b"", key)  # before the minutes of work
     exports = exporter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +48,16 @@ def packed(
         calibration_images=40,
         say=lambda text: None,
     )[0]
+
+
+def test_a_configuration_in_small_letters_is_the_same(
+    packed: Path, tmp_path: Path, small_weights: Path, small_faces: Path
+) -> None:
+    out = Path(shutil.copytree(packed.parent, tmp_path / "out"))
+    options: dict[str, Any] = {"data": str(small_faces), "images": "aligned", "calibration_images": 40}
+    path, _ = making.make("c8", out, weights=small_weights, say=lambda text: None, **options)
+    assert path == out / "C8.bundle"
+    assert bundle.unpack(path, tmp_path / "C8").variant == "C8"
 
 
 @pytest.fixture
