@@ -92,7 +92,7 @@ print(next(file["sha256"] for file in files if file["name"] == sys.argv[2]))' "$
 }
 
 take_out() { # NAME: a member of the bundle into $work, checked
-    tar -xOf "$bundle" "$1" >"$work/$1" || die 2 "$bundle has no $1. A bundle of lc2fer-deploy was expected. Copy it again."
+    tar -xOf - "$1" <"$bundle" >"$work/$1" || die 2 "$bundle has no $1. A bundle of lc2fer-deploy was expected. Copy it again."
     [[ $1 == bundle.json || $(sha256sum <"$work/$1") == "$(member_hash "$1")  -" ]] ||
         die 2 "$1 in $bundle is not what bundle.json describes. Equal hashes were expected. Copy the bundle again."
 }
@@ -102,7 +102,7 @@ check_signature() { # before anything of the bundle is used; bundle.json names t
     command -v openssl >/dev/null || die 3 "There is no openssl, which checks signatures. Run: sudo apt-get install openssl"
     local signed
     signed=$(mktemp -d)
-    { tar -xOf "$bundle" bundle.json >"$signed/json" && tar -xOf "$bundle" bundle.sig >"$signed/sig"; } 2>/dev/null ||
+    { tar -xOf - bundle.json <"$bundle" >"$signed/json" && tar -xOf - bundle.sig <"$bundle" >"$signed/sig"; } 2>/dev/null ||
         { rm -rf -- "$signed" && die 2 "$bundle is not signed. A signature of the owner of $key was expected. Ask who made it for one."; }
     openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$signed/json" -sigfile "$signed/sig" >/dev/null 2>&1 ||
         { rm -rf -- "$signed" && die 2 "$bundle was not signed by the owner of $key, or was changed since. Their signature was expected. Do not use it."; }
@@ -178,7 +178,7 @@ take_out bundle.json
 if [[ -e $home/complete ]]; then
     echo "$bundle is installed in $home already."
 else
-    wheels=$(tar -tf "$bundle" | grep -Ex 'lc2fer-[0-9A-Za-z.]+-py3-none-[0-9A-Za-z_]+\.whl' || true)
+    wheels=$(tar -tf - <"$bundle" | grep -Ex 'lc2fer-[0-9A-Za-z.]+-py3-none-[0-9A-Za-z_]+\.whl' || true)
     [[ $(grep -cx '.*-any\.whl' <<<"$wheels") -eq 1 ]] || die 2 "$bundle holds no single wheel of lc2fer. One was expected. Copy it again."
     for wheel in $wheels; do take_out "$wheel"; done
     take_out requirements.txt

@@ -185,6 +185,16 @@ def test_the_installer_checks_the_signature_first(tmp_path: Path, keys: tuple[Pa
     assert not list(tmp_path.glob("tmp.*"))
 
 
+def test_the_installer_takes_a_bundle_that_is_called_by_the_time(tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    """GNU's tar takes what is before a colon for another computer."""
+    written(tmp_path, keys[0]).rename(tmp_path / "12:30.bundle")
+    place = str(tmp_path / "at")
+    command = ["bash", str(INSTALL), "12:30.bundle", "--key", str(keys[1]), "--prefix", place, "--dry-run"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # -- what is not named -------------------------------------------------------------------------------------------------
 
 
