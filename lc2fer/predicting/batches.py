@@ -116,7 +116,7 @@ def _prepared(unit: Unit, spec: InputSpec, finder: Finder | None, way: str, keep
     assert isinstance(unit.item, Item)
     image, animated = unit.image, False
     if image is None:
-        picture = pictures.read(unit.content or unit.item.path, str(unit.item.path))
+        picture = pictures.read(unit.item.path if unit.content is None else unit.content, str(unit.item.path))
         image, animated = np.asarray(picture.image, np.uint8), picture.animated
     faces, pixels = judging.prepare(image, spec, finder, way)
     height, width = image.shape[:2]

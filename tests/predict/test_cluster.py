@@ -176,6 +176,16 @@ def test_tables_of_bytes_of_hugging_face_and_of_paths(
     assert [row["picture"] for row in rows[6:12]] == [path.name for path in paths]
 
 
+def test_an_empty_picture_of_a_table_is_not_looked_for_on_the_disk(
+    cluster: None, model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = {"bytes": b"", "path": str(pictures / "000.png")}
+    parquet.write_table(arrow.table({"image": [image]}), tmp_path / "a.parquet")
+    assert predict(model, tmp_path / "answers", tmp_path / "a.parquet") == 2
+    (row,) = rows_of(tmp_path / "answers")
+    assert "000.png cannot be read as a picture: it is empty. " in row["error"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
