@@ -59,6 +59,7 @@ def main(given: Namespace, artifact: Artifact, say: Callable[[str], None]) -> di
     data, arrow, parquet = _imported("ray.data", "pyarrow", "pyarrow.parquet")
     model = _model(artifact, given)
     counts = {"parts": 0, "parts_there": 0, "pictures": 0, "faces": 0, "without_face": 0, "unreadable": 0}
+    refused: list[DataError] = []
     found = Found()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.ray is None and not os.environ.get("RAY_ADDRESS"):  # workers of this machine: what they lack is told here
@@ -73,7 +74,7 @@ def main(given: Namespace, artifact: Artifact, say: Callable[[str], None]) -> di
         data.DataContext.get_current().execution_options.preserve_order = True
         carried = _carried(artifact, given)
         schema = _schema(arrow, artifact.input_spec.labels)
-        for part in _parts(given, found, parquet):
+        for part in _parts(given, found, refused, parquet):
             counts["parts"] += 1
             path = given.out / f"{part.name}.parquet"
             if path.exists():
@@ -93,6 +94,9 @@ def main(given: Namespace, artifact: Artifact, say: Callable[[str], None]) -> di
     finally:
         if started:
             importlib.import_module("ray").shutdown()
+    for error in refused:
+        say(f"DataError: {error}")
+    counts["unreadable"] += len(refused)
     document = {"artifact": str(artifact.path), "out": str(given.out), "workers": workers, **counts}
     return {**document, "left_out": found.left_out, "exit_code": 2 if counts["unreadable"] else 0}
 
@@ -212,8 +216,11 @@ def _pictures(table: Any, column: str, file: str) -> Any:
     return arrow.table({"picture": names, "content": arrow.array(contents, arrow.binary())})
 
 
-def _parts(given: Namespace, found: Found, parquet: ModuleType) -> Iterator[_Part]:
-    """The list's parts, the same for the same list: tables as they are, paths by the thousand."""
+def _parts(given: Namespace, found: Found, refused: list[DataError], parquet: ModuleType) -> Iterator[_Part]:
+    """The list's parts, the same for the same list: tables as they are, paths by the thousand.
+
+    What holds no picture, and what no table can name, goes to `refused`; raised where there is no picture at all.
+    """
     tables = [Path(text) for text in given.pictures if text.endswith(".parquet") or _holds_tables(Path(text))]
     if tables and len(tables) < len(given.pictures):
         raise UsageError("Tables and pictures were given. Expected the one or the other. Give them one after another.")
@@ -234,21 +241,29 @@ def _parts(given: Namespace, found: Found, parquet: ModuleType) -> Iterator[_Par
         yield _Part(f"part-{number:06d}", inputs, table=str(file))
     if tables:
         return
-    paths = _paths(given, found)
+    paths = _paths(given, found, refused)
     number = 0
     while some := tuple(islice(paths, given.part)):
         yield _Part(f"part-{number:06d}", hashlib.sha256("\0".join(some).encode("utf-8", "replace")).hexdigest(), some)
         number += 1
+    if number == 0 and refused:
+        raise refused[0]
 
 
-def _paths(given: Namespace, found: Found) -> Iterator[str]:
+def _paths(given: Namespace, found: Found, refused: list[DataError]) -> Iterator[str]:
     for item in sources.walk(given.pictures, sys.stdin.buffer, found, leave=given.out):
         if isinstance(item, DataError):
-            raise item
-        if item.is_film:
+            refused.append(item)
+        elif item.is_film:
             found.left_out += 1
         else:
-            yield str(item.path.absolute())
+            path = str(item.path.absolute())
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                refused.append(DataError(f"{path} is not UTF-8. A name that a table takes was expected. Rename it."))
+            else:
+                yield path
 
 
 def _holds_tables(path: Path) -> bool:

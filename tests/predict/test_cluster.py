@@ -186,6 +186,24 @@ def test_an_empty_picture_of_a_table_is_not_looked_for_on_the_disk(
     assert "000.png cannot be read as a picture: it is empty. " in row["error"]
 
 
+def test_a_folder_without_pictures_and_a_name_that_is_no_utf8_stop_nothing(
+    cluster: None, model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    odd.write_bytes((pictures / "000.png").read_bytes())
+    (tmp_path / "empty").mkdir()
+    assert predict(model, tmp_path / "answers", tmp_path / "empty", odd, pictures / "000.png") == 2
+    captured = capsys.readouterr()
+    document = json.loads(captured.out.splitlines()[-1])
+    assert (document["pictures"], document["unreadable"]) == (1, 2)
+    assert [line.split()[1] for line in captured.err.splitlines()[-2:]] == [
+        str(tmp_path / "empty"),
+        f"{tmp_path}/caf\\udce9.png",
+    ]
+    assert predict(model, tmp_path / "none", tmp_path / "empty") == 2
+    assert capsys.readouterr().err.startswith(f"DataError: {tmp_path / 'empty'} holds no picture. ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
