@@ -57,16 +57,16 @@ def main(given: Namespace, artifact: Artifact, say: Callable[[str], None]) -> di
     """
     _check(given)
     data, arrow, parquet = _imported("ray.data", "pyarrow", "pyarrow.parquet")
-    model = _model(artifact, given)
     counts = {"parts": 0, "parts_there": 0, "pictures": 0, "faces": 0, "without_face": 0, "unreadable": 0}
-    refused: list[DataError] = []
     found = Found()
+    refused: list[DataError] = []
     given.out.mkdir(parents=True, exist_ok=True)
     if given.ray is None and not os.environ.get("RAY_ADDRESS"):  # workers of this machine: what they lack is told here
         if given.faces != "crop":
             open_finder(given.face_model, threads=1, thorough=True)
         with open_session(artifact, threads=1):
             pass
+    model = _model(artifact, given)
     started, workers = _start(given)
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -281,8 +281,8 @@ def _files(artifact: Artifact) -> list[Path]:
 
 def _model(artifact: Artifact, given: Namespace) -> str:
     """What answers depend on besides the pictures."""
-    chosen = [artifact.sha256, given.faces, artifact.input_spec.alignment, given.face_model and str(given.face_model)]
-    return json.dumps(chosen)
+    finder = None if given.face_model is None else artifacts.hash_file(given.face_model)
+    return json.dumps([artifact.sha256, given.faces, artifact.input_spec.alignment, finder])
 
 
 def _check_same(path: Path, part: _Part, model: str, parquet: ModuleType) -> None:

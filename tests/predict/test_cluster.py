@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from PIL import Image
 
 from lc2fer import cli
 from lc2fer.inputs import LABELS
+from lc2fer.predicting import cluster as cluster_module
 
 ray = pytest.importorskip("ray", reason="lc2fer[ray] is not installed here")
 arrow = pytest.importorskip("pyarrow", reason="lc2fer[ray] is not installed here")
@@ -202,6 +204,18 @@ def test_a_folder_without_pictures_and_a_name_that_is_no_utf8_stop_nothing(
     ]
     assert predict(model, tmp_path / "none", tmp_path / "empty") == 2
     assert capsys.readouterr().err.startswith(f"DataError: {tmp_path / 'empty'} holds no picture. ")
+
+
+def test_another_finder_of_faces_under_the_same_name_makes_other_answers(tmp_path: Path) -> None:
+    artifact: Any = SimpleNamespace(sha256="0" * 64, input_spec=SimpleNamespace(alignment="none"))
+    given: Any = SimpleNamespace(faces="largest", face_model=tmp_path / "yunet.onnx")
+    found = set()
+    for content in (b"one", b"two"):
+        given.face_model.write_bytes(content)
+        found.add(cluster_module._model(artifact, given))
+    given.face_model = given.face_model.rename(tmp_path / "moved.onnx")
+    found.add(cluster_module._model(artifact, given))
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(
