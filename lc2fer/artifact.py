@@ -152,6 +152,9 @@ def _load(path: Path) -> Artifact:
                 f"{manifest} has format {fields['format']!r} and kind {fields['kind']!r}. This version reads format "
                 f"{FORMAT} and the kinds {', '.join(KINDS)}. Use the version that made it, or export the model again."
             )
+        for name in ("calibration", "proof", "budget", "self_test", "training", "device", "tools"):
+            if not isinstance(fields.get(name) or {}, dict):
+                raise TypeError(f"{name} {fields[name]!r:.80}")
         records = tuple(_record(**record) for record in fields["files"])
         records = _renamed(path, manifest, records)
         artifact = Artifact(
