@@ -359,7 +359,10 @@ def _ready(path: Path) -> Path:
 def _settle(ready: Path) -> None:
     """Move an artifact's files from there to their places, its manifest last; others may do so at the same time."""
     manifest = f"{ready.name.removeprefix(_READY)}.json"
-    names = sorted(path.name for path in ready.iterdir())
+    try:
+        names = sorted(path.name for path in ready.iterdir())
+    except FileNotFoundError:  # another did all of it
+        return
     for name in sorted(names, key=lambda name: name == manifest):
         with suppress(FileNotFoundError):
             os.replace(ready / name, ready.parent / name)

@@ -325,6 +325,19 @@ def test_the_next_run_publishes_over_what_a_killed_one_had_ready(tmp_path: Path)
     assert sorted(os.listdir(tmp_path)) == NAMES
 
 
+def test_two_processes_that_publish_the_same_model_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = os.rename
+
+    def seen_by_another(source: Path, target: Path) -> None:
+        rename(source, target)
+        artifacts._settle(target)  # what another one does that finds the folder there
+
+    monkeypatch.setattr(artifacts.os, "rename", seen_by_another)
+    made = make(tmp_path)
+    assert load(made.path) == made
+    assert sorted(os.listdir(tmp_path)) == NAMES
+
+
 def test_a_model_can_be_read_by_whoever_can_read_its_manifest(tmp_path: Path) -> None:
     with staged(tmp_path) as staging:
         path = staging / "a.onnx"
