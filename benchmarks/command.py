@@ -15,7 +15,7 @@ from typing import Any
 
 from lc2fer import artifact as artifacts
 from lc2fer import kernels, reading, targets, threads
-from lc2fer.arguments import Joined, a_path
+from lc2fer.arguments import Joined, a_path, check_counts
 from lc2fer.data import SYNTHETIC
 from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.spokes import installed
@@ -256,10 +256,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if chosen.threads is None:
         chosen.threads = threads.usable_cores()
     threads.check(chosen.threads)
-    for name in ("launches", "runs", "limit"):
-        value = getattr(chosen, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} is {value}. Expected 1 or more. Pass a positive number as --{name}.")
+    check_counts(chosen, "launches", "runs", "limit")
     if chosen.runs > MOST_SAMPLES:
         raise UsageError(
             f"--runs is {chosen.runs}. At most {MOST_SAMPLES:,} are kept of a launch. Pass fewer, and more launches."

@@ -22,6 +22,14 @@ def at_home(name: str | Path) -> Path:
     return Path(os.path.expanduser(name))
 
 
+def check_counts(given: argparse.Namespace, *names: str) -> None:
+    """Raise UsageError for one of these arguments that was given and is less than 1."""
+    for name in names:
+        value = getattr(given, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} is {value}. Expected 1 or more. Pass a positive number as --{name}.")
+
+
 class Joined(argparse.Action):
     """A list flag that may be given more than once: `--data A --data B` is `--data A B`."""
 

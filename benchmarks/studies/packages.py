@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
-from lc2fer.arguments import Joined, a_path
+from lc2fer.arguments import Joined, a_path, check_counts
 from lc2fer.artifact import Artifact
 from lc2fer.data import SYNTHETIC, open_dataset
 from lc2fer.data.names import Names
@@ -74,6 +74,7 @@ class Row:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command: the table goes to standard output and, with the rows, to --out."""
     chosen = parser().parse_args(arguments)
+    check_counts(chosen, "launches", "limit")
     path = chosen.out / RECORD
     if chosen.report_only:
         print(table(*read(path)))

@@ -162,3 +162,10 @@ def test_every_package_has_an_adapter() -> None:
             or f"{package.asked}: async" in node
         )
     assert json.dumps(sorted(peers.BY_NAME)) == json.dumps(sorted(package.asked for package in peers.PACKAGES))
+
+
+@pytest.mark.parametrize(("option", "number"), [("--limit", "-5"), ("--limit", "0"), ("--launches", "0")])
+def test_fewer_than_one_is_refused_before_anything_is_kept(option: str, number: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=rf"^{option} is {number}\. Expected 1 or more\. "):
+        main(["packages", "--times", option, number, "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
