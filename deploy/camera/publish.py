@@ -25,6 +25,7 @@ from .scene import Scene, Status
 
 _WAITING = 100  # messages
 _TIMEOUT_S = 5.0
+_CLOSING_S = 1.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 Message = dict[str, Any]
@@ -92,10 +93,16 @@ class Sender:
                     continue
 
     def close(self) -> None:
-        """Deliver what waits, for a second at most."""
+        """Deliver what waits, for a second at most; what waits then is dropped."""
+        until = time.monotonic() + _CLOSING_S
         with suppress(queue.Full):
-            self._queue.put_nowait(None)
-            self._thread.join(1.0)
+            self._queue.put(None, timeout=_CLOSING_S)
+        self._thread.join(max(0.0, until - time.monotonic()))
+        with suppress(queue.Empty):
+            while True:
+                self.dropped += self._queue.get_nowait() is not None
+        with suppress(queue.Full):
+            self._queue.put_nowait(None)  # which ends the thread, if it ever comes back
         self._leave()
 
     def _run(self) -> None:

@@ -194,9 +194,9 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         document |= {
             "state": live.status().state,
             "first_picture_s": round(first[0], 3) if first else None,
-            "messages_dropped": sum(sender.dropped for sender in out.senders),
         }
-    document["recorded"] = [recording.to_json() for recording in recordings]  # closed by now
+    document["messages_dropped"] = sum(sender.dropped for sender in out.senders)  # closed by now
+    document["recorded"] = [recording.to_json() for recording in recordings]
     if not given.json:
         print(summary.table(document))
     return {**document, "exit_code": _exit_code(list(live.feeds.values()), document["seconds"], say)}

@@ -75,6 +75,37 @@ def test_a_receiver_that_is_away_costs_messages_and_says_so_once() -> None:
     assert said[0].startswith("The webhook at 127.0.0.1 takes no messages (")
 
 
+def test_what_waits_at_the_end_is_delivered_also_where_the_queue_is_full() -> None:
+    got: list[Any] = []
+    first = threading.Event()
+
+    def deliver(message: Any) -> None:
+        first.wait(5)
+        got.append(message)
+
+    sender = publish.Sender("It", deliver, print)
+    for number in range(publish._WAITING + 1):  # the first is on its way
+        sender.send({"number": number})
+        time.sleep(0.01 if number == 0 else 0)
+    threading.Timer(0.2, first.set).start()
+    sender.close()
+    assert [message["number"] for message in got] == list(range(publish._WAITING + 1))
+    assert (sender.delivered, sender.dropped) == (publish._WAITING + 1, 0)
+
+
+def test_what_a_slow_receiver_has_not_got_by_then_counts_as_dropped() -> None:
+    end = threading.Event()
+    sender = publish.Sender("It", lambda message: end.wait(5), print)
+    for number in range(5):
+        sender.send({"number": number})
+        time.sleep(0.01)
+    sender.close()
+    assert sender.dropped == 4  # one is on its way
+    end.set()
+    sender._thread.join(5)
+    assert (sender.delivered, sender.dropped) == (1, 4)
+
+
 def test_a_webhook_that_has_moved_gets_no_messages_and_it_is_said() -> None:
     said: list[str] = []
     asked: list[str] = []
