@@ -40,7 +40,7 @@ class Opened:
         self._usable = True
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits float32 [N,7] of raw RGB pixels, float32 [N,3,H,W] in 0..255."""
+        """Logits float32 [N,classes] of raw RGB pixels, float32 [N,3,H,W] in 0..255."""
         self._enter()
         try:
             batch = self._gate.passed(batch)

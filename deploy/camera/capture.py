@@ -141,7 +141,6 @@ class Capture:
             return f"OpenCV cannot read {self.source} ({reason})."
         finally:
             reader.close()
-        return None
 
     def _drain(self, reader: Reader) -> None:
         while not self._stop.is_set():
