@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -21,7 +22,7 @@ from lc2fer import metrics
 from lc2fer.artifact import Artifact
 from lc2fer.errors import DataError, ParityError
 from lc2fer.recipe import Budget
-from lc2fer.session import Session, open_session
+from lc2fer.session import open_session
 from lc2fer.targets import FILES, TARGETS, check_budget_target
 
 from .int8.calibration import CalibrationSet
@@ -106,10 +107,10 @@ def deliver(pipeline: Pipeline, target: str, budget: Budget) -> Artifact:
 
 def interleaved_ms(compared: Sequence[Artifact], images: CalibrationSet) -> list[list[float]]:
     """For each artifact the median latency of one image in each round, ms; a round runs them in turn."""
-    sessions: list[Session] = [open_session(artifact) for artifact in compared]
     inputs = [images.batch(place, place + 1) for place in range(min(_RUNS, len(images)))]
-    found: list[list[float]] = [[] for _ in sessions]
-    try:
+    found: list[list[float]] = [[] for _ in compared]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(open_session(artifact)) for artifact in compared]
         for session in sessions:
             for run in range(_WARM_UP_RUNS):
                 session.run(inputs[run % len(inputs)])
@@ -121,9 +122,6 @@ def interleaved_ms(compared: Sequence[Artifact], images: CalibrationSet) -> list
                     session.run(image)
                     samples_ns.append(time.perf_counter_ns() - start_ns)
                 medians_ms.append(median(samples_ns) / 1e6)
-    finally:
-        for session in sessions:
-            session.close()
     return found
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from lc2fer.export.sensitivity import Simulation
 from lc2fer import artifact as artifacts
 from lc2fer import cli
 from lc2fer.artifact import Artifact
-from lc2fer.errors import UsageError
+from lc2fer.errors import TargetUnavailable, UsageError
 from lc2fer.network import checkpoint
 from lc2fer.network.model import Block, Stage
 from lc2fer.recipe import Budget, Recipe
@@ -183,3 +185,17 @@ def test_flags_that_do_not_go_together(flags: list[str], text: str, capsys: pyte
 def test_a_budget_is_a_usage_error_where_it_cannot_be() -> None:
     with pytest.raises(UsageError, match=r"a speedup of 0 were asked for"):
         Budget(0.003, min_speedup=0)
+
+
+def test_a_rival_that_cannot_be_opened_leaves_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+
+    def opened(artifact: str) -> object:
+        if artifact == "bad":
+            raise TargetUnavailable("Not here. It was expected. Go there.")
+        return closing(SimpleNamespace(close=lambda: closed.append(artifact)))
+
+    monkeypatch.setattr(budget, "open_session", opened)
+    with pytest.raises(TargetUnavailable):
+        budget.interleaved_ms(["good", "bad"], [])  # type: ignore[arg-type, list-item]
+    assert closed == ["good"]
