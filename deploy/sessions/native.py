@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -55,6 +57,8 @@ class NativeSession(Opened):
         self._model = self._library.lc2fer_open(str(artifact.path).encode(), ctypes.byref(options), ctypes.byref(error))
         if not self._model:
             raise _refused(artifact, error)
+        self._let_go = weakref.finalize(self, _let_go, self._library, self._model, os.getpid())
+        self._let_go.atexit = False
         self._info = self._library.lc2fer_describe(self._model).contents
         self.kernels = self._info.instructions.decode()
         check_classes(self._info.classes, artifact)
@@ -93,7 +97,7 @@ class NativeSession(Opened):
         pixels, answer, run = batch.ctypes.data_as(_FLOATS), logits.ctypes.data_as(_FLOATS), self._library.lc2fer_run
         model, count = self._model, len(batch)
 
-        def bound(kept: object = (batch, logits)) -> object:
+        def bound(kept: object = (self, batch, logits)) -> object:
             return run(model, pixels, count, answer)
 
         return bound
@@ -104,8 +108,15 @@ class NativeSession(Opened):
         return {_PRODUCTS[self._info.precision.decode()]: self._info.operations}
 
     def _release(self) -> None:
+        self._let_go.detach()
         self._library.lc2fer_close(self._model)
         self._model = None
+
+
+def _let_go(library: ctypes.CDLL, model: int, process: int) -> None:
+    """Close a model whose session nobody closed, or holds any more; its threads are in no fork of their process."""
+    if os.getpid() == process:
+        library.lc2fer_close(model)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import threading
@@ -65,6 +66,16 @@ def test_a_closed_session_says_so(model: Artifact, images: np.ndarray) -> None:
             assert str(refused.value) == (
                 f"{model.path} was closed. An open session was expected. Open it again with open_session."
             )
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_sessions_that_nobody_closed_end_with_their_last_reference(model: Artifact) -> None:
+    counts = []
+    for _ in range(8):
+        open_session(model, threads=2)
+        gc.collect()
+        counts.append(len(os.listdir("/proc/self/task")))
+    assert counts[-1] <= counts[0] + 1
 
 
 def test_closing_waits_for_those_that_run(model: Artifact, images: np.ndarray) -> None:
