@@ -151,9 +151,10 @@ def _check(given: argparse.Namespace) -> None:
         )
     if not 1 <= given.batch <= MOST_PICTURES:
         raise UsageError(f"--batch is {given.batch}. Expected 1 to {MOST_PICTURES} pictures. Pass, say, 32.")
-    if given.engine == "local" and (given.out is not None or given.workers is not None or given.ray is not None):
+    alone = [name for name in ("out", "workers", "ray", "column") if getattr(given, name) is not None]
+    if given.engine == "local" and alone:
         raise UsageError(
-            "--out, --workers or --ray was given without --engine ray. Expected both. Add --engine ray, or write --csv."
+            f"--{alone[0]} was given without --engine ray. Expected both. Add --engine ray, or write --csv."
         )
     if not 0 < given.every < float("inf"):
         raise UsageError(f"--every is {given.every:g}. Expected seconds, more than 0. Pass, say, 1.")

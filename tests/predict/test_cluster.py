@@ -228,7 +228,8 @@ def test_another_finder_of_faces_under_the_same_name_makes_other_answers(tmp_pat
             "--threads was given with --engine ray. Expected --workers",
         ),
         (["--engine", "ray", "--out", "o", "--part", "0"], "--part is 0. Expected 1 or more. Correct --part."),
-        (["--out", "o"], "--out, --workers or --ray was given without --engine ray. Expected both."),
+        (["--out", "o"], "--out was given without --engine ray. Expected both."),
+        (["--column", "image"], "--column was given without --engine ray. Expected both."),
     ],
 )
 def test_what_does_not_go_together(
