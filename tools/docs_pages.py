@@ -11,7 +11,6 @@ from mkdocs.structure.files import File, Files
 
 from lc2fer import cli, errors, targets
 
-_VERBS = ("compare", "gate", "choose", "paper", "ablation", "packages")  # of lc2fer-bench, in modules of their own
 # [C6](../lc2fer/weights/C6.md): in the checkout, not on the site
 _OUTSIDE = re.compile(r"\[([^\[\]]+)\]\(\.\./([^)]+)\)")
 
@@ -31,12 +30,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def commands() -> str:
     """Every command's help, as its parser says it."""
     parts = ["# Commands", "Each is also `lc2fer NAME`. What follows is what `--help` prints.", _flags()]
-    bench = importlib.import_module("lc2fer.benchmarks.command").VERBS
+    verbs = importlib.import_module("lc2fer.benchmarks.command").VERBS  # of lc2fer-bench, in modules of their own
     for command in cli.COMMANDS:
         parts += _helped(cli.parser_of(command))
         if command == "bench":
-            for verb in _VERBS:
-                parts += _helped(importlib.import_module(bench[verb]).parser())
+            for module in verbs.values():
+                parts += _helped(importlib.import_module(module).parser())
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,7 +54,7 @@ def _helped(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def target_table() -> str:
-    """What `python -m lc2fer.targets` prints."""
+    """Every target with its engine, and the extra that brings it."""
     lines = ["| target | engine | extra |", "| --- | --- | --- |"]
     for name, row in targets.TARGETS.items():
         kind = targets.KINDS[row.kind]
