@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lc2fer import reading
+
 
 def after(command: str, arguments: Sequence[str], document: Mapping[str, Any]) -> str | None:
     """The next command after one that succeeded, from what its last line says; None where there is no usual one."""
@@ -16,30 +18,30 @@ def after(command: str, arguments: Sequence[str], document: Mapping[str, Any]) -
         return f"lc2fer train --config C6 {data} --init bundled --recipe finetune --out runs/c6"
     if command == "train" and "artifact" in document:
         config = Path(document["artifact"]).stem
+        data = shlex.join(["--data", _value(arguments, "--data") or "DIR", *reading.again(arguments)])
         return (
-            f"lc2fer export --config {config} --target ort-int8-fused --weights {_quoted(document['artifact'])} "
-            f"--data {_quoted(_value(arguments, '--data') or 'DIR')}"
+            f"lc2fer export --config {config} --target ort-int8-fused --weights {_quoted(document['artifact'])} {data}"
         )
     if command == "export" and "artifact" in document:
         return f"lc2fer predict PHOTO --model {_quoted(document['artifact'])}"
     if command == "bench" and "report" in document and verb not in ("gate", "compare", "choose", "paper", "ablation"):
         page = Path(document["report"]).with_suffix(".html")
         if page.is_file():
-            return f"open {page}, or run: lc2fer bench gate {_quoted(document['report'])}"
+            return f"open {_quoted(page)}, or run: lc2fer bench gate {_quoted(document['report'])}"
     if command == "faces" and document.get("faces"):
         return (
             f"lc2fer train --config C6 --data {_quoted(document['out'])} --init bundled --recipe finetune --out runs/c6"
         )
     if command == "deploy" and verb == "bundle" and "bundle" in document:
-        return (
-            f"copy {document['bundle']} to the device, and there: lc2fer-deploy build {Path(document['bundle']).name}"
-        )
+        bundle = Path(document["bundle"])
+        return f"copy {_quoted(bundle)} to the device, and there: lc2fer-deploy build {_quoted(bundle.name)}"
     if command == "deploy" and verb == "build" and "model" in document:
         return f"lc2fer deploy run {_quoted(document['model'])} --source usb:0 --web"
     return None
 
 
 def _value(arguments: Sequence[str], flag: str) -> str | None:
+    arguments = [part for word in arguments for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
     places = [at for at, word in enumerate(arguments[:-1]) if word == flag]
     return arguments[places[-1] + 1] if places else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out-copies", action="store_true", help="of test images, from the training part, instead of refusing"
     )
+
+
+def again(arguments: Sequence[str]) -> list[str]:
+    """Those of a command's arguments that say how its data is to be read, for another command."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    return Reading.of(vars(parser.parse_known_args(list(arguments))[0])).arguments
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:

@@ -172,6 +172,13 @@ def test_zsh_s_files_are_called_as_zsh_wants(tmp_path: Path, capsys: pytest.Capt
             "lc2fer export --config C6 --target ort-int8-fused --weights runs/C6.safetensors --data 'my faces'",
         ),
         (
+            "train",
+            ["--data=my faces", "--synonyms", "joy=happy", "calm=", "--labels-from", "0", "--epochs", "3"],
+            {"artifact": "runs/C6.safetensors"},
+            "lc2fer export --config C6 --target ort-int8-fused --weights runs/C6.safetensors --data 'my faces' "
+            "--labels-from 0 --synonyms joy=happy calm=",
+        ),
+        (
             "data",
             ["check", "my faces", "--synonyms", "joy="],
             {"data": "my faces", "flags": ["--synonyms", "joy="]},
@@ -191,6 +198,12 @@ def test_zsh_s_files_are_called_as_zsh_wants(tmp_path: Path, capsys: pytest.Capt
             ["bundle"],
             {"bundle": "out/C6.bundle"},
             "copy out/C6.bundle to the device, and there: lc2fer-deploy build C6.bundle",
+        ),
+        (
+            "deploy",
+            ["bundle"],
+            {"bundle": "my out/C6 b.bundle"},
+            "copy 'my out/C6 b.bundle' to the device, and there: lc2fer-deploy build 'C6 b.bundle'",
         ),
         ("deploy", ["build"], {"model": "C6/a.onnx"}, "lc2fer deploy run C6/a.onnx --source usb:0 --web"),
         ("predict", [], {"faces": 1}, None),

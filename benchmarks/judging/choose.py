@@ -165,12 +165,11 @@ def export_command(report: Report, row: Row, folder: Path) -> str:
     for option in ("--weights", "--data"):
         parser.add_argument(option)
     reading.add_images(parser)
-    reading.add_arguments(parser)
     given = vars(parser.parse_known_args(report.command)[0])
     words = ["lc2fer-export", "--config", row.variant, "--target", target]
     for name in ("weights", "data", "images"):
         words += [] if given[name] == parser.get_default(name) else [f"--{name}", given[name]]
-    return shlex.join([*words, *reading.Reading.of(given).arguments, "--out", str(folder)])
+    return shlex.join([*words, *reading.again(report.command), "--out", str(folder)])
 
 
 def measured_file(report: Report, row: Row) -> str | None:
