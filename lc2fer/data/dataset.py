@@ -109,7 +109,8 @@ def complete(
     parts: Mapping[str, Iterable[Sample]],
     looked: Mapping[tuple[str, str], Sequence[Path]] = MappingProxyType({}),
 ) -> None:
-    """Raise DataError for a part in which a class has no picture, and where there is no class.
+    """Raise DataError for a part in which a class has no picture, where there is no class, and for one whose name is no
+    text: models carry the names, and the files of engines and servers take UTF-8 and a line each.
 
     `looked` has the folders of a part and a class in which pictures were looked for.
     """
@@ -117,6 +118,12 @@ def complete(
         raise DataError(
             f"{root} holds no picture of any class. Expected pictures of two classes at least. Complete the data set, "
             "or leave fewer classes out with --synonyms."
+        )
+    odd = next((name for name in labels if any(sign < " " or "\ud800" <= sign <= "\udfff" for sign in name)), None)
+    if odd is not None:
+        raise DataError(
+            f"{root} has the class {odd!r}. A name in UTF-8 without control characters was expected, for models carry "
+            "it. Rename its folder, or name it with --synonyms."
         )
     for part, samples in parts.items():
         present = {sample.label for sample in samples}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from collections import Counter
@@ -322,6 +323,18 @@ def test_a_folder_that_is_no_data_set(tmp_path: Path) -> None:
         "folder."
     )
     assert refused(tmp_path / "none").startswith(f"{tmp_path / 'none'} is not a folder. ")
+
+
+@pytest.mark.parametrize("name", [b"ha\xffppy", b"ha\nppy"])
+def test_a_class_whose_name_no_model_can_carry(name: bytes, tmp_path: Path) -> None:
+    odd = os.fsdecode(name)
+    root = layouts.folders(tmp_path / "faces", (odd, "sad"), {"train": 2, "test": 1})
+    assert refused(root) == (
+        f"{root} has the class {odd!r}. A name in UTF-8 without control characters was expected, for models carry it. "
+        "Rename its folder, or name it with --synonyms."
+    )
+    found = open_dataset(root, reading=Reading(synonyms=(f"{odd}=happy",)))
+    assert set(found.labels) == {"happy", "sadness"}
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
