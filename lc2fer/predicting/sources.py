@@ -88,7 +88,8 @@ def new_folder(path: Path, option: str) -> None:
 
 
 def new_table(path: Path, option: str, read: Iterable[Path]) -> None:
-    """Raise UsageError for a table that would be written over a file that is `read`, a picture, a film or a model.
+    """Raise UsageError for a table that would be written over a file that is `read`, a picture, a film or a model, and
+    for one in a folder that is not there.
 
     Of `--csv photos/*` a shell makes the first photograph the table.
     """
@@ -100,6 +101,8 @@ def new_table(path: Path, option: str, read: Iterable[Path]) -> None:
             f"{option} {path} {what}. Expected the name of a table, so that nothing else is overwritten. Name one, as "
             f"in {option} faces.csv."
         )
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} is {path}. Its folder was expected to be there. Make it, or name another.")
 
 
 def _folder(folder: Path, found: Found, leave: Path | None) -> Iterator[Item | DataError]:

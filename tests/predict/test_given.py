@@ -191,3 +191,11 @@ def test_names_as_long_as_a_file_system_takes_them(model: Path, tmp_path: Path) 
     assert predict("--model", model, "--draw", tmp_path / "drawn", tmp_path) == 0
     drawn = sorted(os.listdir(tmp_path / "drawn"))
     assert drawn == ["ü" * 124 + end for end in ("1.jpg", "1.p.jpg", "23..jpg")]
+
+
+def test_a_table_in_a_folder_that_is_not_there(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "none" / "faces.csv"
+    assert predict("--model", model, "--csv", table, tmp_path / "1.png") == 2
+    assert capsys.readouterr().err == (
+        f"UsageError: --csv is {table}. Its folder was expected to be there. Make it, or name another.\n"
+    )
