@@ -61,11 +61,14 @@ def _add(name: str, found: dict[str, Any]) -> None:
 
 
 def _beside(known: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """What is new, and what is known that it does not replace: other writers, other commands, what went wrong there."""
+    """What is new, and what is known that it does not replace: other writers, commands and faults, what went wrong."""
     joined = {**known, **found}
     for name in ("trials", "ends"):
         if name in known and name in found:
-            joined[name] = {**known[name], **found[name]}
+            joined[name] = {**known[name]}
+            for one, new in found[name].items():
+                was = joined[name].get(one)
+                joined[name][one] = {**was, **new} if isinstance(was, dict) else new
     if "wrong" in known and "wrong" in found:
         joined["wrong"] = [*known["wrong"], *found["wrong"]]
     return joined
@@ -119,8 +122,8 @@ A writer is code that writes files. Each of its system calls that change somethi
 - once, the whole folder is read-only.
 
 Afterwards the folder must hold the old files or the new ones, never half of either, and the same write must succeed
-when it is repeated. Of the whole commands in the table (`lc2fer-...`, see `tests/faults/commands.py`) only the kill was
-tried, before system calls that are spread evenly over a run.
+when it is repeated. The whole commands in the table (`lc2fer-...`, see `tests/faults/commands.py`) were tried at system
+calls that are spread evenly over a run.
 
 {_table(["writer", *kinds], rows)}
 
