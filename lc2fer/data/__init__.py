@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,32 +74,42 @@ def _read(path: Path, images: str, reading: Reading) -> Dataset:
         )
     if not path.is_dir():
         return rafdb.load(path)  # which refuses it
-    if rafdb.listing(path) is not None:
-        if reading.labels_from not in (None, "0", "1"):
-            raise UsageError(
-                f"--labels-from {reading.labels_from} was given for {path}, RAF-DB's official layout. Expected 1, its "
-                "own numbers, or 0 for the same counted from 0. Correct --labels-from."
-            )
-        return rafdb.official(path, images, reading.labels_from)
-    for table in (path / name for name in fer2013.FILES):
-        if table.is_file():
-            return fer2013.load(table, reading.synonyms)
-    if ferplus_folders.is_here(path):
-        return ferplus_folders.load(path, reading.synonyms)
-    if affectnet.is_here(path):
-        return affectnet.load(path, reading.synonyms)
-    if affectnet_tables.is_here(path):
-        return affectnet_tables.load(path, reading.synonyms)
+    load = _reader(path, images, reading)
+    if load is not None:
+        return load()
     foreign.refuse_boxes(path)
     place = parts.place_of(path)
     if place is None:
-        _refuse(path)
+        _refuse(path, images, reading)
     return folders.load(path, place, reading.labels_from, reading.synonyms)
 
 
-def _refuse(path: Path) -> NoReturn:
+def _reader(path: Path, images: str, reading: Reading) -> Callable[[], Dataset] | None:
+    """What reads a folder with files that only one data set has; None where its folders have to tell."""
+    if rafdb.listing(path) is not None:
+        return partial(_official, path, images, reading.labels_from)
+    for table in (path / name for name in fer2013.FILES):
+        if table.is_file():
+            return partial(fer2013.load, table, reading.synonyms)
+    for module in (ferplus_folders, affectnet, affectnet_tables):
+        if module.is_here(path):
+            return partial(module.load, path, reading.synonyms)
+    return None
+
+
+def _official(path: Path, images: str, labels_from: str | None) -> Dataset:
+    if labels_from not in (None, "0", "1"):
+        raise UsageError(
+            f"--labels-from {labels_from} was given for {path}, RAF-DB's official layout. Expected 1, its own "
+            "numbers, or 0 for the same counted from 0. Correct --labels-from."
+        )
+    return rafdb.official(path, images, labels_from)
+
+
+def _refuse(path: Path, images: str, reading: Reading) -> NoReturn:
     foreign.refuse_tables(path)
-    inner = [folder for place in (path, *_folders(path)) for folder in _folders(place) if _is_known(folder)]
+    below = [folder for place in (path, *_folders(path)) for folder in _folders(place)]
+    inner = [folder for folder in below if _reader(folder, images, reading) or _has_parts(folder)]
     if inner:
         more = len(inner) - 1
         others = f", and so {f'are {more} others' if more > 1 else 'is another'} in it" if more else ""
@@ -116,13 +127,8 @@ def _refuse(path: Path) -> NoReturn:
     )
 
 
-def _is_known(path: Path) -> bool:
-    """Whether a folder has the form of a data set."""
-    readers = (ferplus_folders, affectnet, affectnet_tables)
-    tables = any((path / name).is_file() for name in fer2013.FILES)
-    if tables or rafdb.listing(path) is not None or any(reader.is_here(path) for reader in readers):
-        return True
-    return {entry.name.lower() for entry in _folders(path)} >= {"train", "test"}
+def _has_parts(path: Path) -> bool:
+    return {parts.PARTS.get(folder.name.lower()) for folder in _folders(path)} >= {"train", "test"}
 
 
 def _folders(path: Path) -> list[Path]:
