@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "InputSpec", "Session", "__version__", "faces", "open_session", "predict"]
 
-_MODULES = {"answers": ("Answer", "faces", "predict"), "inputs": ("InputSpec",), "session": ("Session", "open_session")}
-_FROM = {name: module for module, names in _MODULES.items() for name in names}
+_FROM = {
+    "Answer": "lc2fer.answers",
+    "InputSpec": "lc2fer.inputs",
+    "Session": "lc2fer.session",
+    "faces": "lc2fer.answers",
+    "open_session": "lc2fer.session",
+    "predict": "lc2fer.answers",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -26,7 +32,8 @@ def __getattr__(name: str) -> Any:
         return metadata.version("lc2fer")
     if name not in _FROM:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lc2fer.{_FROM[name]}"), name)
+    found = globals()[name] = getattr(importlib.import_module(_FROM[name]), name)  # the next time it is here
+    return found
 
 
 def __dir__() -> list[str]:
