@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from lc2fer.threads import check as check_threads
 
+_CROP = 256  # pixels of a crop's longer side: with its margin, the finest size that a finder searches
+
 Point = tuple[float, float]  # x and y in pixels, from the upper left corner
 
 
@@ -45,16 +47,18 @@ class Face:
         (left_x, left_y), (right_x, right_y) = self.eyes
         return math.degrees(math.atan2(right_y - left_y, right_x - left_x))
 
-    def moved(self, right: float, down: float) -> Face:
-        """The same face, that many pixels further to the right and down."""
+    def moved(self, right: float, down: float, scale: float = 1.0) -> Face:
+        """The same face, that many pixels further to the right and down, and then so many times as large."""
 
         def point(at: Point) -> Point:
-            return at[0] + right, at[1] + down
+            return (at[0] + right) * scale, (at[1] + down) * scale
 
         return replace(
             self,
-            left=self.left + right,
-            top=self.top + down,
+            left=(self.left + right) * scale,
+            top=(self.top + down) * scale,
+            width=self.width * scale,
+            height=self.height * scale,
             eyes=(point(self.eyes[0]), point(self.eyes[1])),
             nose=point(self.nose),
             mouth=point(self.mouth),
@@ -90,8 +94,22 @@ def find_in_crop(finder: Finder, image: NDArray[np.uint8]) -> tuple[Face, ...]:
 
     Finders are trained on faces with something around them, so they are shown the picture with a black margin.
     """
-    height, width = image.shape[:2]
+    small, scale = shrink(image, _CROP) if max(image.shape[:2]) > _CROP else (image, 1.0)
+    height, width = small.shape[:2]
     margin = max(height, width)
     around = np.zeros((height + 2 * margin, width + 2 * margin, 3), np.uint8)
-    around[margin : margin + height, margin : margin + width] = image
-    return tuple(face.moved(-margin, -margin) for face in finder.find(around))
+    around[margin : margin + height, margin : margin + width] = small
+    return tuple(face.moved(-margin, -margin, scale) for face in finder.find(around))
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
+    """The picture with a longer side of `side` pixels, and by how much it was larger."""
+    from PIL import Image as pil
+
+    height, width = image.shape[:2]
+    scale = max(height, width) / side
+    if scale == 1:
+        return image, scale
+    size = max(1, round(width / scale)), max(1, round(height / scale))
+    small = pil.fromarray(image).resize(size, pil.Resampling.BILINEAR, reducing_gap=1.0)
+    return np.asarray(small, np.uint8), scale

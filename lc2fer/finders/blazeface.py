@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lc2fer.finder import Face, Point
-from lc2fer.finders.boxes import check_image, largest_first, shrink, suppress
+from lc2fer.finder import Face, Point, shrink
+from lc2fer.finders.boxes import check_image, largest_first, suppress
 from lc2fer.finders.engine import Engine
 
 FILE = Path(__file__).parents[1] / "weights" / "face_finder.onnx"

@@ -1,4 +1,4 @@
-"""What finders share: boxes that overlap, and pictures in a network's size."""
+"""What finders share: boxes that overlap, and the check of what they are given."""
 
 from __future__ import annotations
 
@@ -36,19 +36,6 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
     areas = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
     ratio: NDArray[np.float64] = shared / np.maximum(areas - shared, 1e-9)
     return ratio
-
-
-def shrink(image: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
-    """The picture with a longer side of `side` pixels, and by how much it was larger."""
-    from PIL import Image as pil
-
-    height, width = image.shape[:2]
-    scale = max(height, width) / side
-    if scale == 1:
-        return image, scale
-    size = max(1, round(width / scale)), max(1, round(height / scale))
-    small = pil.fromarray(image).resize(size, pil.Resampling.BILINEAR, reducing_gap=1.0)
-    return np.asarray(small, np.uint8), scale
 
 
 def check_image(image: NDArray[np.uint8]) -> None:

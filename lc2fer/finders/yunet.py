@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from lc2fer.artifact import hash_file
 from lc2fer.errors import ArtifactError
-from lc2fer.finder import Face, Point
-from lc2fer.finders.boxes import check_image, largest_first, shrink, suppress
+from lc2fer.finder import Face, Point, shrink
+from lc2fer.finders.boxes import check_image, largest_first, suppress
 from lc2fer.finders.engine import open_engine
 from lc2fer.header import refuse_other
 

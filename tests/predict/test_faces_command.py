@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,23 @@ def test_faces_that_were_cut_out_already_are_aligned_and_none_is_lost(
     assert abs(again.roll_degrees) < 6
     np.testing.assert_allclose(again.eyes, [(15.1, 18.7), (32.9, 18.7)], atol=2.5)
     assert records.read(tmp_path / "out") == "eyes"
+
+
+def test_a_crop_of_many_megapixels_is_found_where_a_small_one_is(photograph: Callable[[str], Path]) -> None:
+    """It is not laid into a canvas of nine times its own size."""
+    finder = open_finder(thorough=True)
+    with Image.open(photograph("grace_hopper")) as image:
+        (face,) = finder.find(np.asarray(image))
+        box = [round(at) for at in (face.left, face.top, face.left + face.width, face.top + face.height)]
+        crop = image.crop(box).resize((256, 240))
+    (small,) = find_in_crop(finder, np.asarray(crop))
+    large = np.asarray(crop.resize((4096, 3840)))
+    tracemalloc.start()
+    (found,) = find_in_crop(finder, large)
+    assert tracemalloc.get_traced_memory()[1] < large.nbytes
+    tracemalloc.stop()
+    np.testing.assert_allclose(found.eyes, 16 * np.array(small.eyes), atol=16)
+    assert found.width == pytest.approx(16 * small.width, rel=0.05)
 
 
 def test_what_cannot_be_read_is_named_and_makes_it_2(
