@@ -43,6 +43,7 @@ _HEAD_BYTES = 1 << 16
 _HEADER = "inference-header-content-length"
 _HEALTH = ("/v2/health/live", "/v2/health/ready")
 _SMALL = 1 << 16  # bytes of a body that is read in the loop; a larger one would keep other requests from it
+_UPLOAD_S = 60.0  # that a body may take to come
 _OPTIONS: dict[str, Any] = {**OPTIONS, "timeout_graceful_shutdown": 10}
 
 
@@ -170,7 +171,13 @@ class _Site:
         coding = request.headers.get("content-encoding", "identity")
         if coding != "identity":
             raise HTTPException(415, f"The body is in {coding}. Expected it as it is. Send it without compression.")
-        body = await self._body(request)
+        try:
+            body = await asyncio.wait_for(self._body(request), _UPLOAD_S)
+        except asyncio.TimeoutError:
+            raise HTTPException(
+                408,
+                f"The body did not come whole in {_UPLOAD_S:g} s. Expected it sooner. Send fewer images at once.",
+            ) from None
         call = partial(protocol.parse, body, None if head is None else int(head), self._artifact)
         try:
             binary = head is not None or len(body) < _SMALL

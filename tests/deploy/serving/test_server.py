@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,6 +206,18 @@ class Slow:
         self.begun.set()
         assert self.free.wait(30)
         return self._session.run(batch)
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_UPLOAD_S", 0.3)
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as slow:
+        slow.sendall(b"POST /v2/models/faces/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
+        answer = b""
+        while part := slow.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"The body did not come whole in 0.3 s. Expected it sooner. Send fewer images at once." in answer
 
 
 def test_a_full_queue_and_a_late_answer_have_their_status(session: Session, images: NDArray[np.float32]) -> None:
