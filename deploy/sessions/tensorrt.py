@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,8 +37,6 @@ class TensorRtSession(Opened):
         self._cuda = cuda
         self._trt = trt
         runtime, engine = _deserialised(artifact, trt)
-        self._runtime: Any = runtime  # has to outlive the engine
-        self._engine: Any = engine
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         outputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
@@ -54,23 +54,24 @@ class TensorRtSession(Opened):
                 f"{artifact.path} could not get its memory on {cuda.device.name}. A context of some megabytes was "
                 "expected to fit. End what else uses the GPU and open it again."
             )
-        self._context: Any = context
         self._names = inputs[0], outputs[0]
         open_batch = engine.get_tensor_shape(inputs[0])[0] == -1
         self.most = engine.get_tensor_profile_shape(inputs[0], 0)[2][0] if open_batch else 1
-        self._places: dict[int, _Place] = {}
+        self._held = _Held(runtime, engine, context)
         self.replays = self._place(1).replay is not None
+        self._let_go = weakref.finalize(self, _let_go, self._held, cuda, os.getpid())
+        self._let_go.atexit = False
 
     def _place(self, images: int) -> _Place:
         """Buffers for so many images and what runs them, made once."""
-        if images not in self._places:
+        if images not in self._held.places:
             shape, labels = self.artifact.input_spec.shape, self.artifact.input_spec.labels
             place = _Place(self._cuda.buffer((images, *shape)), self._cuda.buffer((images, len(labels))))
             self._enqueue(place)  # once before a capture: the first run may still allocate
             self._cuda.synchronize()
             place.replay = self._cuda.capture(lambda: self._enqueue(place))
-            self._places[images] = place
-        return self._places[images]
+            self._held.places[images] = place
+        return self._held.places[images]
 
     def _enqueue(self, place: _Place) -> None:
         self._cuda.upload(place.input)
@@ -78,16 +79,16 @@ class TensorRtSession(Opened):
         self._cuda.download(place.output)
 
     def _execute(self, place: _Place) -> None:
-        if not self._context.set_input_shape(self._names[0], place.input.array.shape):
+        if not self._held.context.set_input_shape(self._names[0], place.input.array.shape):
             shape = list(place.input.array.shape)
             raise ArtifactError(f"{self.artifact.path} refuses {shape}. It was built for it. {_rebuild(self.artifact)}")
         for name, buffer in zip(self._names, (place.input, place.output)):
-            if not self._context.set_tensor_address(name, buffer.address):
+            if not self._held.context.set_tensor_address(name, buffer.address):
                 raise Lc2ferError(
                     f"{self.artifact.path} refuses the address of {name}. Memory of the engine's own device was "
                     "expected. Report it, with the output of nvidia-smi or tegrastats."
                 )
-        if not self._context.execute_async_v3(self._cuda.stream):
+        if not self._held.context.execute_async_v3(self._cuda.stream):
             raise Lc2ferError(
                 f"TensorRT {self._trt.__version__} did not start {self.artifact.path}. A run was expected after a "
                 "successful load. Look at the messages of TensorRT and at the GPU's memory."
@@ -127,7 +128,7 @@ class TensorRtSession(Opened):
     def executed_precisions(self) -> dict[str, int] | None:
         """Number of computing layers by the precision that they run in, read back from the engine; None if not told."""
         self._check_open()
-        inspector = self._engine.create_engine_inspector()
+        inspector = self._held.engine.create_engine_inspector()
         try:
             found = nvidia.layers(inspector.get_engine_information(self._trt.LayerInformationFormat.JSON))
         except ValueError:
@@ -135,12 +136,7 @@ class TensorRtSession(Opened):
         return nvidia.executed(found)
 
     def _release(self) -> None:
-        # TensorRT's objects go before the memory and the stream that they use.
-        self._places.clear()
-        self._context = None
-        self._engine = None
-        self._runtime = None
-        self._cuda.close()
+        self._let_go()
 
 
 @dataclass
@@ -150,6 +146,25 @@ class _Place:
     input: Buffer
     output: Buffer
     replay: Callable[[], None] | None = None  # where there can be one
+
+
+@dataclass
+class _Held:
+    """What a session holds of TensorRT, and nobody else."""
+
+    runtime: Any  # has to outlive the engine
+    engine: Any
+    context: Any
+    places: dict[int, _Place] = field(default_factory=dict)  # by their number of images
+
+
+def _let_go(held: _Held, cuda: Cuda, process: int) -> None:
+    """Free the GPU, also where nobody closed the session; not in a fork of its process, which has no GPU."""
+    if os.getpid() == process:
+        # TensorRT's objects go before the memory and the stream that they use.
+        held.places.clear()
+        held.context = held.engine = held.runtime = None
+        cuda.close()
 
 
 def cut(images: int, most: int) -> Iterator[int]:

@@ -98,6 +98,14 @@ def test_a_closed_session_says_so(artifact: Artifact, images: np.ndarray, gpu: M
         session.run(images)
 
 
+def test_a_session_that_nobody_closed_frees_the_gpu(artifact: Artifact, images: np.ndarray, gpu: ModuleType) -> None:
+    session = deploy.load(artifact)
+    session.run(np.concatenate([images, images]))
+    assert gpu.left() != []
+    del session
+    assert gpu.left() == []
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
@@ -251,7 +259,7 @@ def test_a_profile_takes_batches(gpu: ModuleType, export: Export, images: np.nda
     with deploy.load(artifact) as session:
         assert session.most == 4
         assert np.abs(session.run(batch) - wanted).max() < 1e-3
-        assert set(session._places) == {1, 2, 4}
+        assert set(session._held.places) == {1, 2, 4}
         assert np.abs(session.run(batch[2:]) - wanted[2:]).max() < 1e-3, (
             "a captured graph runs what it was captured for"
         )
