@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
@@ -147,9 +147,10 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
         images = preparer(samples, 0, work)
         for variant, artifacts in _contenders(chosen, failures):
             own = [Model(variant, artifact, STOCK.get(artifact.target, {})) for artifact in artifacts]
-            for number in range(chosen.launches if own else 0):
-                _launch(own, chosen, images(own[0].artifact.input_spec), work, search=number == 0)
-                say(f"{variant}: launch {number + 1} of {chosen.launches}")
+            for number in range(chosen.launches):
+                if own:
+                    _launch(own, chosen, images(own[0].artifact.input_spec), work, failures, search=number == 0)
+                    say(f"{variant}: launch {number + 1} of {chosen.launches}")
             models += own
             report = {
                 "version": VERSION,
@@ -161,6 +162,10 @@ def main(chosen: Namespace, arguments: Sequence[str]) -> dict[str, Any]:
             write(path, report)  # after each variant: who stops keeps what there is
     for failure in failures:
         say(f"{failure['model']} {failure['target']}: {failure['error']}")
+    if not models:
+        raise Lc2ferError(
+            f"None of {len(failures)} models could be measured. One was expected at least. Mend what is said above."
+        )
     print(table(models))
     keys = ("model", "target", "best", "images_per_s", "call_ms")
     document = {"report": str(path), "rows": [{key: row[key] for key in keys} for row in report["rows"]]}
@@ -208,14 +213,33 @@ def _contenders(chosen: Namespace, failures: list[dict[str, str]]) -> Iterator[t
             if isinstance(artifact, Artifact):
                 ready.append(artifact)
             else:
-                failures.append({"model": config, "target": target, "error": f"{type(artifact).__name__}: {artifact}"})
+                failures.append(_failure(config, target, artifact))
         if not ready:
             raise next(error for error in made.values() if isinstance(error, Lc2ferError))
         yield config, ready
 
 
-def _launch(models: Sequence[Model], chosen: Namespace, images: Images, work: Path, *, search: bool) -> None:
-    """Turns of all models; where `search`, each is tried before, also with one thread, which may be best for many."""
+def _launch(
+    models: list[Model],
+    chosen: Namespace,
+    images: Images,
+    work: Path,
+    failures: list[dict[str, str]],
+    *,
+    search: bool,
+) -> None:
+    """Turns of all models; where `search`, each is tried before, also with one thread, which may be best for many.
+
+    A model that fails goes from `models` to `failures`; the others are measured on.
+    """
+
+    @contextmanager
+    def failing(model: Model) -> Iterator[None]:
+        try:
+            yield
+        except Lc2ferError as error:
+            models[:] = [other for other in models if other is not model]
+            failures.append(_failure(model.variant, model.target, error))
 
     def started(model: Model, threads: int) -> Worker:
         job = {
@@ -235,22 +259,32 @@ def _launch(models: Sequence[Model], chosen: Namespace, images: Images, work: Pa
             log=work / f"{model.artifact.name}-{threads}.log",
         )
 
-    for model in models if search else ():
-        for threads in sorted({1, chosen.threads}):
-            with started(model, threads) as worker:
-                worker.answer(*_PATIENCE)
-                for callers, count in product(CALLERS, IMAGES):
-                    point = Point(callers, count, threads)
-                    model.searched[point] = _turn(worker, point, SEARCH_S).rate
+    for model in list(models) if search else ():
+        with failing(model):
+            for threads in sorted({1, chosen.threads}):
+                with started(model, threads) as worker:
+                    worker.answer(*_PATIENCE)
+                    for callers, count in product(CALLERS, IMAGES):
+                        point = Point(callers, count, threads)
+                        model.searched[point] = _turn(worker, point, SEARCH_S).rate
     with ExitStack() as stack:
-        workers = [stack.enter_context(started(model, model.best.threads)) for model in models]
-        for worker, model in zip(workers, models):
-            worker.answer(*_PATIENCE)
-            model.launches.append([])
+        running = []
+        for model in list(models):
+            with failing(model):
+                worker = stack.enter_context(started(model, model.best.threads))
+                worker.answer(*_PATIENCE)
+                model.launches.append([])
+                running.append((model, worker))
         seconds = max(TURN_S, chosen.seconds / ROUNDS)
         for number in range(ROUNDS):
-            for place in range(len(models)) if number % 2 == 0 else reversed(range(len(models))):
-                models[place].launches[-1].append(_turn(workers[place], models[place].best, seconds))
+            for model, worker in running[:: 1 if number % 2 == 0 else -1]:
+                if any(model is other for other in models):
+                    with failing(model):
+                        model.launches[-1].append(_turn(worker, model.best, seconds))
+
+
+def _failure(model: str, target: str, error: Exception) -> dict[str, str]:
+    return {"model": model, "target": target, "error": f"{type(error).__name__}: {error}"}
 
 
 def _turn(worker: Worker, point: Point, seconds: float) -> Turn:

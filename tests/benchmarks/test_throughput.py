@@ -138,6 +138,50 @@ def test_what_could_not_be_made_is_a_failure_where_that_is_asked_for(
     assert cli.run("bench", [*arguments, "--strict"]) == 1
 
 
+@pytest.mark.parametrize("opens", [0, 1], ids=["never", "once"])
+def test_a_model_that_fails_leaves_the_others_theirs(
+    small_faces: Path,
+    small_exports: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    opens: int,
+) -> None:
+    """Its file is gone when it is opened, or when it is opened again to take turns with the others."""
+    for name, value in (("CALLERS", (1,)), ("IMAGES", (1,)), ("SEARCH_S", 0.01), ("ROUNDS", 2), ("TURN_S", 0.02)):
+        monkeypatch.setattr(throughput, name, value)
+    made = small_exports.into(tmp_path, "ort-fp32", "onnx-fp32")
+    lost, turn, left = made["onnx-fp32"], throughput._turn, [opens]
+
+    def counting(*given: Any) -> Turn:
+        if not left[0]:
+            lost.path.unlink(missing_ok=True)
+        left[0] -= 1
+        return turn(*given)
+
+    monkeypatch.setattr(throughput, "_turn", counting)
+    arguments = ["--mode", "throughput", "--data", str(small_faces), "--out", str(tmp_path), "--seconds", "0.02"]
+    arguments += ["--threads", "1", "--launches", "1", "--models", str(made["ort-fp32"].path), str(lost.path)]
+    assert cli.run("bench", arguments) == 0
+    captured = capsys.readouterr()
+    assert f"{lost.path} is missing" in captured.err
+    (row,) = json.loads(captured.out.splitlines()[-1])["rows"]
+    assert row["target"] == "ort-fp32"
+    report = json.loads((tmp_path / "throughput.json").read_text())
+    assert [failure["target"] for failure in report["failures"]] == ["onnx-fp32"]
+    alone = [*arguments[: arguments.index("--models")], "--models", str(made["ort-fp32"].path), "--strict"]
+    assert cli.run("bench", alone) == 0
+
+    def hot(*given: Any) -> Turn:
+        raise TargetUnavailable("It is too hot. It was expected to be cool. Wait.")
+
+    monkeypatch.setattr(throughput, "_turn", hot)
+    assert cli.run("bench", alone) == 2
+    said = capsys.readouterr().err
+    assert "C8 ort-fp32: TargetUnavailable: It is too hot." in said
+    assert "None of 1 models could be measured. One was expected at least. Mend what is said above." in said
+
+
 def test_weights_of_other_classes_are_measured_on_their_own_faces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
