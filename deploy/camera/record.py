@@ -75,12 +75,19 @@ def open_all(
             f"--record is {films[0]}, and {single} holds single pictures. A camera, a stream or a film was expected. "
             "Record a .csv, or run lc2fer-predict with --draw."
         )
-    made: list[Recording] = [_Table(_free(path), labels, say) for path in paths if path not in films]
-    for path in films:
-        for capture in captures:
-            own = re.sub(r"[^\w.-]+", "_", capture.source.name).strip("_.")
-            named = path if len(captures) == 1 else path.with_name(f"{path.stem}-{own}{path.suffix}")
-            made.append(_Film(_free(named), capture, every and capture.source.kind == "file", say))
+    made: list[Recording] = []
+    try:
+        made += (_Table(_free(path), labels, say) for path in paths if path not in films)
+        for path in films:
+            for capture in captures:
+                own = re.sub(r"[^\w.-]+", "_", capture.source.name).strip("_.")
+                named = path if len(captures) == 1 else path.with_name(f"{path.stem}-{own}{path.suffix}")
+                made.append(_Film(_free(named), capture, every and capture.source.kind == "file", say))
+    except OSError:
+        for recording in made:  # nothing is in them yet
+            recording.close()
+            recording.path.unlink(missing_ok=True)
+        raise
     return made
 
 

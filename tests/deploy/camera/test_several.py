@@ -230,6 +230,14 @@ def test_a_camera_that_comes_back_larger_goes_on_in_the_same_film(tmp_path: Path
     assert [picture.shape for picture in read(tmp_path / "a.mp4")] == [(48, 48, 3)] * 2
 
 
+def test_a_recording_that_cannot_be_made_leaves_none_of_the_others(tmp_path: Path, capture: Any) -> None:
+    (tmp_path / "there").mkdir()
+    wanted = [tmp_path / "a.csv", tmp_path / "there" / "b.mp4", tmp_path / "there" / ("c" * 250 + ".mp4")]
+    with pytest.raises(OSError, match="name too long"):
+        record.open_all([*wanted, tmp_path / ("d" * 252 + ".mp4")], [capture], LABELS, False, print)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
 def test_a_full_disk_ends_recordings_and_nothing_else(
     tmp_path: Path, capture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
