@@ -64,7 +64,7 @@ def make(kind: str, say: Callable[[str], None]) -> None:
     folder, wanted = python.parents[1], ENVIRONMENTS[kind]
     if (folder / _COMPLETE).is_file():
         return
-    with alone(folder.parent, "installation of peers"):
+    with alone(folder.parent, "installation of peers", wait=say):
         if (folder / _COMPLETE).is_file():  # another process was sooner
             return
         say(

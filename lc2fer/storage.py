@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,10 +41,11 @@ def unwritable(filename: object) -> str | None:
 
 
 @contextmanager
-def alone(folder: Path, what: str) -> Iterator[None]:
+def alone(folder: Path, what: str, wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Keep others of `what` ("training") out of a folder, which is made; raises UsageError where one is in it.
 
-    Of a run's several processes the first does so. The system lets go of the folder however the process ends.
+    With `wait` that one is waited for, and `wait` is told so. Of a run's several processes the first does so. The
+    system lets go of the folder however the process ends.
     """
     try:
         import fcntl
@@ -60,10 +61,13 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(
-                f"Another {what} writes into {folder} now. One at a time was expected. Wait for it, or choose "
-                "another --out."
-            ) from None
+            if wait is None:
+                raise UsageError(
+                    f"Another {what} writes into {folder} now. One at a time was expected. Wait for it, or choose "
+                    "another --out."
+                ) from None
+            wait(f"Another {what} writes into {folder} now: waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             pass
         yield

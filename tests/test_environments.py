@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from lc2fer import environments
 from lc2fer.environments import ENVIRONMENTS, Environment
 from lc2fer.errors import TargetUnavailable
+from lc2fer.storage import alone
 from lc2fer.targets import KINDS, PEERS
 
 
@@ -71,19 +71,25 @@ def test_what_pip_cannot_install_is_told_and_leaves_nothing(offline: None, tmp_p
     assert list((tmp_path / "cache" / "peers").iterdir()) == []
 
 
-def test_two_that_ask_at_once_install_it_once(offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_ask_at_once_install_it_once(offline: None) -> None:
+    """The second waits for the first, and says so."""
     said: list[str] = []
+    asked = Event()
 
-    @contextmanager
-    def after_another(folder: Path, what: str) -> Iterator[None]:
-        python = environments.interpreter("peer")
+    def say(text: str) -> None:
+        said.append(text)
+        asked.set()
+
+    python = environments.interpreter("peer")
+    with alone(python.parents[2], "installation of peers"):
+        second = Thread(target=environments.make, args=("peer", say))
+        second.start()
+        assert asked.wait(20)
         python.parents[1].mkdir(parents=True)
         (python.parents[1] / environments._COMPLETE).touch()
-        yield
-
-    monkeypatch.setattr(environments, "alone", after_another)
-    environments.make("peer", said.append)
-    assert said == []
+    second.join(20)
+    assert not second.is_alive()
+    assert said == [f"Another installation of peers writes into {python.parents[2]} now: waiting for it."]
 
 
 def test_a_python_without_pip_is_told_so(offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
