@@ -57,6 +57,8 @@ done
 root=no
 [[ $(id -u) -ne 0 ]] || root=yes
 if [[ -z $prefix ]]; then
+    [[ $root == yes || -n ${XDG_DATA_HOME:-${HOME:-}} ]] ||
+        die 2 "This user has no home folder. A place for the installation was expected. Name one: --prefix DIR"
     if [[ $root == yes ]]; then prefix=/opt/lc2fer; else prefix=${XDG_DATA_HOME:-$HOME/.local/share}/lc2fer; fi
 fi
 [[ $prefix == /* ]] || prefix=$PWD/$prefix # links and the service name it from everywhere

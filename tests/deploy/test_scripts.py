@@ -294,6 +294,15 @@ def test_a_missing_bundle_and_a_missing_python(run: Run, tmp_path: Path) -> None
     assert done.stderr.startswith("python9 is missing, has no venv, or is not 3.10 to 3.13. Run: sudo apt-get install")
 
 
+def test_a_user_without_a_home_is_asked_for_a_place(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")
+    (tmp_path / "id").chmod(0o755)
+    path = {"HOME": "", "XDG_DATA_HOME": "", "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = run("install.sh", pack(tmp_path / "a.bundle"), "--dry-run", **path)
+    text = "This user has no home folder. A place for the installation was expected. Name one: --prefix DIR\n"
+    assert (done.returncode, done.stderr) == (2, text)
+
+
 def test_the_systems_packages_are_asked_for_first(run: Run, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
