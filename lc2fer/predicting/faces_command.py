@@ -67,7 +67,11 @@ def main(arguments: list[str]) -> dict[str, Any]:
     lonely: list[str] = []
     there = given.out.is_dir()  # it may be the one that somebody is in, a link's, or where a disk is mounted
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out if there else given.out.parent))
+    try:
+        staged = Path(tempfile.mkdtemp(prefix=f".{given.out.name}.", dir=given.out if there else given.out.parent))
+    except OSError as error:
+        error.filename = str(given.out)  # what the user knows
+        raise
     try:
         for item in sources.walk([str(given.folder)], io.BytesIO(), found, leave=staged):
             try:

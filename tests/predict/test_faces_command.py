@@ -113,6 +113,13 @@ def test_a_crop_of_many_megapixels_is_found_where_a_small_one_is(photograph: Cal
     assert found.width == pytest.approx(16 * small.width, rel=0.05)
 
 
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folder, "--out", "/proc/faces") == 2
+    assert capsys.readouterr().err.startswith("FileNotFoundError: /proc/faces: ")
+
+
 def test_what_cannot_be_read_is_named_and_makes_it_2(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
