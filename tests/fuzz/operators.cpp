@@ -27,6 +27,10 @@ Chosen chosen(Precision precision) {
     return {"generic", plain[precision]};
 }
 
+Names here() {
+    return {"avx2 generic"};
+}
+
 }  // namespace lc2fer
 
 using namespace lc2fer;
