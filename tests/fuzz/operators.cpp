@@ -58,10 +58,6 @@ struct Bytes {
     }
 };
 
-void alone(void*, void (*part)(void*, int), void* argument, int count) {
-    for (int i = 0; i < count; ++i) part(argument, i);
-}
-
 // Memory of just that many bytes, with a pattern in it.
 std::unique_ptr<uint8_t, void (*)(void*)> filled(size_t bytes, uint8_t value) {
     uint8_t* made = static_cast<uint8_t*>(std::malloc(bytes ? bytes : 1));
@@ -69,9 +65,11 @@ std::unique_ptr<uint8_t, void (*)(void*)> filled(size_t bytes, uint8_t value) {
     return {made, std::free};
 }
 
+// At most 2^24: of larger ones no sum is to overflow.
 size_t elements(const Shape& shape) {
+    constexpr size_t MOST = 1u << 24;
     size_t count = 1;
-    for (const size_t size : shape) count = count > (1u << 24) ? count : count * size;
+    for (const size_t size : shape) count = size > MOST || count * size > MOST ? MOST : count * size;
     return count;
 }
 
@@ -107,7 +105,8 @@ void try_one(Attributes its, Shape image, bool fitting, Bytes rest) {
     const auto x = filled(elements(image) * 4, 0x3f), out = filled(elements(output) * 4, 0);
     Kind kind;
     kind.prepare(its, image, constants);
-    kind.run({nullptr, alone}, reinterpret_cast<const float*>(x.get()), reinterpret_cast<float*>(out.get()));
+    run_images(kind, alone(), rest.next<uint8_t>() & 1, image[0], reinterpret_cast<const float*>(x.get()),
+               floats_of_one(image), reinterpret_cast<float*>(out.get()), floats_of_one(output));
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
