@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from lc2fer.inputs import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.camera.web")
+patience = pytest.importorskip("lc2fer.deploy.camera.patience")
 PAGE = Path(web.__file__).with_name("page")
 MODULES = sorted({path.name for path in PAGE.glob("*.js")} - {"page.js"})
 
@@ -354,3 +356,19 @@ def test_who_goes_away_keeps_no_thread(served, film):
     film.most_waiting = film.waiting
     time.sleep(0.6)
     assert film.most_waiting == 0
+
+
+def test_who_takes_no_answer_gives_its_place_to_others(film, tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "TAKING_S", 1.0)
+    monkeypatch.setitem(web._OPTIONS, "limit_concurrency", 6)
+    (tmp_path / "engine.wasm").write_bytes(bytes(12_000_000))
+    with ExitStack() as stack:
+        server = stack.enter_context(web.serve(film, ("127.0.0.1", 0), TOKEN, tmp_path))
+        port = int(server.url.rsplit(":", 1)[1].strip("/"))
+        for _ in range(5):  # without the token, and they read nothing
+            stalled = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stalled.sendall(b"GET /engine/engine.wasm HTTP/1.1\r\nHost: it\r\n\r\n")
+            stalled.recv(1)
+        assert ask(server, "")[0] == 503
+        time.sleep(3)
+        assert ask(server, "")[0] == 200
