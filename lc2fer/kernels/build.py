@@ -99,7 +99,9 @@ def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...
     """The name of what that compiler makes, and what it has to be told to compile and to link it."""
     flags, link = engine_flags(engine)
     against = metadata.version("openvino") if engine == "openvino" else ""
-    told = repr((compiler, COMPILE, flags, link, against, _variants_name(compiler, machine())))
+    # A home that machines share: an older C library does not load what was linked with a newer one.
+    system = platform.libc_ver()
+    told = repr((compiler, COMPILE, flags, link, against, system, _variants_name(compiler, machine())))
     return f"{engine}-{key(told, *_engine_sources(engine))}.so", flags, link
 
 

@@ -218,3 +218,15 @@ def failing(error: Exception) -> Callable[..., object]:
         raise error
 
     return fail
+
+
+def test_a_home_that_two_machines_share_holds_a_library_for_each_of_their_c_libraries(
+    other_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was linked with glibc 2.36 needs it: an older one would refuse to load it."""
+    own = build.library("onnxruntime")
+    monkeypatch.setattr(build.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    assert build.present("onnxruntime") is None
+    build.library.cache_clear()
+    assert build.library("onnxruntime") != own
+    assert own.exists()
