@@ -24,6 +24,7 @@ from lc2fer.answers import MIN_CONFIDENCE
 from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
+from lc2fer.leaving import at_once_where
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 from lc2fer.text import printable, stderr_console
@@ -127,13 +128,15 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     labels = artifact.input_spec.labels
     out = Out(sources, labels, given.json, say, service.status)
     begun = threading.Event()
+    captures: list[Capture] = []
+    at_once_where(lambda: any(capture.hangs for capture in captures))
     with ExitStack() as stack:
         stop = stack.enter_context(stopped_by_signals(begun))
         deaths = stack.enter_context(Deaths(stop))
         out.senders = [stack.enter_context(closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         arrived = threading.Event()
-        captures = [
+        captures += [
             Capture(source, every=given.every_frame, wish=wish, arrived=arrived, say=partial(out.status, source.name))
             for source in sources
         ]
