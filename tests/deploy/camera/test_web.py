@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 import re
+import shutil
 import socket
 import threading
 import time
@@ -372,3 +373,13 @@ def test_who_takes_no_answer_gives_its_place_to_others(film, tmp_path, monkeypat
         assert ask(server, "")[0] == 503
         time.sleep(3)
         assert ask(server, "")[0] == 200
+
+
+def test_the_page_stays_though_the_package_is_upgraded_or_removed_meanwhile(film, monkeypatch, tmp_path):
+    moved = tmp_path / "page"
+    shutil.copytree(PAGE, moved)
+    monkeypatch.setattr(web, "_FILES", {path: moved / file.name for path, file in web._FILES.items()})
+    with web.serve(film, ("127.0.0.1", 0), None) as server:
+        shutil.rmtree(moved)
+        for path in ("", *MODULES):
+            assert ask(server, path)[0] == 200
