@@ -61,7 +61,7 @@ class OnnxRuntimeSession(Opened):
             check_products(artifact.path.name, artifact.kind)
         self._open = partial(
             onnxruntime.InferenceSession,
-            str(artifact.path),
+            artifact.path.read_bytes(),  # it is opened more than once, and by then the file may be another one
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=["MatMulAddFusion"] if rows else None,
