@@ -23,6 +23,7 @@ from typing import Any
 
 import lc2fer
 from lc2fer.errors import NO_MEMORY, Lc2ferError
+from lc2fer.leaving import with_code
 from lc2fer.next_steps import after
 from lc2fer.storage import unwritable
 from lc2fer.telemetry import refuse_telemetry
@@ -100,7 +101,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
     refuse_telemetry()
     with safe_outputs(), quietly() if quiet else nullcontext():
-        return _run(command, arguments, debug=debug)
+        return with_code(_run(command, arguments, debug=debug))
 
 
 def main(arguments: list[str] | None = None) -> int:

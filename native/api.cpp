@@ -125,7 +125,8 @@ uint8_t* read(Memory& memory, const char* path, size_t& size, lc2fer_error& erro
     FILE* file = std::fopen(path, "rb");
     const auto failed = [&](const char* why) -> uint8_t* {
         if (file != nullptr) std::fclose(file);
-        refuse(error, LC2FER_FILE, "%.300s cannot be read: %s. An .lc2 file was expected. Name one.", path, why);
+        refuse(error, LC2FER_FILE, "%.*s cannot be read: %s. An .lc2 file was expected. Name one.",
+               whole_bytes(path, 300), path, why);
         return nullptr;
     };
     if (file == nullptr) return failed(std::strerror(errno));

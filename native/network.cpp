@@ -81,6 +81,14 @@ bool refuse(lc2fer_error& error, lc2fer_status status, const char* text, ...) {
     return false;
 }
 
+int whole_bytes(const char* text, int most) {
+    int size = 0;
+    while (size < most && text[size] != '\0') ++size;
+    if (text[size] == '\0') return size;
+    while (size > 0 && (text[size] & 0xc0) == 0x80) --size;
+    return size;
+}
+
 // Hands out the file's parts in their order; null where there are not as many bytes left.
 class Network::Reader {
 public:
@@ -182,9 +190,9 @@ bool Network::open(Memory& memory, const uint8_t* bytes, size_t size, lc2fer_err
         }
         return refuse(
             error, LC2FER_CPU,
-            "LC2FER_CPU is %.40s. What this processor can run was expected: %s. Set it to one of these, or not "
+            "LC2FER_CPU is %.*s. What this processor can run was expected: %s. Set it to one of these, or not "
             "at all.",
-            std::getenv("LC2FER_CPU"), able);
+            whole_bytes(std::getenv("LC2FER_CPU"), 40), std::getenv("LC2FER_CPU"), able);
     }
     m_kernels = here.kernels;
     m_count = int(header.operations);

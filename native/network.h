@@ -65,6 +65,9 @@ private:
     size_t m_workspace = 0;
 };
 
+// The bytes of a text, at most so many, that end with a whole character of UTF-8.
+int whole_bytes(const char* text, int most);
+
 // Fills in what and why; returns false.
 __attribute__((format(printf, 3, 4))) bool refuse(lc2fer_error& error, lc2fer_status status, const char* text, ...);
 

@@ -103,6 +103,11 @@ class Capture:
         if self._thread.is_alive():
             self._thread.join(1.0)
 
+    @property
+    def hangs(self) -> bool:
+        """Whether it was closed, and its thread is still in a read."""
+        return self._stop.is_set() and self._thread.is_alive()
+
     def status(self) -> Status:
         """How it is now; a camera that gives nothing for two seconds has stalled, whatever it says itself."""
         silent_s = time.monotonic() - self._last

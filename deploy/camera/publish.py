@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import queue
+import sys
 import threading
 import time
 import urllib.request
@@ -59,7 +60,7 @@ def of_status(source: str, status: Status) -> Message:
 
 
 class Sender:
-    """A receiver of messages behind a thread; what cannot be delivered is said once, until it can be again."""
+    """A receiver of messages behind a thread; that some are lost is said once, until all are delivered again."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Sender:
         self._say = say
         self._leave = leave
         self._failing = False
+        self._late = False  # more messages come than it takes
         self._queue: queue.Queue[Message | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -91,6 +93,9 @@ class Sender:
                     self.dropped += 1
                 except queue.Empty:
                     continue
+                if not self._failing and not self._late:
+                    self._say(f"{self._name} takes messages too slowly. The oldest are lost; pictures go on.")
+                self._late = True
 
     def close(self) -> None:
         """Deliver what waits, for a second at most; what waits then is dropped."""
@@ -116,9 +121,10 @@ class Sender:
                 self._failing = True
                 continue
             self.delivered += 1
-            if self._failing:
+            if self._failing or (self._late and self._queue.empty()):
                 self._say(f"{self._name} takes messages again.")
             self._failing = False
+            self._late = self._late and not self._queue.empty()
 
 
 def _split(flag: str, url: str, schemes: tuple[str, ...], expected: str) -> SplitResult:
@@ -126,7 +132,8 @@ def _split(flag: str, url: str, schemes: tuple[str, ...], expected: str) -> Spli
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # its port is none, or a bracket is missing
+        (parts.hostname or "").encode("idna")  # as who looks the host up does
+    except ValueError:  # its port is none, a bracket is missing, or its host has an empty or a long part
         usable = False
     if unclear(url):
         raise UsageError(
@@ -189,6 +196,16 @@ def mqtt(url: str, say: Callable[[str], None]) -> Sender:
         client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
     if parts.scheme == "mqtts":
         client.tls_set()
+    silent = "the broker does not answer"
+    why = [silent]  # there is no connection, as was heard last
+
+    def heard(client: Any, its: Any, flags: Any, reason: Any, properties: Any) -> None:
+        why[0] = f"the broker says: {reason}" if reason.is_failure else silent
+
+    def failed(client: Any, its: Any) -> None:
+        why[0] = without(url, str(sys.exc_info()[1] or silent))  # paho calls this where it caught the error
+
+    client.on_connect, client.on_connect_fail = heard, failed
     client.connect_async(parts.hostname, parts.port or _PORTS[parts.scheme])
     client.loop_start()
 
@@ -196,15 +213,18 @@ def mqtt(url: str, say: Callable[[str], None]) -> Sender:
         until = time.monotonic() + _TIMEOUT_S  # the first message is often earlier than the connection
         while not client.is_connected():
             if time.monotonic() > until:
-                raise OSError("the broker does not answer")
+                raise OSError(why[0])
             time.sleep(0.02)
         sent = client.publish(topic, json.dumps(message))
         sent.wait_for_publish(_TIMEOUT_S)
         if not sent.is_published():
-            raise OSError("the broker does not answer")
+            raise OSError(silent)
 
     def leave() -> None:
         client.disconnect()
-        client.loop_stop()
+        # Its thread may be looking for a host that no name server knows, which nothing ends.
+        ending = threading.Thread(target=client.loop_stop, name="goodbye", daemon=True)
+        ending.start()
+        ending.join(_CLOSING_S)
 
     return Sender(f"The MQTT broker at {parts.hostname}", deliver, say, leave)

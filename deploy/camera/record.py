@@ -189,8 +189,8 @@ class _Film:
             self._writer.release()
         if not self._written:
             self.path.unlink(missing_ok=True)  # an empty file is no film
-        elif self.path.is_file() and self.path.stat().st_size == 0:  # it may have been moved away by now
-            self._fail("nothing of it could be written")
+        elif self.path.is_file() and not _is_whole(self.path):  # it may have been moved away by now
+            self._fail("not all of it could be written, and it plays nowhere")
 
     def to_json(self) -> dict[str, Any]:
         return {"file": str(self.path), "pictures": self._pictures, "whole": not self._failed}
@@ -209,8 +209,8 @@ class _Film:
     def _take(self, scene: Scene, picture: Picture) -> None:
         if self._writer is None:
             self._open(picture)
-        if self._pictures % _LOOK_EVERY == 0 and shutil.disk_usage(self.path.parent).free < _LEAST_BYTES:
-            self._fail(f"less than {_LEAST_BYTES // 1_000_000} MB are free")
+        if self._pictures % _LOOK_EVERY == 0:
+            self._look()
         if self._failed:
             return
         self._pictures += 1
@@ -229,6 +229,13 @@ class _Film:
             if self._written == place:
                 self._write(drawn)
         self._last = drawn
+
+    def _look(self) -> None:
+        try:
+            if shutil.disk_usage(self.path.parent).free < _LEAST_BYTES:
+                self._fail(f"less than {_LEAST_BYTES // 1_000_000} MB are free")
+        except OSError as error:  # its disk was pulled out, or its folder removed
+            self._fail(f"{self.path.parent}: {error.strerror}")
 
     def _open(self, picture: Picture) -> None:
         self._size = picture.shape[1], picture.shape[0]
@@ -257,6 +264,19 @@ class _Film:
         if not self._failed:
             self._say(f"{self.path} takes no more pictures ({reason}). It ends here; those of the source go on.")
         self._failed = True
+
+
+def _is_whole(film: Path) -> bool:
+    """Whether an MP4 has the index that is written last; OpenCV does not tell of a disk that took no more."""
+    size = film.stat().st_size
+    with film.open("rb") as file:
+        while len(head := file.read(16)) >= 8:
+            length = int.from_bytes(head[8:] if head[:4] == b"\0\0\0\1" else head[:4], "big")
+            end = file.tell() - len(head) + length
+            if head[4:8] == b"moov" or length < 8:
+                return head[4:8] == b"moov" and end <= size
+            file.seek(end)
+    return False
 
 
 def _text(expression: str | None, probabilities: Sequence[float]) -> str:

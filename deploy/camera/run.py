@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import secrets
@@ -23,6 +24,7 @@ from lc2fer.answers import MIN_CONFIDENCE
 from lc2fer.arguments import a_path
 from lc2fer.artifact import Artifact
 from lc2fer.errors import ArtifactError, TargetUnavailable, UsageError
+from lc2fer.leaving import at_once_where
 from lc2fer.session import open_session
 from lc2fer.targets import KINDS
 from lc2fer.text import printable, stderr_console
@@ -125,13 +127,16 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     artifact = model_of(given.model)
     labels = artifact.input_spec.labels
     out = Out(sources, labels, given.json, say, service.status)
+    begun = threading.Event()
+    captures: list[Capture] = []
+    at_once_where(lambda: any(capture.hangs for capture in captures))
     with ExitStack() as stack:
-        stop = stack.enter_context(stopped_by_signals())
+        stop = stack.enter_context(stopped_by_signals(begun))
         deaths = stack.enter_context(Deaths(stop))
         out.senders = [stack.enter_context(closing(sender)) for sender in _senders(given, say)]
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         arrived = threading.Event()
-        captures = [
+        captures += [
             Capture(source, every=given.every_frame, wish=wish, arrived=arrived, say=partial(out.status, source.name))
             for source in sources
         ]
@@ -151,7 +156,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
                 "engine": KINDS[artifact.kind].engine,
                 "source": ", ".join(map(str, sources)) or None,
                 "threshold": given.min_confidence,
-                "recorded": [recording.path.name for recording in recordings],
+                "recorded": [printable(recording.path.name) for recording in recordings],
             },
             arrived=arrived,
         )
@@ -165,6 +170,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
             server = web.serve(live, web.parse_address(given.web), token_of(given.token), given.in_browser)
             stack.callback(server.close)
             say(f"The page: {server.link}")
+        begun.set()
         service.ready(f"{artifact.name}, {', '.join(live.feeds) or 'no camera'}")
         stack.callback(service.stopping)
         for capture in captures:
@@ -274,17 +280,21 @@ def _senders(given: argparse.Namespace, say: Callable[[str], None]) -> list[Send
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
+def stopped_by_signals(begun: threading.Event) -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one, or one before `begun`, ends the program at once.
+
+    Until then kernels may be compiled or engines be built, and nobody looks at the event.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def end(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if stop.is_set() or not begun.is_set():
             raise KeyboardInterrupt
-        stop.set()
+        # Not here: this may interrupt a wait for the event while that holds the event's lock.
+        _thread.start_new_thread(stop.set, ())
 
     before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

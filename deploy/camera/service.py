@@ -6,6 +6,8 @@ import os
 import socket
 import time
 
+from lc2fer.text import printable
+
 
 class Service:
     """Speaks to the socket that systemd names in NOTIFY_SOCKET; without one it says nothing."""
@@ -18,7 +20,7 @@ class Service:
 
     def ready(self, status: str) -> None:
         """To be called once pictures can be judged."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={printable(status)}")
 
     def alive(self) -> None:
         """To be called often by the loop that has to stay alive; three times a watchdog's period something is sent."""
@@ -29,7 +31,7 @@ class Service:
 
     def status(self, text: str) -> None:
         """One line that `systemctl status` shows."""
-        self._send(f"STATUS={text}")
+        self._send(f"STATUS={printable(text)}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1")

@@ -48,7 +48,8 @@ class Source:
     def __str__(self) -> str:
         if self.kind == "stream":
             return shown(self.place)
-        return self.place if self.place.startswith("/dev/") else f"{self.kind}:{self.place}"
+        place = self.place.encode(errors="backslashreplace").decode()  # of bytes that are no UTF-8, no page can tell
+        return place if place.startswith("/dev/") else f"{self.kind}:{place}"
 
 
 @dataclass(frozen=True)

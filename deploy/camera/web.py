@@ -157,7 +157,8 @@ class _Site:
         self._waits: dict[tuple[str, int], asyncio.Future[tuple[Scene, bytes] | None]] = {}
 
     def app(self) -> Starlette:
-        files = (Route(path, partial(_file, file)) for path, file in _FILES.items())
+        # Read once: a package that is upgraded meanwhile takes nothing from the page of a program that runs.
+        files = (Route(path, partial(_file, file.read_bytes(), file.suffix)) for path, file in _FILES.items())
         asked = Route("/api/picture", self._picture), Route("/api/status", self._status)
         judge = Route("/api/judge", self._judge, methods=["POST"])
         engine: list[BaseRoute] = []
@@ -286,8 +287,8 @@ async def _in(threads: ThreadPoolExecutor, call: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(threads, call)
 
 
-async def _file(path: Path, request: Request) -> Response:
-    return Response(path.read_bytes(), media_type=_TYPES[path.suffix])
+async def _file(content: bytes, suffix: str, request: Request) -> Response:
+    return Response(content, media_type=_TYPES[suffix])
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

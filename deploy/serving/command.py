@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import threading
 from contextlib import ExitStack
 from typing import Any
 
@@ -96,8 +97,9 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     artifact = model_of(given.model)
     name = _name(given.name, artifact)
     service = Service()
+    begun = threading.Event()
     with ExitStack() as stack:
-        stop = stack.enter_context(stopped_by_signals())
+        stop = stack.enter_context(stopped_by_signals(begun))
         session = stack.enter_context(open_session(artifact, threads=given.threads))
         limits = Limits(given.max_batch, given.queue, given.timeout)
         server = stack.enter_context(Server(session, name, address, token, limits))
@@ -105,6 +107,7 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
         if given.token == "auto":
             text += f" Clients send Authorization: Bearer {token}"
         stderr_console().print(text, markup=False, highlight=False, soft_wrap=True)
+        begun.set()
         service.ready(f"serving {name}")
         left_s = float("inf") if given.seconds is None else given.seconds
         while left_s > 0 and not stop.wait(min(left_s, 1.0)):

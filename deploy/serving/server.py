@@ -6,6 +6,8 @@ import asyncio
 import math
 import re
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -42,6 +44,7 @@ _JSON_BYTES = 16  # of a number, with what is between two
 _HEAD_BYTES = 1 << 16
 _HEADER = "inference-header-content-length"
 _HEALTH = ("/v2/health/live", "/v2/health/ready")
+_BODIES = 4  # of the largest requests, read at the same time
 _SMALL = 1 << 16  # bytes of a body that is read in the loop; a larger one would keep other requests from it
 _UPLOAD_S = 60.0  # that a body may take to come
 _OPTIONS: dict[str, Any] = {**OPTIONS, "timeout_graceful_shutdown": 10}
@@ -111,6 +114,7 @@ class _Site:
         self._limits = limits
         numbers = limits.queue * math.prod(session.artifact.input_spec.shape)
         self._most_bytes = _JSON_BYTES * numbers + _HEAD_BYTES
+        self._held_bytes = 0  # of bodies that are being read
 
     def app(self) -> Starlette:
         own = f"/v2/models/{self._name}"
@@ -171,19 +175,14 @@ class _Site:
         coding = request.headers.get("content-encoding", "identity")
         if coding != "identity":
             raise HTTPException(415, f"The body is in {coding}. Expected it as it is. Send it without compression.")
-        try:
-            body = await asyncio.wait_for(self._body(request), _UPLOAD_S)
-        except asyncio.TimeoutError:
-            raise HTTPException(
-                408,
-                f"The body did not come whole in {_UPLOAD_S:g} s. Expected it sooner. Send fewer images at once.",
-            ) from None
-        call = partial(protocol.parse, body, None if head is None else int(head), self._artifact)
-        try:
-            binary = head is not None or len(body) < _SMALL
-            asked = call() if binary else await asyncio.get_running_loop().run_in_executor(None, call)
-        except protocol.Refused as reason:
-            raise HTTPException(400, str(reason)) from None
+        with self._room() as take:
+            body = await self._body(request, take)
+            call = partial(protocol.parse, body, None if head is None else int(head), self._artifact)
+            try:
+                binary = head is not None or len(body) < _SMALL
+                asked = call() if binary else await asyncio.get_running_loop().run_in_executor(None, call)
+            except protocol.Refused as reason:
+                raise HTTPException(400, str(reason)) from None
         if len(asked.pixels) > self._limits.queue:
             raise HTTPException(
                 413, f"{len(asked.pixels)} images came. Expected at most {self._limits.queue}. Send them in parts."
@@ -222,10 +221,42 @@ class _Site:
             text = f"{request.method} was asked of {path!r}. Expected {expected}. Ask so."
         return JSONResponse({"error": text}, error.status_code, error.headers)
 
-    async def _body(self, request: Request) -> bytes:
+    @contextmanager
+    def _room(self) -> Iterator[Callable[[int], None]]:
+        """What a request calls with the bytes that it brings: refused where all of them together are too many."""
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            if self._held_bytes + count > _BODIES * self._most_bytes:
+                raise HTTPException(
+                    503,
+                    f"Requests of {self._held_bytes:,} bytes are being read, and no more than "
+                    f"{_BODIES * self._most_bytes:,} may. Expected fewer. Try again after the seconds of Retry-After.",
+                    {"Retry-After": "1"},
+                )
+            self._held_bytes += count
+            own += count
+
+        try:
+            yield take
+        finally:
+            self._held_bytes -= own
+
+    async def _body(self, request: Request, take: Callable[[int], None]) -> bytes:
+        try:
+            return await asyncio.wait_for(self._read(request, take), _UPLOAD_S)
+        except asyncio.TimeoutError:
+            raise HTTPException(
+                408,
+                f"The body did not come whole in {_UPLOAD_S:g} s. Expected it sooner. Send fewer images at once.",
+            ) from None
+
+    async def _read(self, request: Request, take: Callable[[int], None]) -> bytes:
         """The body, read no further than what is allowed."""
         parts, size = [], 0
         async for part in request.stream():
+            take(len(part))
             parts.append(part)
             size += len(part)
             if size > self._most_bytes:

@@ -13,8 +13,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from lc2fer.artifact import Artifact
+from lc2fer.artifact import Artifact, hash_file
 from lc2fer.crew import Crew, Following, places
+from lc2fer.errors import ArtifactError
 from lc2fer.opened import Opened, check_classes, check_one_each, refused
 from lc2fer.processor import check_products
 from lc2fer.recipe import BATCH, FUSED
@@ -108,9 +109,18 @@ class OnnxRuntimeSession(Opened):
         with self._making:
             if self._single is None:
                 self._options.intra_op_num_threads = 1
-                self._single = self._open()
+                self._single = self._again()
                 self._options.intra_op_num_threads = self._threads
             return self._single
+
+    def _again(self) -> onnxruntime.InferenceSession:
+        path = self.artifact.path
+        if not path.is_file() or hash_file(path) != self.artifact.sha256:
+            raise ArtifactError(
+                f"{path} was replaced or removed while it was open. The same file was expected. Open it with "
+                "open_session again."
+            )
+        return self._open()
 
     def bind(self, batch: NDArray[np.float32]) -> Callable[[], object]:
         """What runs the engine alone on a batch of one: the image is in its place, the logits stay where they fall."""
@@ -131,7 +141,7 @@ class OnnxRuntimeSession(Opened):
                 self._options.enable_profiling = True
                 self._options.profile_file_prefix = str(Path(folder) / "profile")
                 try:
-                    session = self._open()
+                    session = self._again()
                 finally:
                     self._options.enable_profiling = False
             session.run(None, {self._input.name: np.zeros((1, *self.artifact.input_spec.shape), np.float32)})

@@ -55,6 +55,9 @@ VARIANTS: MappingProxyType[str, dict[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 _ANY: dict[str, tuple[str, ...]] = {"generic": ()}  # of any other machine
+# Compilers' words for what no other compiler would have more of.
+_NO_ROOM = ("No space left on device", "Disk quota exceeded")
+_NO_MEMORY = ("Cannot allocate memory", "out of memory", "Killed signal")
 _COMPILE_S, _LINK_S = 64, 3  # of one core, about
 
 
@@ -99,7 +102,9 @@ def _wanted(engine: str, compiler: tuple[str, ...]) -> tuple[str, tuple[str, ...
     """The name of what that compiler makes, and what it has to be told to compile and to link it."""
     flags, link = engine_flags(engine)
     against = metadata.version("openvino") if engine == "openvino" else ""
-    told = repr((compiler, COMPILE, flags, link, against, _variants_name(compiler, machine())))
+    # A home that machines share: an older C library does not load what was linked with a newer one.
+    system = platform.libc_ver()
+    told = repr((compiler, COMPILE, flags, link, against, system, _variants_name(compiler, machine())))
     return f"{engine}-{key(told, *_engine_sources(engine))}.so", flags, link
 
 
@@ -305,11 +310,21 @@ def _check_compiler(compiler: tuple[str, ...]) -> None:
 
 
 def run(command: tuple[str, ...]) -> None:
-    """Raises Lacking with the compiler's first error, or where it made nothing."""
-    done = subprocess.run(command, capture_output=True, text=True)
+    """Raises Lacking with the compiler's first error, or where it made nothing, or had no room for it."""
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=english)
     made = Path(command[command.index("-o") + 1])
     if done.returncode == 0 and not made.is_file():
         raise Lacking(f"{command[0]} made no {made.name}. A C++17 compiler was expected. Name one in CXX")
+    if any(words in done.stderr for words in _NO_ROOM):
+        raise Lacking(
+            f"the disk of {made.parent.parent} or of {tempfile.gettempdir()} is full. Room for the compiled kernels "
+            "was expected. Free some space, name folders of another disk in LC2FER_CACHE and TMPDIR"
+        )
+    if any(words in done.stderr for words in _NO_MEMORY):
+        raise Lacking(
+            f"{command[0]} ran out of memory. Room for {_jobs()} compilers at once was expected. End other programs"
+        )
     if done.returncode:
         error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
         raise Lacking(

@@ -6,6 +6,7 @@ import copy
 import gc
 import os
 import pickle
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from lc2fer import open_session
 from lc2fer.artifact import Artifact
 from lc2fer.errors import NO_MEMORY, ArtifactError, UsageError
 from lc2fer.opened import refused
+from lc2fer.threads import usable_cores
 
 THREADS = 8
 
@@ -143,3 +145,25 @@ def test_a_session_is_not_sent_to_another_process(model: Artifact) -> None:
                 send(session)
             assert str(refused.value).startswith(f"{model.path} was to be copied, or sent to another process. ")
             assert str(refused.value).endswith("Send the path, and open it there with open_session.")
+
+
+def test_a_session_answers_with_no_other_model_though_its_files_are_replaced(
+    model: Artifact, images: np.ndarray, tmp_path: Path
+) -> None:
+    """As where a service runs on while its model is exported anew; ONNX Runtime opens it once more for batches."""
+    there = tmp_path / "there"
+    shutil.copytree(model.path.parent, there)
+    path = there / model.path.name
+    with open_session(path, threads=min(2, usable_cores())) as session:
+        before = session.run(images[:1])
+        for file in there.iterdir():
+            file.unlink()
+            file.write_bytes(b"another one")
+        if model.kind == "onnx" and usable_cores() > 1:
+            with pytest.raises(ArtifactError) as refused:
+                session.run(images)
+            text = f"{path} was replaced or removed while it was open. The same file was expected. Open it with "
+            assert str(refused.value) == text + "open_session again."
+        else:
+            assert np.allclose(session.run(images)[:1], before, atol=1e-4)
+        assert np.allclose(session.run(images[:1]), before, atol=1e-4)

@@ -12,13 +12,15 @@ CONNECT, PUBLISH, PINGREQ, DISCONNECT = 1, 3, 12, 14
 class Broker:
     """Keeps what is published."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, answer: int = 0) -> None:
+        """`answer`: the return code that it greets with; 0 is welcome, 5 not authorized."""
         broker = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 broker._serve(self.rfile, self.wfile)
 
+        self._greeting = bytes([0x20, 2, 0, answer])  # CONNACK
         self.published: list[tuple[str, bytes]] = []
         self.users: list[bytes] = []  # the packets CONNECT, which hold user and password
         self.left = 0  # publishers that said goodbye
@@ -41,7 +43,7 @@ class Broker:
             kind = head[0] >> 4
             if kind == CONNECT:
                 self.users.append(body)
-                answer.write(b"\x20\x02\x00\x00")  # CONNACK: accepted
+                answer.write(self._greeting)
             elif kind == PUBLISH:
                 size = int.from_bytes(body[:2], "big")
                 self.published.append((body[2 : 2 + size].decode(), body[2 + size :]))

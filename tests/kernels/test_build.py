@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -218,3 +220,47 @@ def failing(error: Exception) -> Callable[..., object]:
         raise error
 
     return fail
+
+
+def test_a_home_that_two_machines_share_holds_a_library_for_each_of_their_c_libraries(
+    other_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was linked with glibc 2.36 needs it: an older one would refuse to load it."""
+    own = build.library("onnxruntime")
+    monkeypatch.setattr(build.platform, "libc_ver", lambda: ("glibc", "2.31"))
+    assert build.present("onnxruntime") is None
+    build.library.cache_clear()
+    assert build.library("onnxruntime") != own
+    assert own.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "/tmp/cc.s: Fatal error: can't write 616 bytes to avx2.o: 'No space left on device'",
+            "the disk of {cache} or of {temporary} is full. Room for the compiled kernels was expected. Free some "
+            "space, name folders of another disk in LC2FER_CACHE and TMPDIR, or export",
+        ),
+        (
+            "virtual memory exhausted: Cannot allocate memory",
+            "{compiler} ran out of memory. Room for {jobs} compilers at once was expected. End other programs, or",
+        ),
+        (
+            "g++: fatal error: Killed signal terminated program cc1plus",
+            "{compiler} ran out of memory. Room for {jobs} compilers at once was expected. End other programs, or",
+        ),
+    ],
+)
+def test_a_compiler_that_had_no_room_is_not_called_the_wrong_one(
+    said: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: None
+) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text(f"#!/bin/sh\necho {shlex.quote(said)} >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("LC2FER_CACHE", str(tmp_path))
+    with pytest.raises(TargetUnavailable) as raised:
+        kernels.library("native", "int8")
+    at = {"cache": tmp_path / "kernels", "temporary": tempfile.gettempdir(), "jobs": os.cpu_count()}
+    assert told.format(compiler=compiler, **at) in str(raised.value)

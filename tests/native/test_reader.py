@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lc2fer.deploy.sessions import native
 from tiny_lc2 import contents, mended
+
+from lc2fer import kernels
 
 Answer = Callable[[bytes], str]
 DO_NOT = "Do not use it."
@@ -121,3 +125,11 @@ def test_no_cut_and_no_number_does_harm(model: Path, answer: Answer) -> None:
         cut = generator.choice((len(changed), len(changed), generator.randrange(len(changed))))
         taken += answer(mended(bytes(changed[:cut]))) == ""
     assert 0 < taken < 400
+
+
+@pytest.mark.parametrize("first", ["", "a"])
+def test_a_long_name_is_cut_between_characters(first: str) -> None:
+    """The error's text is UTF-8, also where it has no room for all of a path."""
+    library, error = native._library(kernels.library("native", "int8")), native._Error()
+    assert not library.lc2fer_open((first + 250 * "é").encode(), None, ctypes.byref(error))
+    assert error.text.decode("utf-8", "strict").startswith(f"{first}{149 * 'é'}")

@@ -45,24 +45,31 @@ export class Given {
   async start() {
     byId("own-error").textContent = "";
     const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+    const mine = (this.camera = { tracks: [] }); // who stops it while the visitor is still asked for it gets none
+    byId("camera").textContent = "Stop the camera";
     try {
-      this.camera = await navigator.mediaDevices.getUserMedia({
+      video.srcObject = await navigator.mediaDevices.getUserMedia({
         video: { facingMode: "user", width: { ideal: CAMERA } },
         audio: false,
       });
-      video.srcObject = this.camera;
+      mine.tracks = video.srcObject.getTracks();
+      if (this.camera !== mine) {
+        for (const track of mine.tracks) track.stop();
+        return;
+      }
+      for (const track of mine.tracks) track.addEventListener("ended", () => this.lose(mine));
       await video.play();
     } catch (error) {
+      if (this.camera !== mine) return;
       this.stop();
       byId("own-error").textContent = `The browser gave no camera: ${error.message}.`;
       return;
     }
-    byId("camera").textContent = "Stop the camera";
-    Object.assign(this.view, { mirrored: true, chosen: null }); // as people know themselves
-    const mine = this.camera;
+    if (this.camera === mine) Object.assign(this.view, { mirrored: true, chosen: null }); // as people know themselves
     const times = [];
     while (this.camera === mine) {
       await this.next();
+      if (this.camera !== mine) return;
       try {
         const answer = await this.show(video);
         if (answer === null) continue;
@@ -73,6 +80,7 @@ export class Given {
           `${rate.toFixed(0)} pictures a second, each judged in ${milliseconds(answer.ms)}\u00a0ms.`;
         byId("own-error").textContent = "";
       } catch (error) {
+        if (this.camera !== mine) return;
         byId("own-error").textContent = error.message;
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
@@ -81,11 +89,18 @@ export class Given {
 
   stop() {
     if (this.camera === null) return;
-    for (const track of this.camera.getTracks()) track.stop();
+    for (const track of this.camera.tracks) track.stop();
     this.camera = null;
     this.turn += 1;
     byId("camera").textContent = "Use this browser's camera";
     byId("own-text").textContent = "";
+  }
+
+  // It was pulled out, or taken back: its last picture would be judged for ever.
+  lose(mine) {
+    if (this.camera !== mine) return;
+    this.stop();
+    byId("own-error").textContent = "The camera went away. Look at its cable, and use it again.";
   }
 
   // The answer, shown; null where a newer picture made it void.

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from ip_camera import IpCamera
 from lc2fer.deploy.camera import publish, readers
 from lc2fer.deploy.camera.deaths import Deaths
 
@@ -132,3 +134,35 @@ def test_nor_is_it_when_somebody_ends_the_wait(number: signal.Signals, model: Pa
     assert process.returncode == 3, err
     assert json.loads(out.splitlines()[-1])["captured"] == 0
     assert "usb:9 gave no picture in" in err
+
+
+def test_a_camera_that_thaws_while_the_program_ends_does_not_abort_it(model: Path) -> None:
+    """Its read comes back into a Python that is about to end."""
+    picture = cv2.imencode(".jpg", np.zeros((99, 99, 3), np.uint8))[1].tobytes()
+    program = """
+import builtins, sys, time
+from lc2fer import cli
+
+class Slow:
+    def __del__(self):
+        time.sleep(4)
+
+builtins.slow = Slow()  # an end that takes a while
+sys.exit(cli.deploy())
+"""
+    with IpCamera([picture]) as network:
+        command = [sys.executable, "-c", program, "run", str(model), "--source", network.url, "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            while '"event":"scene"' not in process.stdout.readline():
+                pass
+            network.stall()
+            while '"state":"stalled"' not in process.stdout.readline():
+                pass
+            process.send_signal(signal.SIGTERM)
+            while '"exit_code"' not in (line := process.stdout.readline()):
+                pass
+            time.sleep(0.5)
+            network.stall(False)
+            _, err = process.communicate(timeout=30)
+    assert process.returncode == json.loads(line)["exit_code"] == 0, err

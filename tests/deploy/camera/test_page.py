@@ -300,3 +300,45 @@ def test_a_late_refusal_does_not_judge_the_token_given_since(browser, guarded):
     page.until(READY)
     assert page.value("sessionStorage.getItem('lc2fer-token')") == TOKEN
     assert page.value("byId('main').checkVisibility()")
+
+
+LENT = """(() => {
+  const lend = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  window.lent = [];
+  navigator.mediaDevices.getUserMedia = async (asked) => {
+    await sleep(500); // the visitor is asked
+    lent.push(await lend(asked));
+    return lent.at(-1);
+  };
+})()"""
+RUNNING = "lent.flatMap((its) => its.getTracks()).filter((track) => track.readyState === 'live').length"
+
+
+@pytest.mark.parametrize("then", ["byId('camera').click(); byId('camera').click()", "select('live')"])
+def test_a_camera_that_is_lent_late_runs_only_for_who_still_wants_it(browser, served, then):
+    """A visitor who clicks again, or goes to another tab, while the browser still asks for the camera."""
+    page = browser(served.url)
+    page.value(LENT)
+    page.value(f"select('own'); byId('camera').click(); {then}")
+    wanted = 1 if "click" in then else 0
+    page.until(f"lent.length === {wanted + 1}")
+    page.until(f"{RUNNING} === {wanted}")
+    time.sleep(1)
+    assert page.value(RUNNING) == wanted
+    if wanted:
+        page.value("byId('camera').click()")
+        page.until(f"{RUNNING} === 0")
+    assert text_of(page, "#camera") == "Use this browser's camera" or not wanted
+
+
+def test_a_browsers_camera_that_is_pulled_out_is_said_and_not_judged_on(browser, served, film):
+    page = browser(served.url)
+    page.value(LENT)
+    page.value("select('own'); byId('camera').click()")
+    page.until("byId('own-text').textContent.includes('pictures a second')")
+    page.value("lent[0].getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.until("byId('own-error').textContent === 'The camera went away. Look at its cable, and use it again.'")
+    judged = len(film.judged)
+    time.sleep(1)
+    assert len(film.judged) <= judged + 1
+    assert text_of(page, "#camera") == "Use this browser's camera"

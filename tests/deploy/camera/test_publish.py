@@ -183,7 +183,8 @@ def test_a_broker_that_is_away_costs_messages_until_it_is_back(monkeypatch: pyte
     sender.send({"event": "left", "track": 1})
     until(lambda: said)
     assert said == [
-        "The MQTT broker at 127.0.0.1 takes no messages (the broker does not answer). Those are lost; pictures go on."
+        "The MQTT broker at 127.0.0.1 takes no messages ([Errno 111] Connection refused). Those are lost; pictures go "
+        "on."
     ]
     monkeypatch.setattr(publish, "_TIMEOUT_S", 5.0)  # paho tries again after a second, and then less often
     with Broker(port) as broker:
@@ -192,3 +193,59 @@ def test_a_broker_that_is_away_costs_messages_until_it_is_back(monkeypatch: pyte
         sender.close()
     assert said[1:] == ["The MQTT broker at 127.0.0.1 takes messages again."]
     assert (sender.delivered, sender.dropped) == (1, 1)
+
+
+def test_a_broker_that_knows_another_password_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho")
+    monkeypatch.setattr(publish, "_TIMEOUT_S", 0.5)
+    said: list[str] = []
+    with Broker(answer=5) as broker:
+        sender = publish.mqtt(f"mqtt://me:secret@127.0.0.1:{broker.port}/door", said.append)
+        sender.send({"event": "left", "track": 1})
+        until(lambda: said)
+        sender.close()
+    assert said == [
+        "The MQTT broker at 127.0.0.1 takes no messages (the broker says: Not authorized). Those are lost; pictures go "
+        "on."
+    ]
+
+
+def test_a_program_ends_though_its_brokers_host_is_still_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho")
+    found = threading.Event()
+
+    def look(*_: Any, **__: Any) -> Any:
+        found.wait(30)
+        raise OSError("Temporary failure in name resolution")
+
+    monkeypatch.setattr(publish, "_CLOSING_S", 0.2)
+    monkeypatch.setattr("socket.getaddrinfo", look)
+    sender = publish.mqtt("mqtt://broker.example/door", print)
+    sender.send({"event": "left", "track": 1})
+    begin = time.monotonic()
+    sender.close()
+    assert time.monotonic() - begin < 5
+    found.set()
+    assert sender.dropped <= 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example"])
+@pytest.mark.parametrize("flag", ["webhook", "mqtt"])
+def test_a_host_that_can_be_none_is_refused_at_once(flag: str, host: str) -> None:
+    scheme = "http" if flag == "webhook" else flag
+    with pytest.raises(UsageError, match=f"--{flag} is .* Expected .* Correct the address."):
+        getattr(publish, flag)(f"{scheme}://{host}/door", print)
+
+
+def test_a_receiver_that_is_too_slow_is_told_of_once_until_it_has_caught_up() -> None:
+    said: list[str] = []
+    free = threading.Event()
+    sender = publish.Sender("It", lambda message: free.wait(10), said.append)
+    for number in range(publish._WAITING + 6):
+        sender.send({"number": number})
+    assert said == ["It takes messages too slowly. The oldest are lost; pictures go on."]
+    free.set()
+    until(lambda: len(said) > 1)
+    sender.close()
+    assert said[1:] == ["It takes messages again."]
+    assert sender.delivered + sender.dropped == publish._WAITING + 6

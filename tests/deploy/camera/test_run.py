@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,3 +190,46 @@ def test_a_folder_that_is_no_bundle(model: Path, film: Path) -> None:
         f"UsageError: {model.parent} is a folder without a bundle's bundle.json. Expected a model's file, or a bundle "
         "that was built here. Name the file in it."
     )
+
+
+def test_sigterm_ends_a_program_also_while_it_looks_whether_it_shall_end() -> None:
+    """The signal comes where threading.Event.wait holds its lock, between two steps of it."""
+    program = """
+import signal, threading
+from lc2fer.deploy.camera.run import stopped_by_signals
+
+begun = threading.Event()
+begun.set()
+with stopped_by_signals(begun) as stop:
+    with stop._cond:
+        signal.raise_signal(signal.SIGTERM)
+    print(stop.wait(10))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize(("verb", "module"), [("run", "camera.run"), ("serve", "serving.command")])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_it_while_its_model_is_opened_does_not_wait_for_that(
+    verb: str, module: str, number: signal.Signals, model: Path
+) -> None:
+    program = f"""
+import sys, time
+from lc2fer import cli
+from lc2fer.deploy.{module} import main
+
+def slow(*_, **__):
+    print("opens", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+main.__globals__["open_session"] = slow
+sys.exit(cli.deploy())
+"""
+    command = [sys.executable, "-c", program, verb, str(model), *(["--source", "usb:9"] if verb == "run" else [])]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "opens\n"
+        process.send_signal(number)
+        assert process.stderr.read() == "Interrupted. Finished files are kept; nothing half-written is left.\n"
+        assert process.wait(20) == 130

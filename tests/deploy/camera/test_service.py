@@ -72,3 +72,14 @@ def test_without_systemd_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     gone.ready("here")  # systemd went away
     assert gone._address == ""
     gone.alive()
+
+
+def test_names_that_are_no_utf8_or_have_lines_are_told_as_one_line(
+    systemd: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    service = Service()
+    service.ready("C6, folder:a\udcff")
+    service.status("folder:a\nWATCHDOG=trigger is at its end")
+    assert systemd.recv(4096) == b"READY=1\nSTATUS=C6, folder:a\\udcff"
+    assert systemd.recv(4096) == b"STATUS=folder:a\\nWATCHDOG=trigger is at its end"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -258,3 +261,50 @@ def test_a_full_disk_ends_recordings_and_nothing_else(
     ]
     assert [recording.to_json()["whole"] for recording in made] == [False, False]
     assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_disk_that_is_pulled_out_ends_its_film_and_nothing_else(
+    tmp_path: Path, capture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "_LOOK_EVERY", 1)
+    stick, said = tmp_path / "stick", []
+    stick.mkdir()
+    (film,) = record.open_all([stick / "a.mp4"], [capture], LABELS, False, said.append)
+    film.add(scene(1, 0.0), np.zeros((48, 64, 3), np.uint8))
+    while film._written == 0:  # type: ignore[attr-defined]
+        time.sleep(0.005)
+    shutil.rmtree(stick)
+    film.add(scene(2, 0.1), np.zeros((48, 64, 3), np.uint8))
+    film.close()
+    assert said == [
+        f"{stick / 'a.mp4'} takes no more pictures ({stick}: No such file or directory). It ends here; those of the "
+        "source go on."
+    ]
+    assert film.to_json()["whole"] is False
+
+
+def test_a_film_that_its_disk_did_not_take_to_the_end_is_not_called_whole(tmp_path: Path) -> None:
+    """As on a FAT disk, at 4 GB: OpenCV does not tell."""
+    program = f"""
+import resource
+from types import SimpleNamespace
+import numpy as np
+from lc2fer.deploy.camera import record
+from lc2fer.deploy.camera.scene import Scene
+from lc2fer.deploy.camera.source import Source
+
+capture = SimpleNamespace(source=Source("usb", "0"), fps=30.0)
+(film,) = record.open_all([record.Path({str(tmp_path / "a.mp4")!r})], [capture], ("anger",), True, print)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+for number in range(60):
+    picture = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
+    film.add(Scene("usb:0", number, number / 30, 64, 48, (), 5.0, {{}}, 30.0, 0), picture)
+film.close()
+print(film.to_json()["whole"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == [
+        f"{tmp_path / 'a.mp4'} takes no more pictures (not all of it could be written, and it plays nowhere). It ends "
+        "here; those of the source go on.",
+        "False",
+    ]

@@ -159,3 +159,11 @@ def test_what_no_camera_can_be_asked_for(
     with pytest.raises(UsageError) as refused:
         camera.parse_wish(size, fps, pixels, [source])
     assert str(refused.value) == text
+
+
+def test_a_folder_whose_name_is_no_utf8_has_one_that_messages_and_pages_take(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    os.mkdir(folder)
+    source = camera.parse(folder)
+    assert source.place == folder
+    assert source.name == f"folder:{tmp_path}/caf\\udce9"

@@ -5,9 +5,11 @@ import itertools
 import json
 import logging
 import re
+import shutil
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from lc2fer.inputs import LABELS
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 web = pytest.importorskip("lc2fer.deploy.camera.web")
+patience = pytest.importorskip("lc2fer.deploy.camera.patience")
 PAGE = Path(web.__file__).with_name("page")
 MODULES = sorted({path.name for path in PAGE.glob("*.js")} - {"page.js"})
 
@@ -354,3 +357,29 @@ def test_who_goes_away_keeps_no_thread(served, film):
     film.most_waiting = film.waiting
     time.sleep(0.6)
     assert film.most_waiting == 0
+
+
+def test_who_takes_no_answer_gives_its_place_to_others(film, tmp_path, monkeypatch):
+    monkeypatch.setattr(patience, "TAKING_S", 1.0)
+    monkeypatch.setitem(web._OPTIONS, "limit_concurrency", 6)
+    (tmp_path / "engine.wasm").write_bytes(bytes(12_000_000))
+    with ExitStack() as stack:
+        server = stack.enter_context(web.serve(film, ("127.0.0.1", 0), TOKEN, tmp_path))
+        port = int(server.url.rsplit(":", 1)[1].strip("/"))
+        for _ in range(5):  # without the token, and they read nothing
+            stalled = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            stalled.sendall(b"GET /engine/engine.wasm HTTP/1.1\r\nHost: it\r\n\r\n")
+            stalled.recv(1)
+        assert ask(server, "")[0] == 503
+        time.sleep(3)
+        assert ask(server, "")[0] == 200
+
+
+def test_the_page_stays_though_the_package_is_upgraded_or_removed_meanwhile(film, monkeypatch, tmp_path):
+    moved = tmp_path / "page"
+    shutil.copytree(PAGE, moved)
+    monkeypatch.setattr(web, "_FILES", {path: moved / file.name for path, file in web._FILES.items()})
+    with web.serve(film, ("127.0.0.1", 0), None) as server:
+        shutil.rmtree(moved)
+        for path in ("", *MODULES):
+            assert ask(server, path)[0] == 200
