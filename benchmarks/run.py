@@ -8,6 +8,7 @@ stock routes, the models then also run side by side in short turns.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -51,6 +52,7 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
         "data": data.fingerprint,
         "settings": asdict(settings),
         "robustness": chosen.robustness,
+        "kernels": os.environ.get("LC2FER_CPU"),  # which of them run
     }
     journal = Journal(chosen.out, identity)
     rows = _Run(chosen, found, settings, preparer(samples, chosen.robustness, work, data.label_names), journal, work)

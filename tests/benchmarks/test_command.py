@@ -310,6 +310,13 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(engine, models, faces, tmp_
     assert "1 launches of a run that was stopped are taken over" in capsys.readouterr().err
     command.main(arguments)
     assert measured[3:] == ["torch", "onnx-int8"]  # a run that ended is not taken over
+    monkeypatch.setattr(run, "measure_and_score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(arguments)
+    monkeypatch.setenv("LC2FER_CPU", "avx2")  # other kernels: the launches of one row are of the same
+    monkeypatch.setattr(run, "measure_and_score", counted)
+    command.main(arguments)
+    assert measured[5:] == ["torch", "onnx-int8"] * 2
 
 
 def test_disturbed_images_and_thumbnails(engine, models, faces, tmp_path, capsys):
