@@ -9,8 +9,8 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
-from lc2fer.artifact import Artifact, load
-from lc2fer.data import open_dataset
+from lc2fer.artifact import Artifact
+from lc2fer.data import open_dataset, records
 from lc2fer.errors import Lc2ferError
 from lc2fer.reading import Reading
 from lc2fer.text import remark
@@ -18,7 +18,7 @@ from lc2fer.text import remark
 from .measuring.conditions import pinned
 from .measuring.images import preparer, test_set
 from .measuring.launch import Settings, evaluate
-from .measuring.models import make
+from .measuring.models import given, make
 from .report.document import PARENT
 
 REPORT = "accuracy.json"
@@ -34,6 +34,8 @@ def main(chosen: Namespace) -> dict[str, Any]:
     if not found:
         raise failed[0]
     samples, data = test_set(dataset, chosen.data, chosen.limit, found[0].input_spec.labels)
+    for model in found:
+        records.agree(chosen.data, model.input_spec.alignment)
     settings = Settings(chosen.threads, 1, 1, 0.0, cores=pinned(chosen.threads))
     rows: list[dict[str, Any]] = []
     answers: dict[tuple[str, str], tuple[int, ...]] = {}
@@ -76,8 +78,7 @@ def main(chosen: Namespace) -> dict[str, Any]:
 def _models(chosen: Namespace) -> tuple[list[Artifact], list[Lc2ferError]]:
     """The models, each parent before its own, and the errors of those that could not be made."""
     if chosen.models:
-        given = [load(path) for path in chosen.models]
-        return sorted(given, key=lambda model: (model.variant, model.target != PARENT)), []
+        return [model for _, row in sorted(given(chosen.models).items()) for model in row.values()], []
     found, failed = [], []
     for config in chosen.configs:
         wanted = [PARENT, *(target for target in chosen.targets if target != PARENT)]

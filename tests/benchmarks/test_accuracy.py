@@ -2,11 +2,13 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from lc2fer.benchmarks import accuracy, command
 
-from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
+from lc2fer.data import records
+from lc2fer.errors import ArtifactError, DataError, Lc2ferError, TargetUnavailable, UsageError
 
 # What is made of each target: with "off" the first class's pictures get another answer.
 MADE = {"torch": b"", "onnx-int8": b"off", "trt-fp16": TargetUnavailable("No driver. One was expected. Build it.")}
@@ -63,6 +65,28 @@ def test_a_model_that_fails_takes_no_other_along(arguments, monkeypatch, capsys)
     monkeypatch.setitem(MADE, "torch", b"raise")
     with pytest.raises(Lc2ferError, match="no such kernel"):
         command.main([*arguments, "onnx-int8"])
+
+
+def test_models_of_other_weights_are_not_put_beside_a_checkpoint(engine, tiny, faces, tmp_path):
+    parent = tiny(tmp_path / "a", "C6-torch", b"", target="torch")
+    other = tiny(tmp_path / "b", "C6-torch", b"off", target="torch")
+    strange = tiny(tmp_path / "b", "C6-onnx-int8", b"off", target="onnx-int8")
+    arguments = ["--accuracy-only", "--data", str(faces), "--out", str(tmp_path / "out"), "--models"]
+    with pytest.raises(ArtifactError, match=r"C6-onnx-int8\.onnx was not made from .*C6-torch\.onnx\. Models of"):
+        command.main([*arguments, str(strange.path), str(parent.path)])
+    with pytest.raises(UsageError, match=r"C6-torch\.onnx are both C6 torch\. A report has one row of each"):
+        command.main([*arguments, str(parent.path), str(other.path)])
+
+
+@pytest.mark.parametrize("how", [["--accuracy-only"], ["--launches", "1", "--seconds", "0", "--runs", "30"]])
+def test_models_are_not_scored_on_faces_that_were_cut_out_otherwise(how, engine, tiny, faces, tmp_path):
+    cut = tmp_path / "cut"
+    shutil.copytree(faces, cut)
+    records.write(cut, "eyes", 8, "a finder")
+    model = tiny(tmp_path, "C6-onnx-fp32", b"")
+    arguments = ["--data", str(cut), "--out", str(tmp_path / "out"), "--models", str(model.path), *how]
+    with pytest.raises(DataError, match=r"were cut out with --alignment eyes, and those .* trained on with none\."):
+        command.main(arguments)
 
 
 @pytest.mark.parametrize("folder", [".", "runs"])
