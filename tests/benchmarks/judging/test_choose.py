@@ -140,6 +140,8 @@ def test_a_model_that_was_there_is_named_by_its_file(report, tmp_path, capsys):
     assert measured_file(measured, row) == file
     assert measured_file(replace(report, command=(f"--models={file}",)), row) == file
     assert measured_file(replace(report, command=("--configs", "C6", "--data", file)), row) is None
+    named_alike = ("--mode", "latency", "--out", f"of/{row.name}", "--model", "own/C6.safetensors", "--models", file)
+    assert measured_file(replace(report, command=named_alike), row) == file
     reports.write(tmp_path / "report.json", replace(measured, rows=(row,)))
     document = main(["choose", "--force", "--report", str(tmp_path / "report.json")])
     assert (document["file"], document["command"]) == (file, None)
