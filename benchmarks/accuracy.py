@@ -18,7 +18,7 @@ from lc2fer.text import remark
 from .measuring.conditions import pinned
 from .measuring.images import preparer, test_set
 from .measuring.launch import Settings, evaluate
-from .measuring.models import given, make
+from .measuring.models import given, make, weights_of
 from .report.document import PARENT
 
 REPORT = "accuracy.json"
@@ -39,6 +39,7 @@ def main(chosen: Namespace) -> dict[str, Any]:
     settings = Settings(chosen.threads, 1, 1, 0.0, cores=pinned(chosen.threads))
     rows: list[dict[str, Any]] = []
     answers: dict[tuple[str, str], tuple[int, ...]] = {}
+    parents = {model.variant: model for model in found if model.target == PARENT}
     with artifacts.staged(chosen.out) as work:
         images = preparer(samples, 0, work, data.label_names)
         for model in found:
@@ -58,6 +59,7 @@ def main(chosen: Namespace) -> dict[str, Any]:
                 {
                     "model": model.variant,
                     "target": model.target,
+                    "weights": weights_of(parents.get(model.variant)),
                     "accuracy": correct / len(data.labels),
                     "low": between.low,
                     "high": between.high,
@@ -72,6 +74,8 @@ def main(chosen: Namespace) -> dict[str, Any]:
     artifacts.write(path, document)
     print(f"{len(data.labels):,} test images of {data.name}")
     print(tabulate([_cells(row) for row in rows], _headings(data.label_names), disable_numparse=True))
+    if any(row["weights"] != "trained" for row in rows):
+        print("* weights that are random or of unknown origin: the accuracy proves nothing.")
     return {"accuracy": str(path), **document, **({"exit_code": 1} if chosen.strict and failed else {})}
 
 
@@ -81,7 +85,7 @@ def _models(chosen: Namespace) -> tuple[list[Artifact], list[Lc2ferError]]:
         return [model for _, row in sorted(given(chosen.models).items()) for model in row.values()], []
     found, failed = [], []
     for config in chosen.configs:
-        wanted = [PARENT, *(target for target in chosen.targets if target != PARENT)]
+        wanted = [PARENT, *(target for target in chosen.targets if target != PARENT), *chosen.peers]
         options = {"weights": chosen.weights, "data": chosen.data, "images": chosen.images, "out": chosen.out}
         made = make(config, wanted, reading=Reading.of(vars(chosen)), **options)
         for target, one in made.items():
@@ -100,7 +104,7 @@ def _headings(names: tuple[str, ...]) -> list[str]:
 def _cells(row: dict[str, Any]) -> list[str]:
     shares = [row["agreement"], *row["recalls"].values()]
     return [
-        row["model"],
+        row["model"] + ("" if row["weights"] == "trained" else "*"),
         row["target"],
         f"{100 * row['accuracy']:.2f}",
         f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",

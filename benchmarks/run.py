@@ -30,7 +30,7 @@ from .measuring.conditions import pinned
 from .measuring.images import Images, preparer, test_set
 from .measuring.journal import Journal
 from .measuring.launch import Scored, Settings, evaluate, measure, measure_and_score
-from .measuring.models import given, labels_of, make
+from .measuring.models import given, labels_of, make, weights_of
 from .measuring.turns import take_turns
 from .report.document import PARENT, VERSION, Failure, Launch, Parent, Rate, Report, Row, Turns
 from .report.machine import Machine
@@ -128,10 +128,9 @@ class _Run:
             said=self._said,
         )
         checkpoint = made[PARENT]
-        weights = "unknown"
         if isinstance(checkpoint, Artifact):
             records.agree(chosen.data, checkpoint.input_spec.alignment)
-            weights = _weights(checkpoint)
+        weights = weights_of(checkpoint)
         artifacts = {}
         for target in wanted:
             artifact = made[target]
@@ -148,7 +147,7 @@ class _Run:
         for artifact in artifacts.values():
             records.agree(self._chosen.data, artifact.input_spec.alignment)
         parent = artifacts.get(PARENT)
-        self._measure(config, artifacts, "unknown" if parent is None else _weights(parent))
+        self._measure(config, artifacts, weights_of(parent))
 
     def _measure(self, config: str, artifacts: dict[str, Artifact], weights: str) -> None:
         launches = self._rounds(config, artifacts)
@@ -265,10 +264,6 @@ class _Run:
     def say(self, text: str) -> None:
         self._said.append(text)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _weights(checkpoint: Artifact) -> str:
-    return "random" if (checkpoint.training or {}).get("weights") == "random" else "trained"
 
 
 def _macs(artifact: Artifact) -> int:

@@ -90,6 +90,13 @@ def given(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:
     return found
 
 
+def weights_of(checkpoint: Artifact | Lc2ferError | None) -> str:
+    """Whether they are trained or random; unknown where there is no checkpoint that says it."""
+    if not isinstance(checkpoint, Artifact):
+        return "unknown"
+    return "random" if (checkpoint.training or {}).get("weights") == "random" else "trained"
+
+
 def labels_of(chosen: Namespace) -> tuple[str, ...] | None:
     """What the models of a command's arguments tell apart: the first one's labels, the given weights', or those of what
     is bundled.

@@ -9,6 +9,7 @@ from lc2fer.benchmarks import accuracy, command
 
 from lc2fer.data import records
 from lc2fer.errors import ArtifactError, DataError, Lc2ferError, TargetUnavailable, UsageError
+from lc2fer.targets import STOCK
 
 # What is made of each target: with "off" the first class's pictures get another answer.
 MADE = {"torch": b"", "onnx-int8": b"off", "trt-fp16": TargetUnavailable("No driver. One was expected. Build it.")}
@@ -49,6 +50,33 @@ def test_models_are_scored_beside_their_parent_without_any_time(arguments, tmp_p
     ]
     left = [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()]
     assert left == []  # its temporary files
+
+
+def test_random_weights_and_those_of_unknown_origin_are_marked(engine, tiny, faces, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--accuracy-only", "--data", str(faces), "--out", str(out), "--limit", "7", "--models"]
+    parent = tiny(out, "C6-torch", b"", target="torch")
+    document = json.loads(parent.manifest_path.read_text())
+    for training, word, mark in (
+        ({"weights": "random"}, "random", "C6*"),
+        ({"epoch": 3}, "trained", "C6"),
+    ):
+        parent.manifest_path.write_text(json.dumps({**document, "training": training}))
+        (row,) = command.main([*arguments, str(parent.path)])["rows"]
+        table = capsys.readouterr().out
+        assert (row["weights"], table.splitlines()[3].split()[0]) == (word, mark)
+        assert ("the accuracy proves nothing" in table) == (word != "trained")
+    (row,) = command.main([*arguments, str(tiny(out, "C6-onnx-fp32", b"").path)])["rows"]
+    assert row["weights"] == "unknown"
+
+
+def test_peers_are_scored_too(arguments, monkeypatch):
+    for target in STOCK:
+        monkeypatch.setitem(MADE, target, TargetUnavailable("No such engine."))
+    monkeypatch.setitem(MADE, "stock-onnx-int8", b"off")
+    document = command.main([*arguments, "onnx-int8", "--peers", "stock"])
+    assert [row["target"] for row in document["rows"]] == ["torch", "onnx-int8", "stock-onnx-int8"]
+    assert document["rows"][2]["agreement"] == pytest.approx(6 / 7)
 
 
 def test_a_model_that_cannot_be_made_is_a_failure_where_that_is_asked_for(arguments):
