@@ -24,7 +24,7 @@ from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.processor import check_products
 from lc2fer.reading import Reading
-from lc2fer.recipe import FUSED, Recipe
+from lc2fer.recipe import FUSED, Calibration, Recipe
 from lc2fer.session import open_session
 from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
@@ -99,7 +99,7 @@ class Pipeline:
         self.check(target)  # before images are drawn and ranges taken
         wanted = self.wanted(target)
         there = present.reusable(wanted)
-        if there is not None:
+        if there is not None and self._proves(there):
             self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
             return self._delivered(there)
         with artifacts.staged(self.out) as staging:
@@ -113,6 +113,10 @@ class Pipeline:
                 f"{_elsewhere((made.calibration or {}).get('proof'))}"
             )
         return self._delivered(made)
+
+    def _proves(self, there: Artifact) -> bool:
+        """Whether its proof is on these images; on drawn faces it may be on any."""
+        return self._drawn or (there.proof or {}).get("images_fingerprint") == self.validation.proof_fingerprint
 
     def _delivered(self, made: Artifact) -> Artifact:
         """That artifact, with what its maker puts beside it."""
@@ -300,13 +304,15 @@ class Pipeline:
             f"{self.variant.name} has no bundled weights: random ones (seed 0) are used. Speed, size and parity are "
             "real, accuracy means nothing. Pass --weights for trained ones."
         )
+        spec = InputSpec() if self.size is None else InputSpec(size=self.size)
+        self.variant.feature_sizes(spec.size)
         there = present.found(wanted)
-        if there is not None and (there.training or {}).get("weights") == "random":
+        if there is not None and (there.training or {}).get("weights") == "random" and there.input_spec == spec:
             return there
         present.refuse_others(there, None)
         torch.manual_seed(0)
         return checkpoint.save(
-            build(self.variant), self.out, wanted.stem, input_spec=InputSpec(), training={"weights": "random"}
+            build(self.variant), self.out, wanted.stem, input_spec=spec, training={"weights": "random"}
         )
 
     @cached_property
@@ -317,7 +323,8 @@ class Pipeline:
             self.say(note)
         # Drawn faces calibrate and prove a model of any classes.
         keep = images_kept(self.checkpoint.training)
-        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn, keep=keep)
+        seen = max(Calibration().count, self.calibration_images or 0)
+        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn, keep=keep, seen=seen)
 
     @cached_property
     def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:
