@@ -256,12 +256,13 @@ class Pipeline:
             return self._random(wanted)
         spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
         there = present.found(wanted)
-        same = there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec
-        if there is not None and same and self.setting == ACCURACY:
-            return there
+        training = None if origin is None else origin.training
+        if there is not None and self.setting == ACCURACY:
+            known = (there.sha256, there.input_spec, there.training)
+            if known == (artifacts.hash_file(source), spec, training):
+                return there
         if self.weights is None:
             present.refuse_others(there, artifacts.hash_file(source))
-        training = None if origin is None else origin.training
         if self.setting != ACCURACY:
             return self._adjusted(source, spec, training or {}, there)
         with artifacts.staged(self.out) as staging:
@@ -286,7 +287,7 @@ class Pipeline:
                 f"{source} has no setting {self.setting!r} in its manifest. Weights that lc2fer-train wrote have one. "
                 f"Train them again, or leave --setting out."
             )
-        told = {"setting": self.setting, "setting_of": artifacts.hash_file(source)}
+        told = {"setting": self.setting, "setting_of": artifacts.hash_file(source), self.setting: chosen}
         if there is not None and told.items() <= (there.training or {}).items() and there.input_spec == spec:
             return there
         network = checkpoint.load(source, self.variant.name)
