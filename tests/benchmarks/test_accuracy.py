@@ -125,3 +125,18 @@ def test_a_folder_in_the_place_of_weights(folder, tmp_path, monkeypatch):
         ArtifactError, match=rf"^{re.escape(folder)} is a folder\. Expected a file, weights as safetens"
     ):
         command.main(["--weights", folder, "--configs", "C8", "--targets", "onnx-fp32", "--accuracy-only"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag"),
+    [
+        ("--accuracy-only", "--robustness"),
+        ("--accuracy-only", "--thumbnails"),
+        ("--accuracy-only", "--mode throughput"),
+        ("--mode throughput", "--robustness"),
+        ("--mode throughput", "--peers"),
+    ],
+)
+def test_what_a_mode_has_no_part_of_is_not_left_out_silently(mode, flag):
+    with pytest.raises(UsageError, match=rf"^{flag} was given with {mode}, which has no part of it\. A run of its own"):
+        command._parse([*mode.split(), *flag.split()])

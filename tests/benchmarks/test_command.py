@@ -91,18 +91,8 @@ def test_a_run(engine, models, faces, tmp_path, capsys):
 
 def test_the_parent_is_scored_even_where_it_has_no_row(engine, models, faces, tmp_path, capsys):
     models(torch=b"", onnx_fp32=b"off")
-    arguments = [
-        "--data",
-        str(faces),
-        "--out",
-        str(tmp_path / "out"),
-        "--targets",
-        "onnx-fp32",
-        "--limit",
-        "35",
-        *QUICK,
-    ]
-    (row,) = command.main(arguments)["rows"]
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "--limit", "35"]
+    (row,) = command.main([*arguments, *QUICK])["rows"]
     assert row["target"] == "onnx-fp32"
     assert row["agreement"] == row["accuracy"] < 1
     report = reports.read(tmp_path / "out" / "report.json")
