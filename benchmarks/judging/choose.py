@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer import artifact as artifacts
 from lc2fer import reading
 from lc2fer.arguments import Joined, a_path
 from lc2fer.errors import Lc2ferError, UsageError
@@ -169,8 +170,14 @@ def export_command(report: Report, row: Row, folder: Path) -> str:
 
 
 def measured_file(report: Report, row: Row) -> str | None:
-    """The file among --models that a row was measured from; None where the run made its models itself."""
-    return next((name for name in _given(report.command)["models"] if Path(name).stem == row.name), None)
+    """The file among --models that a row was measured from; None where the run made its models itself.
+
+    Raises ArtifactError where several are called so and one of them is no longer there.
+    """
+    named = [name for name in _given(report.command)["models"] if Path(name).stem == row.name]
+    if len(named) > 1:
+        named = [name for name in named if artifacts.load(Path(name)).sha256 == row.sha256]
+    return str(named[0]) if named else None
 
 
 def _given(command: Sequence[str]) -> dict[str, Any]:

@@ -148,6 +148,14 @@ def test_a_model_that_was_there_is_named_by_its_file(report, tmp_path, capsys):
     assert f"Ship {row.variant} {row.target}. Its file: {file}\n" in capsys.readouterr().out
 
 
+def test_of_models_that_are_called_alike_the_one_that_was_measured_is_named(report, tiny, tmp_path):
+    files = [tiny(tmp_path / name, "model", name.encode()) for name in ("a", "b")]
+    measured = replace(report, command=("--models", *(str(file.path) for file in files)))
+    for file in files:
+        row = replace(report.rows[1], name="model", sha256=file.sha256)
+        assert measured_file(measured, row) == str(file.path)
+
+
 @pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])
 def test_quantities(text, value):
     assert quantity(text, {"us": 1e-3, "ms": 1, "s": 1e3}, "max-latency") == pytest.approx(value)
