@@ -59,7 +59,7 @@ class Pipeline:
         reading: Reading = Reading(),  # noqa: B008
         size: int | None = None,  # pixels a side of the images, where the weights do not say it
         max_batch: int = 1,  # images that an engine takes at once
-        setting: str = ACCURACY,
+        setting: str | None = None,  # None: accuracy, but nothing of another setting is replaced by it
     ) -> None:
         refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
@@ -72,7 +72,8 @@ class Pipeline:
         self.reading = reading
         self.size = size
         self.max_batch = max_batch
-        self.setting = setting
+        self.setting = setting or ACCURACY
+        self._asked = setting is not None
         self._small = False  # a data set, which was said
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
@@ -257,13 +258,21 @@ class Pipeline:
         spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
         there = present.found(wanted)
         training = None if origin is None else origin.training
-        if there is not None and self.setting == ACCURACY:
+        has = (training or {}).get("setting")  # that was added to these weights
+        if self._asked and has not in (None, self.setting):
+            raise UsageError(
+                f"{source} has the setting {has} in it, and {self.setting} was asked for. Weights as they were trained "
+                "were expected. Pass those, or leave --setting out."
+            )
+        if there is not None and self.setting in (ACCURACY, has):
             known = (there.sha256, there.input_spec, there.training)
             if known == (artifacts.hash_file(source), spec, training):
                 return there
         if self.weights is None:
             present.refuse_others(there, artifacts.hash_file(source))
-        if self.setting != ACCURACY:
+        if there is not None and not self._asked:
+            present.refuse_setting(there)
+        if self.setting not in (ACCURACY, has):
             return self._adjusted(source, spec, training or {}, there)
         with artifacts.staged(self.out) as staging:
             shutil.copyfile(source, staging / wanted.name)

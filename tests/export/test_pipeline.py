@@ -209,6 +209,22 @@ def test_the_bundled_weights_change_their_setting_in_one_folder(tmp_path: Path) 
         assert ((found.training or {}).get("setting") == "balanced") == (setting == "balanced")
 
 
+def test_models_of_a_setting_are_not_replaced_by_who_does_not_name_it(tmp_path: Path) -> None:
+    balanced = Pipeline("C8", tmp_path, setting="balanced").checkpoint
+    with pytest.raises(UsageError) as refused:
+        _ = Pipeline("C8", tmp_path).checkpoint
+    assert str(refused.value) == (
+        f"{balanced.path} has the setting balanced, and what is made without --setting has another. The same was "
+        f"expected in one folder. Pass --weights {balanced.path} to go on with it, or another --out."
+    )
+    for setting in (None, "balanced"):  # nothing is added twice
+        for out in (tmp_path, tmp_path / "other"):
+            made = Pipeline("C8", out, weights=balanced.path, setting=setting).checkpoint
+            assert made.sha256 == balanced.sha256
+    with pytest.raises(UsageError, match=r"has the setting balanced in it, and accuracy was asked for\. Weights as"):
+        _ = Pipeline("C8", tmp_path / "third", weights=balanced.path, setting="accuracy").checkpoint
+
+
 def test_wrong_weights(faces: Path, weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"mine.safetensors holds C8. C6 was asked for. Pass --config C8"):
         Pipeline("C6", tmp_path, weights=weights, data=faces).export("onnx-fp32")
