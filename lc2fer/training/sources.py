@@ -18,7 +18,7 @@ from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, open_dataset, undecided
 from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
 from lc2fer.data.split import Split, divide
-from lc2fer.errors import DataError
+from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
 from lc2fer.text import printable
@@ -109,12 +109,17 @@ def open_sources(
 
     With `votes`, images without a majority are trained on too, unless there is a limit. Raises DataError as
     `open_dataset` and `divide` do, for other classes or a single one, and for training images that are test images of
-    another data set.
+    another data set; UsageError for a data set that is named twice.
     """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
     to_tell_apart(datasets[0])
-    for dataset in datasets[1:]:
+    for place, dataset in enumerate(datasets[1:], 1):
         places(dataset, datasets[0].labels)
+        if dataset.root.resolve() in [other.root.resolve() for other in datasets[:place]]:
+            raise UsageError(
+                f"{dataset.place} was given twice as --data. Each data set was expected once, for its images would "
+                "count twice. Leave one out."
+            )
     splits = _without_others(tuple(divide(dataset, keep=keep) for dataset in datasets))
     _apart(datasets, splits)
     parts = [train_data.limited(split, limit) for split in splits]

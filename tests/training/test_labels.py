@@ -223,6 +223,11 @@ def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> 
     )
 
 
+def test_a_data_set_that_is_named_twice(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"own was given twice as --data\. Each data set was expected once, for its"):
+        train(tmp_path / "run", own, own / ".." / "own")
+
+
 def test_a_single_class_teaches_nothing(tmp_path: Path) -> None:
     one = layouts.folders(tmp_path / "one", ("bored",), {"train": 5, "test": 1})
     with pytest.raises(
