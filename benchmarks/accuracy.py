@@ -9,8 +9,8 @@ from tabulate import tabulate  # type: ignore[import-untyped]
 
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
-from lc2fer.artifact import Artifact, load
-from lc2fer.data import open_dataset
+from lc2fer.artifact import Artifact
+from lc2fer.data import open_dataset, records
 from lc2fer.errors import Lc2ferError
 from lc2fer.reading import Reading
 from lc2fer.text import remark
@@ -18,7 +18,7 @@ from lc2fer.text import remark
 from .measuring.conditions import pinned
 from .measuring.images import preparer, test_set
 from .measuring.launch import Settings, evaluate
-from .measuring.models import make
+from .measuring.models import given, make, weights_of
 from .report.document import PARENT
 
 REPORT = "accuracy.json"
@@ -34,9 +34,12 @@ def main(chosen: Namespace) -> dict[str, Any]:
     if not found:
         raise failed[0]
     samples, data = test_set(dataset, chosen.data, chosen.limit, found[0].input_spec.labels)
+    for model in found:
+        records.agree(chosen.data, model.input_spec.alignment)
     settings = Settings(chosen.threads, 1, 1, 0.0, cores=pinned(chosen.threads))
     rows: list[dict[str, Any]] = []
     answers: dict[tuple[str, str], tuple[int, ...]] = {}
+    parents = {model.variant: model for model in found if model.target == PARENT}
     with artifacts.staged(chosen.out) as work:
         images = preparer(samples, 0, work, data.label_names)
         for model in found:
@@ -56,6 +59,7 @@ def main(chosen: Namespace) -> dict[str, Any]:
                 {
                     "model": model.variant,
                     "target": model.target,
+                    "weights": weights_of(parents.get(model.variant)),
                     "accuracy": correct / len(data.labels),
                     "low": between.low,
                     "high": between.high,
@@ -70,17 +74,18 @@ def main(chosen: Namespace) -> dict[str, Any]:
     artifacts.write(path, document)
     print(f"{len(data.labels):,} test images of {data.name}")
     print(tabulate([_cells(row) for row in rows], _headings(data.label_names), disable_numparse=True))
+    if any(row["weights"] != "trained" for row in rows):
+        print("* weights that are random or of unknown origin: the accuracy proves nothing.")
     return {"accuracy": str(path), **document, **({"exit_code": 1} if chosen.strict and failed else {})}
 
 
 def _models(chosen: Namespace) -> tuple[list[Artifact], list[Lc2ferError]]:
     """The models, each parent before its own, and the errors of those that could not be made."""
     if chosen.models:
-        given = [load(path) for path in chosen.models]
-        return sorted(given, key=lambda model: (model.variant, model.target != PARENT)), []
+        return [model for _, row in sorted(given(chosen.models).items()) for model in row.values()], []
     found, failed = [], []
     for config in chosen.configs:
-        wanted = [PARENT, *(target for target in chosen.targets if target != PARENT)]
+        wanted = [PARENT, *(target for target in chosen.targets if target != PARENT), *chosen.peers]
         options = {"weights": chosen.weights, "data": chosen.data, "images": chosen.images, "out": chosen.out}
         made = make(config, wanted, reading=Reading.of(vars(chosen)), **options)
         for target, one in made.items():
@@ -99,7 +104,7 @@ def _headings(names: tuple[str, ...]) -> list[str]:
 def _cells(row: dict[str, Any]) -> list[str]:
     shares = [row["agreement"], *row["recalls"].values()]
     return [
-        row["model"],
+        row["model"] + ("" if row["weights"] == "trained" else "*"),
         row["target"],
         f"{100 * row['accuracy']:.2f}",
         f"{100 * row['low']:.2f} to {100 * row['high']:.2f}",

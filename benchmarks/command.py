@@ -272,12 +272,31 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             raise UsageError(
                 f"--models and --{name} were given. --models measures what is there and makes nothing. Leave one out."
             )
+    _check_mode(chosen)
     if chosen.weights is not None and len(chosen.configs) > 1:
         raise UsageError(
             f"--weights {chosen.weights} was given for {len(chosen.configs)} configurations. A checkpoint holds one. "
             "Pass that one as --configs."
         )
     return chosen
+
+
+def _check_mode(chosen: argparse.Namespace) -> None:
+    """Raise UsageError for what a run of accuracy alone, or of throughput, would leave out without a word."""
+    throughput_alone = chosen.mode == "throughput"
+    other = {"robustness": chosen.robustness, "thumbnails": chosen.thumbnails}
+    if chosen.accuracy_only:
+        mode, without = "--accuracy-only", {"mode throughput": throughput_alone, **other}
+    elif throughput_alone:
+        mode, without = "--mode throughput", {"peers": chosen.peers, **other}
+    else:
+        return
+    for name, given in without.items():
+        if given:
+            raise UsageError(
+                f"--{name} was given with {mode}, which has no part of it. A run of its own was expected. Leave one of "
+                "them out."
+            )
 
 
 def _peers(named: list[str] | None) -> list[str]:

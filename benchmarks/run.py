@@ -8,15 +8,16 @@ stock routes, the models then also run side by side in short turns.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from lc2fer import recorded
-from lc2fer.artifact import Artifact, load
-from lc2fer.data import SYNTHETIC, open_dataset
+from lc2fer.artifact import Artifact
+from lc2fer.data import SYNTHETIC, open_dataset, records
 from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
 from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
@@ -29,7 +30,7 @@ from .measuring.conditions import pinned
 from .measuring.images import Images, preparer, test_set
 from .measuring.journal import Journal
 from .measuring.launch import Scored, Settings, evaluate, measure, measure_and_score
-from .measuring.models import labels_of, make
+from .measuring.models import given, labels_of, make, weights_of
 from .measuring.turns import take_turns
 from .report.document import PARENT, VERSION, Failure, Launch, Parent, Rate, Report, Row, Turns
 from .report.machine import Machine
@@ -51,12 +52,13 @@ def run(chosen: argparse.Namespace, arguments: Sequence[str], work: Path) -> tup
         "data": data.fingerprint,
         "settings": asdict(settings),
         "robustness": chosen.robustness,
+        "kernels": os.environ.get("LC2FER_CPU"),  # which of them run
     }
     journal = Journal(chosen.out, identity)
     rows = _Run(chosen, found, settings, preparer(samples, chosen.robustness, work, data.label_names), journal, work)
     for note in dataset.notes:
         rows.say(note)
-    for config, artifacts in _by_variant(chosen.models).items():
+    for config, artifacts in given(chosen.models).items():
         rows.given(config, artifacts)
     for config in chosen.configs if not chosen.models else ():
         rows.configuration(config, chosen.targets)
@@ -126,7 +128,9 @@ class _Run:
             said=self._said,
         )
         checkpoint = made[PARENT]
-        weights = _weights(checkpoint) if isinstance(checkpoint, Artifact) else "unknown"
+        if isinstance(checkpoint, Artifact):
+            records.agree(chosen.data, checkpoint.input_spec.alignment)
+        weights = weights_of(checkpoint)
         artifacts = {}
         for target in wanted:
             artifact = made[target]
@@ -139,14 +143,11 @@ class _Run:
         self._measure(config, artifacts, weights)
 
     def given(self, config: str, artifacts: dict[str, Artifact]) -> None:
-        """Measure models that are there; a checkpoint among them is the others' parent.
-
-        Raises ArtifactError for a model that was not made from that checkpoint.
-        """
+        """Measure models that are there; a checkpoint among them is the others' parent."""
+        for artifact in artifacts.values():
+            records.agree(self._chosen.data, artifact.input_spec.alignment)
         parent = artifacts.get(PARENT)
-        if parent is not None:
-            _check_origin(parent, artifacts.values())
-        self._measure(config, artifacts, "unknown" if parent is None else _weights(parent))
+        self._measure(config, artifacts, weights_of(parent))
 
     def _measure(self, config: str, artifacts: dict[str, Artifact], weights: str) -> None:
         launches = self._rounds(config, artifacts)
@@ -263,35 +264,6 @@ class _Run:
     def say(self, text: str) -> None:
         self._said.append(text)
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _by_variant(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:
-    """Configuration -> target -> the model of that file; raises UsageError where two would be one row."""
-    found: dict[str, dict[str, Artifact]] = {}
-    for artifact in map(load, paths):
-        row = found.setdefault(artifact.variant, {})
-        if artifact.target in row:
-            raise UsageError(
-                f"{row[artifact.target].path} and {artifact.path} are both {artifact.variant} {artifact.target}. A "
-                "report has one row of each. Measure them apart and put the reports beside each other with "
-                "lc2fer-bench compare."
-            )
-        row[artifact.target] = artifact
-    return found
-
-
-def _check_origin(parent: Artifact, artifacts: Iterable[Artifact]) -> None:
-    for artifact in artifacts:
-        origins = (artifact.sha256, artifact.parent_sha256, (artifact.proof or {}).get("reference_sha256"))
-        if parent.sha256 not in origins:
-            raise ArtifactError(
-                f"{artifact.path} was not made from {parent.path}. Models of the same weights were expected beside a "
-                "checkpoint. Leave one of them out."
-            )
-
-
-def _weights(checkpoint: Artifact) -> str:
-    return "random" if (checkpoint.training or {}).get("weights") == "random" else "trained"
 
 
 def _macs(artifact: Artifact) -> int:

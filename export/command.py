@@ -51,8 +51,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--setting",
         choices=SETTINGS,
-        default=ACCURACY,
-        help="balanced: rare expressions are found more often, and a little accuracy is lost (default: accuracy)",
+        help=f"balanced: rare expressions are found more often, and a little accuracy is lost (default: {ACCURACY})",
     )
     parser.add_argument("--max-batch", type=int, metavar="N", help="images that an engine takes at once; default: 1")
     parser.add_argument(

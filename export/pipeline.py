@@ -24,7 +24,7 @@ from lc2fer.inputs import InputSpec
 from lc2fer.network import checkpoint
 from lc2fer.processor import check_products
 from lc2fer.reading import Reading
-from lc2fer.recipe import FUSED, Recipe
+from lc2fer.recipe import FUSED, Calibration, Recipe
 from lc2fer.session import open_session
 from lc2fer.settings import ACCURACY
 from lc2fer.targets import ENGINES, FILES, KINDS, PEERS, RATE, TARGETS, adds_in_16_bits, check_target, is_stock
@@ -59,7 +59,7 @@ class Pipeline:
         reading: Reading = Reading(),  # noqa: B008
         size: int | None = None,  # pixels a side of the images, where the weights do not say it
         max_batch: int = 1,  # images that an engine takes at once
-        setting: str = ACCURACY,
+        setting: str | None = None,  # None: accuracy, but nothing of another setting is replaced by it
     ) -> None:
         refuse_telemetry()  # before a maker imports its engine
         self.variant = variant(config)
@@ -72,7 +72,8 @@ class Pipeline:
         self.reading = reading
         self.size = size
         self.max_batch = max_batch
-        self.setting = setting
+        self.setting = setting or ACCURACY
+        self._asked = setting is not None
         self._small = False  # a data set, which was said
         self._calibrations: dict[tuple[int, int], CalibrationSet] = {}
 
@@ -99,7 +100,7 @@ class Pipeline:
         self.check(target)  # before images are drawn and ranges taken
         wanted = self.wanted(target)
         there = present.reusable(wanted)
-        if there is not None:
+        if there is not None and self._proves(there):
             self.say(f"{there.path.name}: reused, its parent, recipe and tools are the same")
             return self._delivered(there)
         with artifacts.staged(self.out) as staging:
@@ -113,6 +114,10 @@ class Pipeline:
                 f"{_elsewhere((made.calibration or {}).get('proof'))}"
             )
         return self._delivered(made)
+
+    def _proves(self, there: Artifact) -> bool:
+        """Whether its proof is on these images; on drawn faces it may be on any."""
+        return self._drawn or (there.proof or {}).get("images_fingerprint") == self.validation.proof_fingerprint
 
     def _delivered(self, made: Artifact) -> Artifact:
         """That artifact, with what its maker puts beside it."""
@@ -252,13 +257,22 @@ class Pipeline:
             return self._random(wanted)
         spec, origin = input_spec(source, checkpoint.load(source, name).num_classes, self.size)
         there = present.found(wanted)
-        same = there is not None and there.sha256 == artifacts.hash_file(source) and there.input_spec == spec
-        if there is not None and same and self.setting == ACCURACY:
-            return there
+        training = None if origin is None else origin.training
+        has = (training or {}).get("setting")  # that was added to these weights
+        if self._asked and has not in (None, self.setting):
+            raise UsageError(
+                f"{source} has the setting {has} in it, and {self.setting} was asked for. Weights as they were trained "
+                "were expected. Pass those, or leave --setting out."
+            )
+        if there is not None and self.setting in (ACCURACY, has):
+            known = (there.sha256, there.input_spec, there.training)
+            if known == (artifacts.hash_file(source), spec, training):
+                return there
         if self.weights is None:
             present.refuse_others(there, artifacts.hash_file(source))
-        training = None if origin is None else origin.training
-        if self.setting != ACCURACY:
+        if there is not None and not self._asked:
+            present.refuse_setting(there)
+        if self.setting not in (ACCURACY, has):
             return self._adjusted(source, spec, training or {}, there)
         with artifacts.staged(self.out) as staging:
             shutil.copyfile(source, staging / wanted.name)
@@ -282,7 +296,7 @@ class Pipeline:
                 f"{source} has no setting {self.setting!r} in its manifest. Weights that lc2fer-train wrote have one. "
                 f"Train them again, or leave --setting out."
             )
-        told = {"setting": self.setting, "setting_of": artifacts.hash_file(source)}
+        told = {"setting": self.setting, "setting_of": artifacts.hash_file(source), self.setting: chosen}
         if there is not None and told.items() <= (there.training or {}).items() and there.input_spec == spec:
             return there
         network = checkpoint.load(source, self.variant.name)
@@ -300,13 +314,15 @@ class Pipeline:
             f"{self.variant.name} has no bundled weights: random ones (seed 0) are used. Speed, size and parity are "
             "real, accuracy means nothing. Pass --weights for trained ones."
         )
+        spec = InputSpec() if self.size is None else InputSpec(size=self.size)
+        self.variant.feature_sizes(spec.size)
         there = present.found(wanted)
-        if there is not None and (there.training or {}).get("weights") == "random":
+        if there is not None and (there.training or {}).get("weights") == "random" and there.input_spec == spec:
             return there
         present.refuse_others(there, None)
         torch.manual_seed(0)
         return checkpoint.save(
-            build(self.variant), self.out, wanted.stem, input_spec=InputSpec(), training={"weights": "random"}
+            build(self.variant), self.out, wanted.stem, input_spec=spec, training={"weights": "random"}
         )
 
     @cached_property
@@ -317,7 +333,8 @@ class Pipeline:
             self.say(note)
         # Drawn faces calibrate and prove a model of any classes.
         keep = images_kept(self.checkpoint.training)
-        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn, keep=keep)
+        seen = max(Calibration().count, self.calibration_images or 0)
+        return Validation(dataset, self.checkpoint.input_spec, strict=not self._drawn, keep=keep, seen=seen)
 
     @cached_property
     def reference(self) -> tuple[CalibrationSet, NDArray[np.float32]]:

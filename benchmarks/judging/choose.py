@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lc2fer import artifact as artifacts
 from lc2fer import reading
-from lc2fer.arguments import a_path
+from lc2fer.arguments import Joined, a_path
 from lc2fer.errors import Lc2ferError, UsageError
 from lc2fer.targets import is_stock
 
@@ -161,31 +162,32 @@ def table(choice: Choice) -> str:
 def export_command(report: Report, row: Row, folder: Path) -> str:
     """What makes that model, from the weights and with the data of the run that measured it."""
     target = "onnx-fp32" if row.target == PARENT else row.target
-    parser = argparse.ArgumentParser(add_help=False)
-    for option in ("--weights", "--data"):
-        parser.add_argument(option)
-    reading.add_images(parser)
-    given = vars(parser.parse_known_args(report.command)[0])
+    given, defaults = _given(report.command), _given(())
     words = ["lc2fer-export", "--config", row.variant, "--target", target]
     for name in ("weights", "data", "images"):
-        words += [] if given[name] == parser.get_default(name) else [f"--{name}", given[name]]
+        words += [] if given[name] == defaults[name] else [f"--{name}", given[name]]
     return shlex.join([*words, *reading.again(report.command), "--out", str(folder)])
 
 
 def measured_file(report: Report, row: Row) -> str | None:
-    """The file among --models that a row was measured from; None where the run made its models itself."""
-    if _given(report.command, "--models") is None:
-        return None
-    words = [word.removeprefix("--models=") for word in report.command]
-    return next((word for word in words if Path(word).stem == row.name), None)
+    """The file among --models that a row was measured from; None where the run made its models itself.
+
+    Raises ArtifactError where several are called so and one of them is no longer there.
+    """
+    named = [name for name in _given(report.command)["models"] if Path(name).stem == row.name]
+    if len(named) > 1:
+        named = [name for name in named if artifacts.load(Path(name)).sha256 == row.sha256]
+    return str(named[0]) if named else None
 
 
-def _given(command: Sequence[str], option: str) -> str | None:
-    """An option's value among a command's arguments, in either of its spellings."""
-    for word, after in zip(command, [*command[1:], ""]):
-        if word == option or word.startswith(f"{option}="):
-            return after if word == option else word[len(option) + 1 :]
-    return None
+def _given(command: Sequence[str]) -> dict[str, Any]:
+    """What a command's arguments say of models and data, by whatever spelling of the options."""
+    parser = argparse.ArgumentParser(add_help=False)
+    for option in ("--weights", "--data", "--mode"):  # the last one's name is the beginning of --models
+        parser.add_argument(option)
+    parser.add_argument("--models", nargs="+", action=Joined, default=[])
+    reading.add_images(parser)
+    return vars(parser.parse_known_args(list(command))[0])
 
 
 def _broken(one: Candidate, limits: Limits) -> list[str]:

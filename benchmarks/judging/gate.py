@@ -18,6 +18,7 @@ from .rules import Accuracy, Latency, Rules, fits
 from .spread import Spread
 
 SKIPPED = "skipped"
+_NO_PARENT = "there is no parent in the report"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def judge(report: Report, rules: Rules, baseline: Report | None = None) -> list[
     found = [Verdict("made", one.variant, one.target, *_missing(one.error, one.text)) for one in report.failures]
     if rules.accuracy is not None:
         found += _against(report, rules.accuracy, "parent", _parents(report))
+        found += [
+            Verdict("accuracy against parent", row.variant, row.target, SKIPPED, _NO_PARENT)
+            for row in report.rows
+            if row.target != PARENT and parent_of(report, row) is None
+        ]
     for floor in rules.floors:
         found += [_floor(report, row, floor.figure, floor.at_least) for row in report.rows if fits(floor, row)]
     for reference in rules.references:
@@ -120,7 +126,7 @@ def _floor(report: Report, row: Row, figure: str, at_least: float) -> Verdict:
     known = [one for one in metrics.recalls(report.data.labels, row.outputs.predictions, classes) if one is not None]
     value = min(known) if figure == "worst_recall" else getattr(found, figure)
     if value is None:
-        return Verdict(figure, row.variant, row.target, SKIPPED, "there is no parent in the report")
+        return Verdict(figure, row.variant, row.target, SKIPPED, _NO_PARENT)
     state = PASS if value >= at_least else FAIL
     return Verdict(figure, row.variant, row.target, state, f"{value:.4g}, at least {at_least:.4g} expected")
 
@@ -160,6 +166,9 @@ def _since(report: Report, rules: Rules, baseline: Report) -> Iterator[Verdict]:
     for row, before in couples:
         if before is None:
             yield Verdict("baseline", row.variant, row.target, SKIPPED, "the baseline has no such row")
+    for before in baseline.rows:
+        if not is_stock(before.target) and _row(report, before.variant, before.target) is None:
+            yield Verdict("baseline", before.variant, before.target, SKIPPED, "the report has no such row")
     if rules.accuracy is not None:
         if report.data.fingerprint == baseline.data.fingerprint:
             references = [(row, before.outputs.predictions) for row, before in both]

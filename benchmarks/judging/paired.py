@@ -97,6 +97,8 @@ def bootstrap(found: Drop, seed: int = 0) -> metrics.Interval:
     """Percentile interval of the drop over resampled images, with the drop's confidence on either side."""
     from scipy import stats
 
+    if found.images == 1:
+        return metrics.Interval(found.value, found.value)
     gone = np.zeros(found.images, np.int8)
     gone[: found.worse] = 1
     gone[found.worse : found.worse + found.better] = -1

@@ -124,7 +124,7 @@ def _rules(document: Mapping[str, Any]) -> Rules:
         references=tuple(_some(Reference, table, "reference") for table in document.get("reference", ())),
         ratios=tuple(_some(Ratio, table, "ratio") for table in document.get("ratio", ())),
         latency=_one(Latency, document.get("latency"), "latency"),
-        exact=tuple(document.get("exact", {}).get("figures", ())),
+        exact=_exact(document.get("exact")),
     )
     accuracy = rules.accuracy
     if accuracy is not None:
@@ -136,10 +136,24 @@ def _rules(document: Mapping[str, Any]) -> Rules:
             )
     if rules.latency is not None and rules.latency.tripwire <= 1:
         raise ValueError(f"latency.tripwire is {rules.latency.tripwire}, and it is a ratio above 1")
+    if any(not reference.data for reference in rules.references):
+        raise ValueError("reference.data is empty, and it is how the fingerprint of the images begins")
     for figure in rules.exact:
         if figure not in EXACT:
             raise ValueError(f"exact.figures has {figure!r}, and there are {', '.join(EXACT)}")
     return rules
+
+
+def _exact(table: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if table is None:
+        return ()
+    unknown = sorted(table.keys() - {"figures"})
+    if unknown:
+        raise ValueError(f"exact has the unknown key {unknown[0]}")
+    figures = table.get("figures")
+    if not isinstance(figures, list):
+        raise ValueError("exact lacks figures" if figures is None else f"exact.figures is {figures!r}")
+    return tuple(figures)
 
 
 def _floor(table: Mapping[str, Any]) -> Floor:

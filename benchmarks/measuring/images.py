@@ -51,7 +51,8 @@ def test_set(
     hashed = sorted((hash_file(sample.path), str(sample.path), sample) for sample in dataset.test)[:limit]
     digest = hashlib.sha256()
     for sha256, _, sample in hashed:
-        digest.update(bytes.fromhex(sha256) + bytes([own[sample.label]]))
+        label = int(own[sample.label])
+        digest.update(bytes.fromhex(sha256) + label.to_bytes(1 if label < 256 else 2, "big"))
     samples = [sample for _, _, sample in hashed]
     return samples, Data(
         name=name,

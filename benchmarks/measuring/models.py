@@ -14,11 +14,12 @@ from pathlib import Path
 from lc2fer import artifact as artifacts
 from lc2fer import header
 from lc2fer.artifact import Artifact
-from lc2fer.errors import Lc2ferError
+from lc2fer.errors import ArtifactError, Lc2ferError, UsageError
 from lc2fer.inputs import LABELS
 from lc2fer.reading import Reading
 from lc2fer.text import remark
 
+from ..report.document import PARENT
 from .worker import Link, Message, Worker, WorkerError, revived, serve
 
 
@@ -60,6 +61,40 @@ def make(
                 except Lc2ferError as error:
                     made[target] = error
     return made
+
+
+def given(paths: Sequence[Path]) -> dict[str, dict[str, Artifact]]:
+    """Configuration -> target -> the model of that file, a checkpoint first: it is the others' parent.
+
+    Raises UsageError where two would be one row, and ArtifactError for a model beside a checkpoint that it was not made
+    from.
+    """
+    loaded = [artifacts.load(path) for path in paths]
+    found: dict[str, dict[str, Artifact]] = {artifact.variant: {} for artifact in loaded}
+    for artifact in sorted(loaded, key=lambda artifact: artifact.target != PARENT):
+        row = found[artifact.variant]
+        if artifact.target in row:
+            raise UsageError(
+                f"{row[artifact.target].path} and {artifact.path} are both {artifact.variant} {artifact.target}. A "
+                "report has one row of each. Measure them apart and put the reports beside each other with "
+                "lc2fer-bench compare."
+            )
+        parent = row.get(PARENT, artifact)
+        origins = (artifact.sha256, artifact.parent_sha256, (artifact.proof or {}).get("reference_sha256"))
+        if parent.sha256 not in origins:
+            raise ArtifactError(
+                f"{artifact.path} was not made from {parent.path}. Models of the same weights were expected beside a "
+                "checkpoint. Leave one of them out."
+            )
+        row[artifact.target] = artifact
+    return found
+
+
+def weights_of(checkpoint: Artifact | Lc2ferError | None) -> str:
+    """Whether they are trained or random; unknown where there is no checkpoint that says it."""
+    if not isinstance(checkpoint, Artifact):
+        return "unknown"
+    return "random" if (checkpoint.training or {}).get("weights") == "random" else "trained"
 
 
 def labels_of(chosen: Namespace) -> tuple[str, ...] | None:

@@ -54,10 +54,10 @@ class Arm:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command: the table goes to standard output."""
     chosen = _parse(arguments)
-    arms, spread = compare([training.read(folder) for folder in chosen.runs], training.read(chosen.base))
+    arms, spread = compare(runs := training.read_all(chosen.runs), training.read(chosen.base))
     print(table(arms, spread))
     return {
-        "runs": len(chosen.runs),
+        "runs": len(runs),
         "spread_of_seeds": None if spread is None else round(spread, 6),
         "arms": [
             {
@@ -75,11 +75,19 @@ def main(arguments: list[str]) -> dict[str, Any]:
 def compare(runs: Sequence[Training], base: Training) -> tuple[list[Arm], float | None]:
     """The arms, the base first and the others by their gain, and the pooled standard deviation between seeds.
 
-    Raises UsageError where the runs were not judged on the same D^v, or none is of the base's settings.
+    Raises UsageError where the runs were not judged on the same D^v, two of an arm have one seed, or none is of the
+    base's settings.
     """
     groups: dict[str, list[Training]] = defaultdict(list)
     training.check_same_images([base, *runs])
     for run in runs:
+        twin = next((one for one in groups[_key(run)] if one.settings["seed"] == run.settings["seed"]), None)
+        if twin is not None:
+            raise UsageError(
+                f"{twin.folder} and {run.folder} have the same settings and the seed {run.settings['seed']}. Runs of "
+                "an arm were expected to differ in their seeds, for a repeated run tells nothing of chance. Leave one "
+                "out."
+            )
         groups[_key(run)].append(run)
     if _key(base) not in groups:
         raise UsageError(

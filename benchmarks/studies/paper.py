@@ -11,7 +11,7 @@ import argparse
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from importlib import resources
 from itertools import product
@@ -24,6 +24,7 @@ import numpy as np
 from lc2fer import artifact as artifacts
 from lc2fer import metrics
 from lc2fer.arguments import Joined, a_path
+from lc2fer.errors import UsageError
 from lc2fer.settings import RECIPES
 from lc2fer.variants import VARIANTS
 
@@ -73,6 +74,7 @@ class Line:
     name: str
     runs: tuple[Training, ...]
     test: tuple[int, int] | None  # right answers and images of D^e, over its runs; None: not scored
+    by_test: bool = False  # whether lines are compared by D^e: all of them were scored
 
     @property
     def accuracy(self) -> float:
@@ -81,8 +83,8 @@ class Line:
 
     @property
     def judged(self) -> float:
-        """On D^e where that was scored, else on D^v."""
-        return self.accuracy if self.test is None else self.test[0] / self.test[1]
+        """On D^e where all lines were scored on it, else on D^v."""
+        return self.test[0] / self.test[1] if self.by_test and self.test is not None else self.accuracy
 
     @property
     def epoch_seconds(self) -> float:
@@ -92,7 +94,7 @@ class Line:
 def main(arguments: list[str]) -> dict[str, Any]:
     """Run the command: the table goes to standard output, paper.md and paper.html to --out."""
     chosen = _parse(arguments)
-    lines = compare([training.read(folder) for folder in chosen.runs], [reports.read(path) for path in chosen.report])
+    lines = compare(training.read_all(chosen.runs), [reports.read(path) for path in chosen.report])
     text = markdown(lines)
     chosen.out.mkdir(parents=True, exist_ok=True)
     artifacts.write_text(chosen.out / "paper.md", text)
@@ -119,9 +121,15 @@ def main(arguments: list[str]) -> dict[str, Any]:
 def compare(runs: Sequence[Training], scored: Sequence[Report] = ()) -> list[Line]:
     """The runs by recipe and configuration, with the answers that reports hold for their checkpoints.
 
-    Raises UsageError where the runs were not judged on the same D^v.
+    Raises UsageError where the runs were not judged on the same D^v, or the reports not on the same D^e.
     """
     training.check_same_images(runs)
+    if len({report.data.fingerprint for report in scored}) > 1:
+        counts = " and ".join(f"{len(report.data.labels):,} images of {report.data.name}" for report in scored)
+        raise UsageError(
+            f"The reports were scored on different images: {counts}. One D^e was expected, for their accuracies stand "
+            "in one column. Score the checkpoints on the same data."
+        )
     answers: dict[str, tuple[int, int]] = {}
     for report in scored:
         labels = np.asarray(report.data.labels)
@@ -139,7 +147,7 @@ def compare(runs: Sequence[Training], scored: Sequence[Report] = ()) -> list[Lin
         scores = [answers[run.sha256] for run in own if run.sha256 in answers]
         test = None if not scores else (sum(right for right, _ in scores), sum(count for _, count in scores))
         lines.append(Line(recipe, name, own, test))
-    return lines
+    return [replace(line, by_test=all(one.test is not None for one in lines)) for line in lines]
 
 
 def by_recipe(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -23,7 +23,7 @@ _NO_RECIPE = {"config", "size", "epochs", "patience", "limit", "precision", "com
 
 @dataclass(frozen=True)
 class Training:
-    """One run: its settings, how long its epochs took, and what its best epoch reached on D^v."""
+    """One run: its settings, how long its epochs took, and what the epoch whose weights it kept reached on D^v."""
 
     folder: Path
     variant: Variant
@@ -32,7 +32,7 @@ class Training:
     best_epoch: int
     epoch_seconds: float  # the median, validation included
     accuracy: float  # on D^v
-    train_accuracy: float  # of the best epoch, under augmentation
+    train_accuracy: float  # of that epoch, under augmentation
     sha256: str | None  # of the checkpoint, where it was kept
 
     @property
@@ -62,16 +62,17 @@ def read(folder: Path) -> Training:
         with (folder / "log.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         best = max(rows, key=lambda row: (float(row["validation_accuracy"]), -float(row["validation_loss"])))
+        kept = rows[-1] if settings.get("keep") == "last" else best
         weights = folder / f"{settings['config']}.safetensors"
         return Training(
             folder,
             variant(settings["config"]),
             settings,
             len(rows),
-            int(best["epoch"]),
+            int(kept["epoch"]),
             float(np.median([float(row["seconds"]) for row in rows])),
-            float(best["validation_accuracy"]),
-            float(best["accuracy"]),
+            float(kept["validation_accuracy"]),
+            float(kept["accuracy"]),
             hash_file(weights) if weights.exists() else None,
         )
     except (OSError, *MALFORMED) as error:
@@ -79,6 +80,11 @@ def read(folder: Path) -> Training:
             f"{folder} is no finished training run ({type(error).__name__}: {error}). run.json and log.csv "
             "were expected. Pass a folder that lc2fer-train --out wrote."
         ) from None
+
+
+def read_all(folders: Sequence[Path]) -> list[Training]:
+    """The runs in those folders, each once though a folder be named twice; raises as `read`."""
+    return [read(folder) for folder in {folder.resolve(): folder for folder in folders}.values()]
 
 
 def accuracy(runs: Sequence[Training]) -> float:

@@ -39,3 +39,13 @@ def refuse_others(there: Artifact | None, bundled: str | None) -> None:
             "taken without --weights. The same were expected in one folder. "
             f"Pass --weights {there.path} to go on with these, or another --out."
         )
+
+
+def refuse_setting(there: Artifact) -> None:
+    """Raise UsageError for weights of another setting than the usual one, which nobody asked to be replaced."""
+    setting = (there.training or {}).get("setting")
+    if setting is not None:
+        raise UsageError(
+            f"{there.path} has the setting {setting}, and what is made without --setting has another. The same was "
+            f"expected in one folder. Pass --weights {there.path} to go on with it, or another --out."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -40,10 +40,7 @@ class CalibrationSet:
     @cached_property
     def fingerprint(self) -> str:
         """Hash of the images' hashes, the preprocessing and the seed: what decides the ranges besides the method."""
-        digest = hashlib.sha256(json.dumps([self.spec.to_json(), self.seed], sort_keys=True).encode())
-        for image in sorted(self.sha256):
-            digest.update(bytes.fromhex(image))
-        return digest.hexdigest()
+        return _fingerprint(self.spec, self.seed, self.sha256)
 
     def first(self, count: int) -> CalibrationSet:
         """The first `count` of these images, or all where there are fewer."""
@@ -77,11 +74,21 @@ Known = CalibrationSet | Ranges  # what is known of the images that INT8 is to s
 class Validation:
     """D^v of a data set, opened when it is first needed."""
 
-    def __init__(self, dataset: Dataset, spec: InputSpec, *, strict: bool = True, keep: int = 0) -> None:
-        """`strict`: raise DataError for classes that the model, by its spec, does not know; `keep` as for `divide`."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        spec: InputSpec,
+        *,
+        strict: bool = True,
+        keep: int = 0,
+        seen: int = Calibration().count,
+    ) -> None:
+        """`strict`: raise DataError for classes that the model, by its spec, does not know; `keep` as for `divide`;
+        `seen`: images that calibration sees at most."""
         self.dataset = dataset
         self.spec = spec
         self.keep = keep
+        self.seen = seen
         self.classes = places(dataset, spec.labels, strict=strict)
 
     @cached_property
@@ -116,21 +123,9 @@ class Validation:
 
         Raises DataError where D^v has too few images, or one of them is in D^e.
         """
-        samples, hashes = self._validation
-        if len(samples) < count + skip:
-            what = "D^v" if self.dataset.validation else "D^v, 20 % of the training images"
-            raise DataError(
-                f"{self.dataset.place} has {len(samples)} validation images ({what}). "
-                f"{count + skip} are needed: {skip} to calibrate with and {count} to prove with. Use a larger data set."
-                if skip
-                else f"{self.dataset.place} has {len(samples)} validation images ({what}). "
-                f"{count} are needed to calibrate with. Use a larger data set, or lower --calibration-images."
-            )
-        order = sorted(
-            range(len(samples)), key=lambda place: hashlib.sha256(f"draw {seed} {hashes[place]}".encode()).digest()
-        )[skip : skip + count]
-        chosen = [samples[place] for place in order]
-        chosen_sha256 = tuple(hashes[place] for place in order)
+        pairs = self._drawn(count, seed, skip)
+        chosen = [sample for sample, _ in pairs]
+        chosen_sha256 = tuple(sha256 for _, sha256 in pairs)
         pixels = read_pixels(chosen, self.spec)
         for sample, file, image in zip(chosen, chosen_sha256, pixels):
             twin = self.test_sha256.get(file) or self.test_pixels_sha256.get(_hash(image))
@@ -149,6 +144,23 @@ class Validation:
             scored=len(self.dataset.test),
         )
 
+    def _drawn(self, count: int, seed: int, skip: int) -> list[tuple[Sample, str]]:
+        """The images that `draw` is to read, with their files' hashes."""
+        samples, hashes = self._validation
+        if len(samples) < count + skip:
+            what = "D^v" if self.dataset.validation else "D^v, 20 % of the training images"
+            raise DataError(
+                f"{self.dataset.place} has {len(samples)} validation images ({what}). "
+                f"{count + skip} are needed: {skip} to calibrate with and {count} to prove with. Use a larger data set."
+                if skip
+                else f"{self.dataset.place} has {len(samples)} validation images ({what}). "
+                f"{count} are needed to calibrate with. Use a larger data set, or lower --calibration-images."
+            )
+        order = sorted(
+            range(len(samples)), key=lambda place: hashlib.sha256(f"draw {seed} {hashes[place]}".encode()).digest()
+        )
+        return [(samples[place], hashes[place]) for place in order[skip : skip + count]]
+
     def calibration(self, wanted: Calibration) -> CalibrationSet:
         """The images that a recipe asks for."""
         return self.draw(wanted.count, wanted.seed)
@@ -158,11 +170,28 @@ class Validation:
         """Images to prove an artifact on, none of which any recipe's calibration saw where D^v is large enough."""
         return self.policy(PROOF_IMAGES)
 
+    @cached_property
+    def proof_fingerprint(self) -> str:
+        """The same images' fingerprint; none of them is read."""
+        seed = Calibration().seed
+        count, skip = self._policy(PROOF_IMAGES)
+        return _fingerprint(self.spec, seed, [sha256 for _, sha256 in self._drawn(count, seed, skip)])
+
     def policy(self, count: int) -> CalibrationSet:
         """`count` images to decide by, or all there are; those that calibration sees come in last."""
-        seen = Calibration().count
+        count, skip = self._policy(count)
+        return self.draw(count, Calibration().seed, skip=skip)
+
+    def _policy(self, count: int) -> tuple[int, int]:
         count = min(count, self.available)
-        return self.draw(count, Calibration().seed, skip=min(seen, self.available - count))
+        return count, min(self.seen, self.available - count)
+
+
+def _fingerprint(spec: InputSpec, seed: int, images: Iterable[str]) -> str:
+    digest = hashlib.sha256(json.dumps([spec.to_json(), seed], sort_keys=True).encode())
+    for image in sorted(images):
+        digest.update(bytes.fromhex(image))
+    return digest.hexdigest()
 
 
 def _hash(image: NDArray[np.uint8]) -> str:

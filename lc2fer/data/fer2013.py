@@ -30,7 +30,8 @@ def load(path: Path, synonyms: tuple[str, ...] = ()) -> Dataset:
     own, root = names.Names(synonyms), _pictures(path)
     with (root / "index.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))  # picture, part, number of the emotion
-    votes = ferplus.read(table, len(rows), own) if (table := path.with_name(ferplus.FILE)).is_file() else None
+    table, parts = path.with_name(ferplus.FILE), [usage for _, usage, _ in rows]
+    votes = ferplus.read(table, parts, own) if table.is_file() else None
     meant = [own.label(names.NUMBERS["fer2013"][one]) for _, _, one in rows] if votes is None else votes.labels
     pictures = [(root / name, _PARTS[usage]) for name, usage, _ in rows]
     return assembled(root, "fer2013", pictures, meant, votes, own, _CALLED, path)

@@ -38,19 +38,29 @@ class Votes:
         return tuple(each / sum(found) for each in found)
 
 
-def read(path: Path, count: int, own: Names) -> Votes:
-    """The votes for `count` pictures; raises DataError for a table that is not theirs."""
+def read(path: Path, parts: Sequence[str], own: Names) -> Votes:
+    """The votes for pictures of these parts ("training", ...); raises DataError for a table that is not theirs."""
+    said: list[str] = []
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows, columns = csv.reader(file), []
         try:
             columns = [word.strip().lower() for word in next(rows, [])][2:]
-            votes = np.array([[int(cell) for cell in row[2:]] for row in rows if any(row)], np.int64)
+            every = [row for row in rows if any(row)]
+            said = [row[0].strip().lower() for row in every]
+            votes = np.array([[int(cell) for cell in row[2:]] for row in every], np.int64)
         except (ValueError, OverflowError, csv.Error):
             votes = np.empty((0, 0), np.int64)
-    if votes.shape != (count, len(columns)) or "neutral" not in columns or (votes < 0).any():
+    if votes.shape != (len(parts), len(columns)) or "neutral" not in columns or (votes < 0).any():
         raise DataError(
-            f"{path} holds {len(votes):,} rows of votes for {count:,} pictures. Expected FER+'s table, a row for each "
-            "row of fer2013.csv beside it. Copy both again, or move this one away to use FER2013's own labels."
+            f"{path} holds {len(votes):,} rows of votes for {len(parts):,} pictures. Expected FER+'s table, a row for "
+            "each row of fer2013.csv beside it. Copy both again, or move this one away to use FER2013's own labels."
+        )
+    other = next((row for row, (one, part) in enumerate(zip(said, parts)) if one != part), None)
+    if other is not None and len(set(parts)) > 1:  # all of one part: fer2013.csv came without its column
+        raise DataError(
+            f"{path} has votes for a picture of {said[other]!r} in row {other + 1}, where fer2013.csv has one of "
+            f"{parts[other]!r}. The rows of both were expected in one order, FER2013's own. Copy both again, or move "
+            "this one away to use FER2013's own labels."
         )
     return majorities(columns, votes, own)
 

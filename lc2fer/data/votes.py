@@ -54,7 +54,7 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
                 continue
             try:
                 votes = [float(word) for word in row[1:]]
-                good = len(votes) == len(labels) and all(0 <= vote < math.inf for vote in votes) and sum(votes) > 0
+                good = len(votes) == len(labels) and all(vote >= 0 for vote in votes) and 0 < sum(votes) < math.inf
             except ValueError:
                 good = False
             if not good:
@@ -62,7 +62,11 @@ def read(root: Path, samples: Sequence[Sample], labels: Sequence[str] = LABELS) 
                     f"{path}, line {number}: {','.join(row)!r} is no row of votes. Expected an image and "
                     f"{len(labels)} numbers, 0 or more, not all 0. Correct the line."
                 )
-            found[row[0]] = votes
+            if found.setdefault(row[0], votes) != votes:
+                raise DataError(
+                    f"{path}, line {number}: {row[0]} has other votes than in a line before. One row for each image "
+                    "was expected. Remove one of them."
+                )
     shares = np.empty((len(samples), len(labels)), np.float32)
     for place, sample in enumerate(samples):
         name = sample.path.relative_to(root).as_posix()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lc2fer.artifact import hash_file
 from lc2fer.data import labels_of, open_dataset, undecided
 from lc2fer.data.dataset import Dataset, Sample, places, to_tell_apart
 from lc2fer.data.split import Split, divide
-from lc2fer.errors import DataError
+from lc2fer.errors import DataError, UsageError
 from lc2fer.inputs import InputSpec
 from lc2fer.reading import Reading
 from lc2fer.text import printable
@@ -45,8 +45,8 @@ class Sources:
         found = []
         for name, dataset, split, part in zip(self.names, self.datasets, self.splits, self.parts):
             notes = [*dataset.notes, *split.notes(dataset)]
-            if dataset.validation and len(split.fit) < len(dataset.train):
-                notes.append(f"Left out: {len(dataset.train) - len(split.fit):,} training images that are D^v's too.")
+            if lost := len(dataset.train + dataset.validation) - len(split.fit + split.validation):
+                notes.append(f"Left out: {lost:,} training images that are D^v's too.")
             if more := len(set(part) & set(dataset.undecided)):
                 notes.append(f"{more:,} training images without a majority are learnt from by their votes.")
             found += [f"{name}: {note}" if len(self.datasets) > 1 else note for note in notes]
@@ -109,19 +109,39 @@ def open_sources(
 
     With `votes`, images without a majority are trained on too, unless there is a limit. Raises DataError as
     `open_dataset` and `divide` do, for other classes or a single one, and for training images that are test images of
-    another data set.
+    another data set; UsageError for a data set that is named twice.
     """
     datasets = tuple(open_dataset(name, images, reading) for name in data)
     to_tell_apart(datasets[0])
-    for dataset in datasets[1:]:
+    for place, dataset in enumerate(datasets[1:], 1):
         places(dataset, datasets[0].labels)
-    splits = tuple(divide(dataset, keep=keep) for dataset in datasets)
+        if dataset.root.resolve() in [other.root.resolve() for other in datasets[:place]]:
+            raise UsageError(
+                f"{dataset.place} was given twice as --data. Each data set was expected once, for its images would "
+                "count twice. Leave one out."
+            )
+    splits = _without_others(tuple(divide(dataset, keep=keep) for dataset in datasets))
     _apart(datasets, splits)
     parts = [train_data.limited(split, limit) for split in splits]
     if votes and not limit:
-        more = (undecided(dataset, split.validation) for dataset, split in zip(datasets, splits))
+        held = [one for split in splits for one in split.validation]
+        tests = {dataset.root: dataset.test for dataset in datasets}
+        more = (
+            undecided(one, [*held, *(test for root in tests if root != one.root for test in tests[root])])
+            for one in datasets
+        )
         parts = [(*part, *those) for part, those in zip(parts, more)]
     return Sources(distinct(data), datasets, splits, tuple(parts))
+
+
+def _without_others(splits: Sequence[Split]) -> tuple[Split, ...]:
+    """The same without training images that are in another's D^v: it judges all that was learnt."""
+    found = []
+    for split in splits:
+        held = {image for other in splits if other is not split for image in other.validation_sha256}
+        fit = [pair for pair in zip(split.fit, split.fit_sha256) if pair[1] not in held]
+        found.append(replace(split, fit=tuple(one for one, _ in fit), fit_sha256=tuple(image for _, image in fit)))
+    return tuple(found)
 
 
 def _hashed(pairs: Iterable[tuple[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -82,14 +82,11 @@ def read(
         raise _damaged(
             path, f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
         ) from None
-    # runs of before a setting, or the labels, were written down
-    was = {"labels": list(LABELS)} | {field.name: field.default for field in fields(Settings)} | was
-    for key, now in json.loads(json.dumps(described)).items():
-        if key != "epochs" and not same(was.get(key), now):
-            raise UsageError(
-                f"{folder} holds a run with {key} {was.get(key)}. This one has {now}. Choose another --out, or "
-                "pass --restart to replace that run."
-            )
+    for key, then, now in _differences(was, described):
+        raise UsageError(
+            f"{folder} holds a run with {key} {then}. This one has {now}. Choose another --out, or pass --restart to "
+            "replace that run."
+        )
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors or name not in wanted:
             raise _damaged(path, f"{name} is {'missing' if name in wanted else 'not of this run'}")
@@ -97,6 +94,31 @@ def read(
             found = f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}"
             raise _damaged(path, f"{found}, where {wanted[name].dtype} {list(wanted[name].shape)} belongs")
     return tensors, progress
+
+
+def refuse_others(weights: Path, described: Mapping[str, Any]) -> None:
+    """Raise UsageError where another run's weights lie in the place of this one's, which would replace them."""
+    if not weights.is_file():
+        return
+    try:
+        was = artifacts.load(weights).training or {}
+    except ArtifactError:
+        was = {}
+    if any(_differences(was, described)):
+        raise UsageError(
+            f"{weights} is there and is not of this run, which would replace it. A folder without other weights was "
+            "expected. Choose another --out, or pass --restart to replace them."
+        )
+
+
+def _differences(was: Mapping[str, Any], described: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """What makes it another run: an entry's name, what it was and what it is; more epochs do not."""
+    usual = {"alignment": "none"}
+    # runs of before a setting, or the labels, were written down
+    was = usual | {"labels": list(LABELS)} | {field.name: field.default for field in fields(Settings)} | dict(was)
+    for key, now in (usual | json.loads(json.dumps(described))).items():
+        if key != "epochs" and not same(was.get(key), now):
+            yield key, was.get(key), now
 
 
 def forget(folder: Path) -> None:

@@ -290,6 +290,13 @@ def train(
     UsageError where the folder holds another run, DataError and ArtifactError for bad images and weights, TrainingError
     where the loss stops being finite.
     """
+    weights = out / f"{settings.config}.safetensors"
+    for path in (*([] if init is None else [init]), *teachers):
+        if path.resolve() == weights.resolve():
+            raise UsageError(
+                f"{path} was given to learn from, and the run would write its own weights there. Another place was "
+                "expected, for the first epoch would replace it. Choose another --out."
+            )
     start, kept = None, 0
     if init is not None:
         start = train_data.teacher(init, settings.config)
@@ -305,6 +312,8 @@ def train(
         targets = train_data.targets(sources.datasets, sources.parts, settings.targets)
         run = Run(settings, sources.described(settings.targets, targets), out, start, sources.labels, alignment)
         resumed = run.resume()
+        if not resumed and not restart:
+            state.refuse_others(weights, run.described)
         device = run.accelerator.device
         faces = sources.faces(run.spec, device)
         if masters and settings.teach == "once" and run.progress.epoch < settings.epochs:
@@ -346,7 +355,7 @@ def train(
         else:
             run.fit(batches, validation, lambda row: None)
     return {
-        "artifact": str(out / f"{settings.config}.safetensors"),
+        "artifact": str(weights),
         "epochs": run.progress.epoch,
         "best_epoch": run.progress.best_epoch,
         "validation_accuracy": round(run.progress.best_accuracy, 6),

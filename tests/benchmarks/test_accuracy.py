@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
 
 import pytest
 from lc2fer.benchmarks import accuracy, command
 
-from lc2fer.errors import ArtifactError, Lc2ferError, TargetUnavailable
+from lc2fer.data import records
+from lc2fer.errors import ArtifactError, DataError, Lc2ferError, TargetUnavailable, UsageError
+from lc2fer.targets import STOCK
 
 # What is made of each target: with "off" the first class's pictures get another answer.
 MADE = {"torch": b"", "onnx-int8": b"off", "trt-fp16": TargetUnavailable("No driver. One was expected. Build it.")}
@@ -49,6 +52,33 @@ def test_models_are_scored_beside_their_parent_without_any_time(arguments, tmp_p
     assert left == []  # its temporary files
 
 
+def test_random_weights_and_those_of_unknown_origin_are_marked(engine, tiny, faces, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--accuracy-only", "--data", str(faces), "--out", str(out), "--limit", "7", "--models"]
+    parent = tiny(out, "C6-torch", b"", target="torch")
+    document = json.loads(parent.manifest_path.read_text())
+    for training, word, mark in (
+        ({"weights": "random"}, "random", "C6*"),
+        ({"epoch": 3}, "trained", "C6"),
+    ):
+        parent.manifest_path.write_text(json.dumps({**document, "training": training}))
+        (row,) = command.main([*arguments, str(parent.path)])["rows"]
+        table = capsys.readouterr().out
+        assert (row["weights"], table.splitlines()[3].split()[0]) == (word, mark)
+        assert ("the accuracy proves nothing" in table) == (word != "trained")
+    (row,) = command.main([*arguments, str(tiny(out, "C6-onnx-fp32", b"").path)])["rows"]
+    assert row["weights"] == "unknown"
+
+
+def test_peers_are_scored_too(arguments, monkeypatch):
+    for target in STOCK:
+        monkeypatch.setitem(MADE, target, TargetUnavailable("No such engine."))
+    monkeypatch.setitem(MADE, "stock-onnx-int8", b"off")
+    document = command.main([*arguments, "onnx-int8", "--peers", "stock"])
+    assert [row["target"] for row in document["rows"]] == ["torch", "onnx-int8", "stock-onnx-int8"]
+    assert document["rows"][2]["agreement"] == pytest.approx(6 / 7)
+
+
 def test_a_model_that_cannot_be_made_is_a_failure_where_that_is_asked_for(arguments):
     assert command.main([*arguments, "trt-fp16", "--strict", "--limit", "7"])["exit_code"] == 1
 
@@ -65,6 +95,28 @@ def test_a_model_that_fails_takes_no_other_along(arguments, monkeypatch, capsys)
         command.main([*arguments, "onnx-int8"])
 
 
+def test_models_of_other_weights_are_not_put_beside_a_checkpoint(engine, tiny, faces, tmp_path):
+    parent = tiny(tmp_path / "a", "C6-torch", b"", target="torch")
+    other = tiny(tmp_path / "b", "C6-torch", b"off", target="torch")
+    strange = tiny(tmp_path / "b", "C6-onnx-int8", b"off", target="onnx-int8")
+    arguments = ["--accuracy-only", "--data", str(faces), "--out", str(tmp_path / "out"), "--models"]
+    with pytest.raises(ArtifactError, match=r"C6-onnx-int8\.onnx was not made from .*C6-torch\.onnx\. Models of"):
+        command.main([*arguments, str(strange.path), str(parent.path)])
+    with pytest.raises(UsageError, match=r"C6-torch\.onnx are both C6 torch\. A report has one row of each"):
+        command.main([*arguments, str(parent.path), str(other.path)])
+
+
+@pytest.mark.parametrize("how", [["--accuracy-only"], ["--launches", "1", "--seconds", "0", "--runs", "30"]])
+def test_models_are_not_scored_on_faces_that_were_cut_out_otherwise(how, engine, tiny, faces, tmp_path):
+    cut = tmp_path / "cut"
+    shutil.copytree(faces, cut)
+    records.write(cut, "eyes", 8, "a finder")
+    model = tiny(tmp_path, "C6-onnx-fp32", b"")
+    arguments = ["--data", str(cut), "--out", str(tmp_path / "out"), "--models", str(model.path), *how]
+    with pytest.raises(DataError, match=r"were cut out with --alignment eyes, and those .* trained on with none\."):
+        command.main(arguments)
+
+
 @pytest.mark.parametrize("folder", [".", "runs"])
 def test_a_folder_in_the_place_of_weights(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -73,3 +125,18 @@ def test_a_folder_in_the_place_of_weights(folder, tmp_path, monkeypatch):
         ArtifactError, match=rf"^{re.escape(folder)} is a folder\. Expected a file, weights as safetens"
     ):
         command.main(["--weights", folder, "--configs", "C8", "--targets", "onnx-fp32", "--accuracy-only"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag"),
+    [
+        ("--accuracy-only", "--robustness"),
+        ("--accuracy-only", "--thumbnails"),
+        ("--accuracy-only", "--mode throughput"),
+        ("--mode throughput", "--robustness"),
+        ("--mode throughput", "--peers"),
+    ],
+)
+def test_what_a_mode_has_no_part_of_is_not_left_out_silently(mode, flag):
+    with pytest.raises(UsageError, match=rf"^{flag} was given with {mode}, which has no part of it\. A run of its own"):
+        command._parse([*mode.split(), *flag.split()])

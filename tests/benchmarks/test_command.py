@@ -91,18 +91,8 @@ def test_a_run(engine, models, faces, tmp_path, capsys):
 
 def test_the_parent_is_scored_even_where_it_has_no_row(engine, models, faces, tmp_path, capsys):
     models(torch=b"", onnx_fp32=b"off")
-    arguments = [
-        "--data",
-        str(faces),
-        "--out",
-        str(tmp_path / "out"),
-        "--targets",
-        "onnx-fp32",
-        "--limit",
-        "35",
-        *QUICK,
-    ]
-    (row,) = command.main(arguments)["rows"]
+    arguments = ["--data", str(faces), "--out", str(tmp_path / "out"), "--targets", "onnx-fp32", "--limit", "35"]
+    (row,) = command.main([*arguments, *QUICK])["rows"]
     assert row["target"] == "onnx-fp32"
     assert row["agreement"] == row["accuracy"] < 1
     report = reports.read(tmp_path / "out" / "report.json")
@@ -310,6 +300,13 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(engine, models, faces, tmp_
     assert "1 launches of a run that was stopped are taken over" in capsys.readouterr().err
     command.main(arguments)
     assert measured[3:] == ["torch", "onnx-int8"]  # a run that ended is not taken over
+    monkeypatch.setattr(run, "measure_and_score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command.main(arguments)
+    monkeypatch.setenv("LC2FER_CPU", "avx2")  # other kernels: the launches of one row are of the same
+    monkeypatch.setattr(run, "measure_and_score", counted)
+    command.main(arguments)
+    assert measured[5:] == ["torch", "onnx-int8"] * 2
 
 
 def test_disturbed_images_and_thumbnails(engine, models, faces, tmp_path, capsys):

@@ -93,6 +93,18 @@ def test_votes_for_other_pictures(tmp_path: Path) -> None:
     )
 
 
+def test_votes_for_a_table_that_was_sorted(tmp_path: Path) -> None:
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 2, "PublicTest": 1, "PrivateTest": 1})
+    layouts.votes(root, np.eye(10, dtype=np.int64)[np.arange(28) % 7])
+    head, *rows = (root / "fer2013.csv").read_text().splitlines()
+    (root / "fer2013.csv").write_text("\n".join([head, *sorted(rows)]) + "\n")
+    assert refused(root) == (
+        f"{root / 'fer2013new.csv'} has votes for a picture of 'training' in row 1, where fer2013.csv has one of "
+        "'privatetest'. The rows of both were expected in one order, FER2013's own. Copy both again, or move this one "
+        "away to use FER2013's own labels."
+    )
+
+
 def test_votes_that_are_no_table(tmp_path: Path) -> None:
     root = layouts.fer2013(tmp_path / "fer", {"Training": 1})
     (root / "fer2013new.csv").write_bytes(b"x" * 200_000)

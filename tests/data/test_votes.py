@@ -78,3 +78,16 @@ def test_bad_votes_are_refused(tmp_path: Path, text: str, expected: str) -> None
     with pytest.raises(DataError) as refused:
         votes.read(tmp_path, samples(tmp_path))
     assert str(refused.value) == expected.format(path=path)
+
+
+def test_two_rows_for_one_image(tmp_path: Path) -> None:
+    rows = "train/1/a.jpg,6,1,0,0,0,0,1\ntrain/4/b.jpg,0,0,0,9,0,0,1\n"
+    (tmp_path / "votes.csv").write_text(HEADER + rows + rows)
+    assert votes.read(tmp_path, samples(tmp_path)) is not None
+    (tmp_path / "votes.csv").write_text(HEADER + rows + "train/1/a.jpg,0,0,0,0,0,0,9\n")
+    with pytest.raises(DataError) as refused:
+        votes.read(tmp_path, samples(tmp_path))
+    assert str(refused.value) == (
+        f"{tmp_path / 'votes.csv'}, line 4: train/1/a.jpg has other votes than in a line before. One row for each "
+        "image was expected. Remove one of them."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,33 @@ def test_the_same_again_is_reused(
     ).export("onnx-int8")
     assert again.sha256 == artifact.sha256
     assert said[-1] == "C8-onnx-int8.onnx: reused, its parent, recipe and tools are the same"
+
+
+def test_a_model_that_was_proven_on_other_images_is_proven_on_these(
+    exported: Exported, write_faces: Callable[..., Path], weights: Path, tmp_path: Path
+) -> None:
+    first = exported("onnx-fp32")
+    other = write_faces(tmp_path / "other", train=40, test=3)
+    out = tmp_path / "out"
+    shutil.copytree(first.path.parent, out)
+    made = Pipeline("C8", out, weights=weights, data=other).export("onnx-fp32")
+    assert made.sha256 == first.sha256
+    assert made.proof is not None
+    assert first.proof is not None
+    assert made.proof["images_fingerprint"] != first.proof["images_fingerprint"]
+    assert made.proof["images"] < first.proof["images"]
+    with pytest.raises(DataError, match="is not a folder"):
+        Pipeline("C8", out, weights=weights, data=tmp_path / "none").export("onnx-fp32")
+    said: list[str] = []
+    Pipeline("C8", out, weights=weights, say=said.append).export("onnx-fp32")  # drawn faces prove no better
+    assert said == ["C8-onnx-fp32.onnx: reused, its parent, recipe and tools are the same"]
+
+
+def test_random_weights_have_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    for size in (64, 48):
+        assert Pipeline("C1", tmp_path, size=size).export("torch").input_spec.size == size
+    with pytest.raises(UsageError, match="pixels"):
+        Pipeline("C1", tmp_path, size=3).export("torch")
 
 
 def test_other_calibration_is_made_anew(exported: Exported, faces: Path, weights: Path, tmp_path: Path) -> None:
@@ -179,6 +207,22 @@ def test_the_bundled_weights_change_their_setting_in_one_folder(tmp_path: Path) 
     for setting in ("accuracy", "balanced", "accuracy"):
         found = Pipeline("C8", tmp_path, setting=setting).checkpoint
         assert ((found.training or {}).get("setting") == "balanced") == (setting == "balanced")
+
+
+def test_models_of_a_setting_are_not_replaced_by_who_does_not_name_it(tmp_path: Path) -> None:
+    balanced = Pipeline("C8", tmp_path, setting="balanced").checkpoint
+    with pytest.raises(UsageError) as refused:
+        _ = Pipeline("C8", tmp_path).checkpoint
+    assert str(refused.value) == (
+        f"{balanced.path} has the setting balanced, and what is made without --setting has another. The same was "
+        f"expected in one folder. Pass --weights {balanced.path} to go on with it, or another --out."
+    )
+    for setting in (None, "balanced"):  # nothing is added twice
+        for out in (tmp_path, tmp_path / "other"):
+            made = Pipeline("C8", out, weights=balanced.path, setting=setting).checkpoint
+            assert made.sha256 == balanced.sha256
+    with pytest.raises(UsageError, match=r"has the setting balanced in it, and accuracy was asked for\. Weights as"):
+        _ = Pipeline("C8", tmp_path / "third", weights=balanced.path, setting="accuracy").checkpoint
 
 
 def test_wrong_weights(faces: Path, weights: Path, tmp_path: Path) -> None:

@@ -52,11 +52,13 @@ def fer2013(root: Path, counts: dict[str, int], *, header: str = "emotion,pixels
 
 def votes(root: Path, rows: Sequence[Sequence[int]]) -> None:
     """fer2013new.csv beside it, with these rows of ten votes."""
+    with (root / "fer2013.csv").open(newline="") as table:
+        parts = [row["Usage"] for row in csv.DictReader(table, skipinitialspace=True)]
     with (root / "fer2013new.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["Usage", "Image name", *FERPLUS])
         for number, row in enumerate(rows):
-            writer.writerow(["Training", f"fer{number:07d}.png", *row])
+            writer.writerow([parts[number], f"fer{number:07d}.png", *row])
 
 
 def ferplus_folders(root: Path, rows: dict[str, Sequence[Sequence[int]]]) -> Path:

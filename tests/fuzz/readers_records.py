@@ -146,7 +146,7 @@ def _read_ferplus(data: bytes) -> None:
     from lc2fer.data import ferplus
     from lc2fer.data.names import Names
 
-    ferplus.read(put("fer/fer2013new.csv", data), 2, Names())
+    ferplus.read(put("fer/fer2013new.csv", data), ["training", "privatetest"], Names())
 
 
 def _read_ferplus_folders(data: bytes) -> None:

@@ -156,6 +156,61 @@ def test_training_images_that_are_d_vs_too_are_left_out(tmp_path: Path, capsys: 
     assert "C8: 50 images to train on, 10 to validate, on " in said
 
 
+def test_training_images_that_are_d_v_of_another_data_set_are_left_out(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = layouts.folders(tmp_path / "other", OWN, {"train": 10, "val": 2, "test": 2}, before=1000)
+    shutil.copy(next((other / "val" / "bored").iterdir()), own / "train" / "bored" / "copy.png")
+    record = train(tmp_path / "run", own, other)
+    said = capsys.readouterr().err
+    assert "own: Left out: 1 training images that are D^v's too.\n" in said
+    assert "C8: 90 images to train on, 20 to validate, on " in said
+    assert record["epochs"] == 1
+
+
+def test_votes_are_not_learnt_of_images_that_another_data_set_holds_out(tmp_path: Path) -> None:
+    from lc2fer.reading import Reading
+    from lc2fer.training.sources import open_sources
+
+    root = layouts.fer2013(tmp_path / "fer", {"Training": 8, "PublicTest": 2, "PrivateTest": 2})
+    votes = np.eye(10, dtype=np.int64)[np.arange(84) % 7] * 10
+    votes[[0, 1]] = [5, 5, *[0] * 8]
+    layouts.votes(root, votes)
+    first = open_sources([str(root)], "aligned", Reading(), 0, 0, votes=True)
+    other = layouts.folders(tmp_path / "other", ("happy", "sad"), {"train": 8, "val": 2, "test": 2}, before=1000)
+    for part, sample in zip(("val", "test"), first.datasets[0].undecided):
+        shutil.copy(sample.path, other / part / "happy" / "held.pgm")
+    both = open_sources([str(root), str(other)], "aligned", Reading(), 0, 0, votes=True)
+    assert len(first.parts[0]) - len(both.parts[0]) == 2
+
+
+def test_a_run_that_forgets_the_alignment_is_another_run(own: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", own, more=("--alignment", "eyes"))
+    with pytest.raises(UsageError, match=r"holds a run with alignment eyes\. This one has none\. Choose another --out"):
+        train(tmp_path / "run", own, more=("--epochs", "2"))
+    assert artifacts.load(tmp_path / "run" / "C8.json").input_spec.alignment == "eyes"
+
+
+def test_weights_that_a_run_starts_from_are_not_overwritten(own: Path, tmp_path: Path) -> None:
+    first = Path(train(tmp_path / "run", own)["artifact"])
+    for more in (("--init", str(first)), ("--teacher", str(first), "--distill", "0.5")):
+        with pytest.raises(
+            UsageError, match=r"C8\.safetensors was given to learn from, and the run would write its own"
+        ):
+            train(tmp_path / "run", own, more=("--restart", *more))
+    (tmp_path / "run" / "state.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"C8\.safetensors is there and is not of this run, which would replace it\."):
+        train(tmp_path / "run", own, more=("--lr", "0.002"))
+    assert train(tmp_path / "run", own)["epochs"] == 1  # of this run itself
+    before = first.read_bytes()
+    (tmp_path / "run" / "state.safetensors").unlink()
+    first.with_suffix(".json").unlink()  # weights of anywhere
+    with pytest.raises(UsageError, match=r"is not of this run"):
+        train(tmp_path / "run", own)
+    assert first.read_bytes() == before
+    assert train(tmp_path / "run", own, more=("--restart",))["epochs"] == 1
+
+
 def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> None:
     fewer = layouts.folders(tmp_path / "fewer", ("neutral", "bored"), {"train": 5, "test": 1}, before=1000)
     made = Path(train(tmp_path / "run", own, fewer)["artifact"])
@@ -166,6 +221,11 @@ def test_a_second_data_set_may_have_fewer_classes(own: Path, tmp_path: Path) -> 
         f"{own} has the class happiness, which the model does not know: it tells neutral, bored apart. Data of these "
         "classes was expected. Pass other --data, or leave the class out with --synonyms happiness=."
     )
+
+
+def test_a_data_set_that_is_named_twice(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"own was given twice as --data\. Each data set was expected once, for its"):
+        train(tmp_path / "run", own, own / ".." / "own")
 
 
 def test_a_single_class_teaches_nothing(tmp_path: Path) -> None:

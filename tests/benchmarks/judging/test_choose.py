@@ -140,10 +140,20 @@ def test_a_model_that_was_there_is_named_by_its_file(report, tmp_path, capsys):
     assert measured_file(measured, row) == file
     assert measured_file(replace(report, command=(f"--models={file}",)), row) == file
     assert measured_file(replace(report, command=("--configs", "C6", "--data", file)), row) is None
+    named_alike = ("--mode", "latency", "--out", f"of/{row.name}", "--model", "own/C6.safetensors", "--models", file)
+    assert measured_file(replace(report, command=named_alike), row) == file
     reports.write(tmp_path / "report.json", replace(measured, rows=(row,)))
     document = main(["choose", "--force", "--report", str(tmp_path / "report.json")])
     assert (document["file"], document["command"]) == (file, None)
     assert f"Ship {row.variant} {row.target}. Its file: {file}\n" in capsys.readouterr().out
+
+
+def test_of_models_that_are_called_alike_the_one_that_was_measured_is_named(report, tiny, tmp_path):
+    files = [tiny(tmp_path / name, "model", name.encode()) for name in ("a", "b")]
+    measured = replace(report, command=("--models", *(str(file.path) for file in files)))
+    for file in files:
+        row = replace(report.rows[1], name="model", sha256=file.sha256)
+        assert measured_file(measured, row) == str(file.path)
 
 
 @pytest.mark.parametrize(("text", "value"), [("5ms", 5), ("0.5 s", 500), ("20us", 0.02), (".5ms", 0.5)])

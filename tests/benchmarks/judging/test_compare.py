@@ -77,3 +77,10 @@ def test_a_margin_is_a_share(margin):
     text = rf"^--margin is {margin}\.0\. Expected a share between 0 and 1\. Pass 0\.01 for one"
     with pytest.raises(UsageError, match=text):
         main(["compare", "a", "b", "--margin", margin])
+
+
+def test_reports_of_one_image_are_compared(planted):
+    report = planted(1, onnx_int8=(0, 0))
+    found = compare(report, report, margin=0.01)
+    assert "+0.00 (+0.00 to +0.00)" in table(found, 0.01)
+    assert {one.verdict for one in found} == {"inconclusive"}

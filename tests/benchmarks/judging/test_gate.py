@@ -256,6 +256,10 @@ def test_the_command_is_green_or_red(planted, tmp_path, capsys):
         ('version = 1\n[[ratio]]\nto = "a"\nat_most = 1\nmodels = ["C6", 1]', "ratio.models is "),
         ("version = 1\n[latency]\ntripwire = 0.9", "latency.tripwire is 0.9, and it is a ratio above 1"),
         ('version = 1\n[exact]\nfigures = ["luck"]', "exact.figures has 'luck', and there are nodes"),
+        ('version = 1\n[exact]\nfigure = ["nodes"]', "exact has the unknown key figure"),
+        ("version = 1\n[exact]", "exact lacks figures"),
+        ('version = 1\n[exact]\nfigures = "nodes"', "exact.figures is 'nodes'"),
+        ('version = 1\n[[reference]]\naccuracy = 1\ntolerance = 1\ndata = ""', "reference.data is empty"),
         ('version = 1\n[[floor]]\nfigure = "luck"\nat_least = 1', "a floor has the figure 'luck'"),
         ('version = 1\n[[floor]]\nfigure = "accuracy"\nat_least = 1\ntargets = "x"', "floor.targets is 'x'"),
         ("version = 1\n[[ratio]]\nfrom = 1", "ratio has the unknown key from"),
@@ -297,6 +301,20 @@ def test_a_row_without_a_parent_has_no_agreement_to_judge(planted):
     rules = Rules(floors=(Floor("agreement", 0.9), Floor("accuracy", 0.5)))
     found = {(one.target, one.rule): (one.state, one.text) for one in judge(report, rules)}
     assert found["onnx-int8", "agreement"] == ("skipped", "there is no parent in the report")
+
+
+def test_a_row_without_a_parent_is_told_to_have_lost_nothing_that_is_known(planted):
+    report = replace(planted(1000, onnx_int8=(0, 0)), parents=())
+    verdict, *_ = judge(report, replace(ACCURACY, floors=(Floor("accuracy", 0.5),)))
+    assert (verdict.rule, verdict.target) == ("accuracy against parent", "onnx-int8")
+    assert (verdict.state, verdict.text) == ("skipped", "there is no parent in the report")
+
+
+def test_a_row_that_only_the_baseline_has_is_told(planted):
+    before = planted(1000, onnx_int8=(0, 0), openvino_int8=(0, 0), stock_onnx_fp32=(0, 0))
+    found = judge(planted(1000, onnx_int8=(0, 0)), ACCURACY, before)
+    skipped = [(one.rule, one.target, one.text) for one in found if one.state == "skipped"]
+    assert skipped == [("baseline", "openvino-int8", "the report has no such row")]
 
 
 def test_one_launch_decides_no_ratio(planted):

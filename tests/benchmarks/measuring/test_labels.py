@@ -16,6 +16,7 @@ from lc2fer.benchmarks.measuring.images import test_set as drawn
 from lc2fer.benchmarks.report.answers import Outputs
 
 from lc2fer.data import open_dataset
+from lc2fer.data.dataset import Dataset, Sample
 from lc2fer.errors import ArtifactError, DataError
 from lc2fer.inputs import LABELS, InputSpec
 
@@ -38,6 +39,17 @@ def test_images_are_labelled_as_the_data_or_as_the_models_are(own: Path, tmp_pat
     assert [other.label_names[label] for label in other.labels] == [data.label_names[label] for label in data.labels]
     assert other.fingerprint != data.fingerprint
     assert preparer(samples, 0, tmp_path, data.label_names)(InputSpec(size=8)).labels == data.label_names
+
+
+def test_images_of_very_many_classes(tmp_path: Path) -> None:
+    names = tuple(f"c{number:03}" for number in range(300))
+    samples = []
+    for label in range(300):
+        (tmp_path / f"{label}.png").write_bytes(bytes(divmod(label, 256)))
+        samples.append(Sample(tmp_path / f"{label}.png", label))
+    _, data = drawn(Dataset(tmp_path, "folders", (), tuple(samples), names), "many", None)
+    assert sorted(data.labels) == list(range(300))
+    assert len(data.fingerprint) == 64
 
 
 def test_images_of_a_class_that_the_models_do_not_know(own: Path) -> None:

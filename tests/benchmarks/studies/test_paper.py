@@ -129,6 +129,42 @@ def test_answers_to_the_test_images_come_from_a_report(tmp_path: Path, planted: 
     assert other.test is None
 
 
+def test_lines_are_compared_by_the_test_images_only_where_all_were_scored(
+    tmp_path: Path, planted: Callable[..., Report]
+) -> None:
+    first, second = (training.read(write(tmp_path / name, name.upper())) for name in ("c6", "c8"))
+    report = planted(images=700, onnx_int8=(20, 50))
+    parents = [replace(report.parents[0], sha256=run.sha256) for run in (first, second)]
+    lines = paper.compare([first, second], [replace(report, parents=tuple(parents))])
+    assert [line.judged for line in lines] == [650 / 700, 650 / 700]
+    lines = paper.compare([first, second], [replace(report, parents=tuple(parents[:1]))])
+    assert [line.judged for line in lines] == [0.7, 0.7]
+    assert [line.test for line in lines] == [(650, 700), None]
+
+
+def test_reports_of_different_test_images_are_not_put_into_one_column(
+    tmp_path: Path, planted: Callable[..., Report]
+) -> None:
+    reports = [planted(images=count, onnx_int8=(2, 5)) for count in (70, 700)]
+    with pytest.raises(UsageError, match=r"^The reports were scored on different images: 70 images of faces and 700 "):
+        paper.compare([training.read(write(tmp_path / "c6", "C6"))], reports)
+
+
+def test_of_a_run_that_kept_its_last_weights_these_are_compared(tmp_path: Path) -> None:
+    run = training.read(write(tmp_path / "a", accuracies=(0.5, 0.75, 0.7), keep="last"))
+    assert (run.best_epoch, run.accuracy, run.epochs) == (3, 0.7, 3)
+    assert run.train_accuracy == pytest.approx(0.8)
+
+
+def test_a_run_counts_once_among_the_seeds(tmp_path: Path) -> None:
+    base, other = write(tmp_path / "base"), write(tmp_path / "other", seed=1, accuracies=(0.6,))
+    document = main(["ablation", str(base), str(other), f"{tmp_path}/./base", "--base", str(base)])
+    assert (document["runs"], document["arms"][0]["seeds"]) == (2, 2)
+    copy = write(tmp_path / "copy")
+    with pytest.raises(UsageError, match=r"base and .*copy have the same settings and the seed 0\. Runs of an "):
+        main(["ablation", str(base), str(copy), "--base", str(base)])
+
+
 def test_a_checkpoint_that_was_not_kept_is_not_scored(tmp_path: Path, planted: Callable[..., Report]) -> None:
     folder = write(tmp_path / "c6", "C6")
     (folder / "C6.safetensors").unlink()

@@ -41,6 +41,14 @@ def test_every_part_is_cut_from_one_order(validation: Validation) -> None:
     assert validation.calibration(Calibration(count=50, seed=1)).sha256 == validation.draw(50, 1).sha256
 
 
+def test_what_decides_is_not_what_a_large_calibration_saw(dataset: Dataset) -> None:
+    validation = Validation(dataset, SPEC, seen=60)
+    calibrated = validation.calibration(Calibration(count=60))
+    assert not set(validation.policy(24).sha256) & set(calibrated.sha256)
+    assert len(set(validation.policy(30).sha256) & set(calibrated.sha256)) == 6
+    assert validation.proof_fingerprint == validation.proof.fingerprint
+
+
 def test_images_come_one_by_one_as_the_network_takes_them(validation: Validation) -> None:
     images = validation.draw(5, 0)
     found = list(images)

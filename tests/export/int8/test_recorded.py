@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,21 @@ def test_the_same_int8_comes_of_figures_as_of_images(
         assert (again.weight == numbers.weight).mean() > 0.99
         spread = np.abs(numbers.bias).max()
         np.testing.assert_allclose(again.bias, numbers.bias, atol=1e-3 * spread, err_msg=layer)
+
+
+def test_ranges_that_are_recorded_after_an_export_are_taken(
+    known: dict[str, Any], weights: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.safetensors"
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(weights.with_suffix(suffix), mine.with_suffix(suffix))
+    Pipeline("C8", tmp_path / "out", weights=mine).export("torch")
+    manifest = json.loads(mine.with_suffix(".json").read_text())
+    manifest["training"] = {**(manifest["training"] or {}), KEY: known}
+    mine.with_suffix(".json").write_text(json.dumps(manifest))
+    wanted = Pipeline("C8", tmp_path / "out", weights=mine).wanted("onnx-int8")
+    assert wanted.calibration is not None
+    assert wanted.calibration["recorded"] == "with the weights"
 
 
 def test_they_fit_their_own_recipe_alone(known: dict[str, Any]) -> None:
