@@ -110,8 +110,9 @@ public:
 
     static std::vector<Shape> constants(const Attributes& its, const Shape& image) {
         demand(its.by_row == 0 || (its.by_row == 1 && its.precision == "int8"), "steps by row, 0 or 1, in int8 alone");
-        const size_t channels = image[3], wide = 4 * channels, stride = padded(int(channels));
+        const size_t channels = image[3], wide = 4 * channels;
         demand(channels <= MOST_CHANNELS && channels % 8 == 0, "an image of 8, 16, 24 .. 512 channels");
+        const size_t stride = padded(int(channels));
         return {{TAPS_AND_BIAS, stride},
                 weights(its, wide, channels),
                 {2, wide},
