@@ -102,14 +102,15 @@ def check(
     kept: Mapping[str, Any],
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     version: str,
+    own_version: str = "",
 ) -> None:
     """Raise TargetUnavailable where a session's `run` answers the pictures otherwise than the manifest `kept`, and
     ArtifactError where what it kept is damaged.
 
-    A second time for the same file, processor and engine `version` nothing is done, as long as there is a cache to
-    remember it in.
+    A second time for the same file, processor, engine `version` and version of our own kernels nothing is done, as long
+    as there is a cache to remember it in.
     """
-    passed = _memory(artifact, version)
+    passed = _memory(artifact, version, own_version)
     if passed is not None and passed.is_file():
         return
     pictures = images(artifact.input_spec.size)
@@ -153,10 +154,10 @@ def _mend(artifact: Artifact, version: str) -> str:
     )
 
 
-def _memory(artifact: Artifact, version: str) -> Path | None:
+def _memory(artifact: Artifact, *versions: str) -> Path | None:
     """The file whose being there says that this was checked."""
     caps = {name: os.environ[name] for name in _CAPS if name in os.environ}
-    known = [artifact.sha256, version, processor.name(), sorted(processor.features()), caps]
+    known = [artifact.sha256, *versions, processor.name(), sorted(processor.features()), caps]
     try:
         folder = cache_folder()
     except UsageError:  # nobody's home

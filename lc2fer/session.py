@@ -80,7 +80,7 @@ def open_session(path: str | Path | Artifact, **options: Any) -> Session:
         ) from None
     if artifact.self_test is not None:
         try:
-            self_test.check(artifact, artifact.self_test, session.run, _version(kind.package))
+            self_test.check(artifact, artifact.self_test, session.run, _version(kind.package), _version("lc2fer"))
         except BaseException:
             session.close()
             raise

@@ -40,6 +40,11 @@ def overlaps(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
 
 def check_image(image: NDArray[np.uint8]) -> None:
     """Raise UsageError unless image is uint8 [H,W,3] with at least one pixel."""
+    if not isinstance(image, np.ndarray):
+        raise UsageError(
+            f"A face finder was given a {type(image).__name__}. Expected an RGB picture, a NumPy array uint8 "
+            "[H, W, 3]. Read pictures with lc2fer.pictures."
+        )
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UsageError(
             f"A face finder was given {image.dtype} {list(image.shape)}. Expected an RGB picture, uint8 [H, W, 3]. "

@@ -121,6 +121,11 @@ def _differences(was: Mapping[str, Any], described: Mapping[str, Any]) -> Iterat
             yield key, was.get(key), now
 
 
+def epochs(folder: Path) -> object:
+    """How many the run in a folder, which `read` has taken, was to have until now."""
+    return json.loads((folder / _RUN).read_text(encoding="utf-8")).get("epochs")
+
+
 def forget(folder: Path) -> None:
     """Remove the state, so that the next run begins anew."""
     (folder / _STATE).unlink(missing_ok=True)

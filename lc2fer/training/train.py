@@ -325,6 +325,7 @@ def train(
         begins = settings.init is not None and run.progress.epoch == 0
         known = run.judge(validation)[1] if begins else None  # what was known already
         if run.accelerator.is_main_process:
+            before = state.epochs(out) if resumed else settings.epochs
             artifacts.write(out / "run.json", run.described)
             artifacts.write(out / "split.json", sources.record)
             with Log(out, settings.epochs, resumed_after=run.progress.epoch if resumed else 0) as log:
@@ -335,6 +336,11 @@ def train(
                     f"{sum(len(part.labels) for part in validation)} to validate, on {device}"
                     + (f"; resumed after epoch {run.progress.epoch}" if resumed else "")
                 )
+                if before != settings.epochs and settings.schedule != "constant":
+                    log.say(
+                        f"The run had --epochs {before}, by which its learning rate rose and fell, and has "
+                        f"{settings.epochs} from here. Its weights will not be those of an unbroken run."
+                    )
                 counts = np.bincount(faces.labels.cpu().numpy(), minlength=len(run.spec.labels))
                 log.say("of each class: " + ", ".join(f"{name} {n:,}" for name, n in zip(run.spec.labels, counts)))
                 if settings.init is None and len(faces.labels) < _FEW and not resumed:

@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--change", type=float, default=20.0, metavar="SECONDS", help="that a camera's film lasts")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)
-    models = sorted(path for path in given.folder.iterdir() if path.suffix in (".onnx", ".xml", ".safetensors"))
+    models = sorted(path for path in given.folder.iterdir() if path.suffix in (".onnx", ".xml", ".safetensors", ".lc2"))
     document: dict[str, Any] = {}
     for what in given.what:
         for model in models[:1] if what == "camera" else models:

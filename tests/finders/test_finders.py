@@ -113,6 +113,8 @@ def test_what_is_no_picture_is_refused() -> None:
         "A face finder was given uint8 [10, 10]. Expected an RGB picture, uint8 [H, W, 3]. "
         "Read pictures with lc2fer.pictures."
     )
+    with pytest.raises(UsageError, match=r"^A face finder was given a list\. Expected an RGB picture, a NumPy array "):
+        blazeface.BlazeFace(Fake(one_face(0, 0))).find([[1]])  # type: ignore[arg-type]
 
 
 def test_yunet_is_decoded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -155,3 +155,14 @@ def test_the_command_refuses_too(noise_faces: Path, tmp_path: Path, capsys: pyte
     with alone(tmp_path, "training"):
         assert cli.run("train", ["--config", "C8", "--data", str(noise_faces), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"UsageError: Another training writes into {tmp_path} now.")
+
+
+def test_more_epochs_than_a_cycle_was_begun_with_are_told(
+    noise_faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--config", "C8", "--data", str(noise_faces), "--out", str(tmp_path / "run")]
+    given += ["--size", "32", "--limit", "16", "--batch", "16"]
+    told = "The run had --epochs 1, by which its learning rate rose and fell, and has 2 from here."
+    for epochs, says in (("1", False), ("2", True), ("2", False)):
+        assert cli.run("train", [*given, "--schedule", "one-cycle", "--epochs", epochs]) == 0
+        assert (told in capsys.readouterr().err) == says
