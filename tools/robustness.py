@@ -224,7 +224,7 @@ def _runs() -> str:
 
     nice -n 19 python tests/endurance/endure.py FOLDER --out endurance.json
 
-The command runs 100,000 inferences for each engine, opens and closes 500 sessions, and runs `lc2fer-deploy run` for
+The command runs 100,000 inferences for each model, opens and closes 500 sessions, and runs `lc2fer-deploy run` for
 half an hour. Its camera goes away every 20 seconds and returns with a film of another size, rate and coding (MJPEG
 baseline, progressive and grey, MPEG-2, MPEG-4, VP8), while a viewer looks at the page. A value is *flat* if a straight
 line through its second half does not rise: at most 8 MB of memory, and not one descriptor or thread. Recorded so far:
