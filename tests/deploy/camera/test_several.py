@@ -293,12 +293,12 @@ from lc2fer.deploy.camera import record
 from lc2fer.deploy.camera.scene import Scene
 from lc2fer.deploy.camera.source import Source
 
-capture = SimpleNamespace(source=Source("usb", "0"), fps=30.0)
+capture = SimpleNamespace(source=Source("file", "b.mp4"), fps=30.0)
 (film,) = record.open_all([record.Path({str(tmp_path / "a.mp4")!r})], [capture], ("anger",), True, print)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 for number in range(60):
     picture = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
-    film.add(Scene("usb:0", number, number / 30, 64, 48, (), 5.0, {{}}, 30.0, 0), picture)
+    film.add(Scene(capture.source.name, number, number / 30, 64, 48, (), 5.0, {{}}, 30.0, 0), picture)
 film.close()
 print(film.to_json()["whole"])
 """
