@@ -130,8 +130,8 @@ def camera(model: Path, minutes: float, change_s: float = 20.0) -> dict[str, Any
                 text=True,
             )
             assert process.stderr is not None
-            found = re.search(r"http://127[^ \n]+", process.stderr.readline())
-            assert found is not None
+            links = (re.search(r"http://127[^ \n]+", line) for line in process.stderr)
+            found = next(filter(None, links))
             threading.Thread(target=process.stderr.read, daemon=True).start()
             began = time.monotonic()
             while time.monotonic() < began + 60 * minutes and process.poll() is None:
