@@ -23,7 +23,7 @@ from typing import Any
 
 import lc2fer
 from lc2fer.errors import NO_MEMORY, Lc2ferError
-from lc2fer.leaving import with_code
+from lc2fer.leaving import Terminated, tidily, with_code
 from lc2fer.next_steps import after
 from lc2fer.storage import unwritable
 from lc2fer.telemetry import refuse_telemetry
@@ -100,7 +100,7 @@ def run(command: str, arguments: list[str] | None = None) -> int:
     debug, quiet = "--debug" in arguments, "--quiet" in arguments
     arguments = [argument for argument in arguments if argument not in ("--debug", "--quiet")]
     refuse_telemetry()
-    with safe_outputs(), quietly() if quiet else nullcontext():
+    with tidily(), safe_outputs(), quietly() if quiet else nullcontext():
         return with_code(_run(command, arguments, debug=debug))
 
 
@@ -177,7 +177,8 @@ def _explain(error: BaseException, command: str) -> tuple[str, int]:
         return f"{type(error).__name__}: {error}", error.exit_code
     error = _lack(error)
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted. Finished files are kept; nothing half-written is left.", 130
+        what, code = ("Ended by SIGTERM", 143) if isinstance(error, Terminated) else ("Interrupted", 130)
+        return f"{what}. Finished files are kept; nothing half-written is left.", code
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more while leaving
         return "The reader of this command's output went away.", 141

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lc2fer import cli, errors
+from lc2fer.leaving import Terminated
 from lc2fer.text import print_json
 
 
@@ -111,6 +112,7 @@ def test_arguments_come_from_the_command_line(
         (errors.ParityError("A. B. C."), 1, "ParityError: A. B. C."),
         (errors.TargetUnavailable("A. B. C."), 3, "TargetUnavailable: A. B. C."),
         (KeyboardInterrupt(), 130, "Interrupted. Finished files are kept; nothing half-written is left."),
+        (Terminated(), 143, "Ended by SIGTERM. Finished files are kept; nothing half-written is left."),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             3,

@@ -116,8 +116,8 @@ def complete(
     """
     if not labels:
         raise DataError(
-            f"{root} holds no picture of any class. Expected pictures of two classes at least. Complete the data set, "
-            "or leave fewer classes out with --synonyms."
+            f"{root} holds no picture of any class. Expected pictures of two classes at least. Complete the data set; "
+            "if --synonyms leaves classes out, leave out fewer."
         )
     odd = next((name for name in labels if any(sign < " " or "\ud800" <= sign <= "\udfff" for sign in name)), None)
     if odd is not None:

@@ -10,13 +10,16 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from threading import Event
 from types import MappingProxyType
 
 from lc2fer.errors import UsageError
@@ -59,6 +62,8 @@ _ANY: dict[str, tuple[str, ...]] = {"generic": ()}  # of any other machine
 _NO_ROOM = ("No space left on device", "Disk quota exceeded")
 _NO_MEMORY = ("Cannot allocate memory", "out of memory", "Killed signal")
 _COMPILE_S, _LINK_S = 64, 3  # of one core, about
+_SILENT_S = 15.0  # between two lines that say how far it is
+_compilers: set[subprocess.Popen[str]] = set()  # that run, for who is told to end meanwhile
 
 
 class Lacking(Exception):
@@ -126,12 +131,27 @@ def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]
     """An object of each variant, by its flags, in `folder`. Raises Lacking."""
     parts = {unit: folder / f"{unit}.o" for unit in flags}
 
+    ended = Event()
+
     def compile_one(unit: str) -> None:
         source = str(HERE / "variants" / f"{unit}.cpp")
-        run((*compiler, *COMPILE, *EXACT, *flags[unit], "-c", source, "-o", str(parts[unit])))
+        run((*compiler, *COMPILE, *EXACT, *flags[unit], "-c", source, "-o", str(parts[unit])), ended)
 
+    told = time.monotonic()
     with ThreadPoolExecutor(_jobs()) as pool:
-        list(pool.map(compile_one, parts))
+        try:
+            waiting = [pool.submit(compile_one, unit) for unit in parts]
+            for done, _ in enumerate(as_completed(waiting), 1):
+                if time.monotonic() > told + _SILENT_S and done < len(parts):
+                    told = time.monotonic()
+                    remark(f"{done} of {len(parts)} parts are compiled.")
+            for each in waiting:
+                each.result()
+        except BaseException:
+            ended.set()
+            for process in list(_compilers):
+                _end(process)
+            raise
     return list(parts.values())
 
 
@@ -309,24 +329,46 @@ def _check_compiler(compiler: tuple[str, ...]) -> None:
         )
 
 
-def run(command: tuple[str, ...]) -> None:
-    """Raises Lacking with the compiler's first error, or where it made nothing, or had no room for it."""
+def _end(compiler: subprocess.Popen[str]) -> None:
+    """With the processes that it started, which are all of its session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(compiler.pid, signal.SIGKILL)
+
+
+def run(command: tuple[str, ...], ended: Event | None = None) -> None:
+    """Raises Lacking with the compiler's first error, or where it made nothing, or had no room for it.
+
+    Where somebody sets `ended` the compiler is not waited for.
+    """
     english = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=english)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, errors="replace", env=english, start_new_session=True
+    ) as process:
+        _compilers.add(process)
+        if ended is not None and ended.is_set():  # it came too late for who ended all of them
+            _end(process)
+        try:
+            said = process.communicate()[1]
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            _compilers.discard(process)
     made = Path(command[command.index("-o") + 1])
-    if done.returncode == 0 and not made.is_file():
+    if process.returncode == 0 and not made.is_file():
         raise Lacking(f"{command[0]} made no {made.name}. A C++17 compiler was expected. Name one in CXX")
-    if any(words in done.stderr for words in _NO_ROOM):
+    if any(words in said for words in _NO_ROOM):
         raise Lacking(
             f"the disk of {made.parent.parent} or of {tempfile.gettempdir()} is full. Room for the compiled kernels "
             "was expected. Free some space, name folders of another disk in LC2FER_CACHE and TMPDIR"
         )
-    if any(words in done.stderr for words in _NO_MEMORY):
+    if any(words in said for words in _NO_MEMORY):
         raise Lacking(
             f"{command[0]} ran out of memory. Room for {_jobs()} compilers at once was expected. End other programs"
         )
-    if done.returncode:
-        error = next((line for line in done.stderr.splitlines() if "error" in line), f"exit code {done.returncode}")
+    if process.returncode:
+        error = next((line for line in said.splitlines() if "error" in line), f"exit code {process.returncode}")
         raise Lacking(
             f"{command[0]} says {error.strip()}. A C++17 compiler that knows this machine was expected (GCC 11, "
             "Clang 12 or newer). Name one in CXX"

@@ -7,8 +7,11 @@ import json
 import os
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -264,3 +267,35 @@ def test_a_compiler_that_had_no_room_is_not_called_the_wrong_one(
         kernels.library("native", "int8")
     at = {"cache": tmp_path / "kernels", "temporary": tempfile.gettempdir(), "jobs": os.cpu_count()}
     assert told.format(compiler=compiler, **at) in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_told_to_end_while_kernels_compile_ends_and_leaves_nothing(number: int, tmp_path: Path) -> None:
+    """As by `timeout`, a cancelled job, a container that stops: the compilers end too, and their folder goes."""
+    compiler, cache = tmp_path / "g++", tmp_path / "cache"
+    compiler.write_text(f"#!/bin/sh\nsleep 300 & echo $! >>{tmp_path}/compilers; wait\n")
+    compiler.chmod(0o755)
+    program = """
+import sys
+from lc2fer import cli
+from lc2fer.kernels import build
+build._check_compiler = lambda compiler: None
+cli.importlib.import_module = lambda name: build
+build.main = lambda arguments: build.library("onnxruntime")
+sys.exit(cli.run("export", []))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "CXX": str(compiler), "LC2FER_CACHE": str(cache)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "compilers").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(number)
+    said = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 128 + number, said
+    assert said[-1].endswith("Finished files are kept; nothing half-written is left.")
+    assert [path for path in cache.rglob("*") if path != cache / "kernels"] == []
+    for pid in (tmp_path / "compilers").read_text().split():
+        assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
