@@ -97,7 +97,7 @@ def fuzz(name: str, seconds: float, place: Path, *, plain: bool = False, seed: i
     if name in (OPERATORS, NETWORKS) and stats:
         document["inputs"] = int(stats[-1].split()[-1])
         document["cpu_s"] = round(sum(map(_seconds, output.splitlines()[-1].split())), 1)
-    if code and not document["fault"]:
+    if code and not document["fault"] and "libFuzzer: run interrupted" not in errors:
         document["fault"] = f"exit code {code}: {errors[-1500:]}"
     return {**document, "seconds": round(time.monotonic() - started, 1)}
 
