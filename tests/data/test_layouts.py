@@ -143,8 +143,8 @@ def test_a_class_without_test_images(tmp_path: Path) -> None:
 def test_a_header_without_rows_and_classes_that_are_all_left_out(tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")
     said = (
-        "holds no picture of any class. Expected pictures of two classes at least. Complete the data set, or leave "
-        "fewer classes out with --synonyms."
+        "holds no picture of any class. Expected pictures of two classes at least. Complete the data set; if "
+        "--synonyms leaves classes out, leave out fewer."
     )
     assert refused(tmp_path) == f"{tmp_path / 'fer2013.csv'} {said}"
     root = layouts.folders(tmp_path / "own", ("happy", "sad"), {"train": 3, "test": 1})

@@ -276,7 +276,8 @@ def test_who_is_told_to_end_while_kernels_compile_ends_and_leaves_nothing(number
     compiler.write_text(f"#!/bin/sh\nsleep 300 & echo $! >>{tmp_path}/compilers; wait\n")
     compiler.chmod(0o755)
     program = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf to it
 from lc2fer import cli
 from lc2fer.kernels import build
 build._check_compiler = lambda compiler: None
