@@ -64,6 +64,13 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Exact:
+    """[exact]: figures that have to be those of the baseline."""
+
+    figures: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Latency:
     """The most that a row may have slowed since the baseline, on an equal machine."""
 
@@ -118,13 +125,14 @@ def _rules(document: Mapping[str, Any]) -> Rules:
         if not isinstance(document[name], list if several else Mapping):
             written = f"[[{name}]]" if several else f"[{name}]"
             raise ValueError(f"{name} is {document[name]!r}, and it is a table, {written}")
+    exact = _one(Exact, document.get("exact"), "exact")
     rules = Rules(
         accuracy=_one(Accuracy, document.get("accuracy"), "accuracy"),
         floors=tuple(_floor(table) for table in document.get("floor", ())),
         references=tuple(_some(Reference, table, "reference") for table in document.get("reference", ())),
         ratios=tuple(_some(Ratio, table, "ratio") for table in document.get("ratio", ())),
         latency=_one(Latency, document.get("latency"), "latency"),
-        exact=_exact(document.get("exact")),
+        exact=() if exact is None else exact.figures,
     )
     accuracy = rules.accuracy
     if accuracy is not None:
@@ -142,18 +150,6 @@ def _rules(document: Mapping[str, Any]) -> Rules:
         if figure not in EXACT:
             raise ValueError(f"exact.figures has {figure!r}, and there are {', '.join(EXACT)}")
     return rules
-
-
-def _exact(table: Mapping[str, Any] | None) -> tuple[str, ...]:
-    if table is None:
-        return ()
-    unknown = sorted(table.keys() - {"figures"})
-    if unknown:
-        raise ValueError(f"exact has the unknown key {unknown[0]}")
-    figures = table.get("figures")
-    if not isinstance(figures, list):
-        raise ValueError("exact lacks figures" if figures is None else f"exact.figures is {figures!r}")
-    return tuple(figures)
 
 
 def _floor(table: Mapping[str, Any]) -> Floor:
