@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -63,7 +63,7 @@ _NO_ROOM = ("No space left on device", "Disk quota exceeded")
 _NO_MEMORY = ("Cannot allocate memory", "out of memory", "Killed signal")
 _COMPILE_S, _LINK_S = 64, 3  # of one core, about
 _SILENT_S = 15.0  # between two lines that say how far it is
-_compilers: set[subprocess.Popen[str]] = set()  # that run, for who is told to end meanwhile
+_LOOK_S = 0.1  # between two looks whether a compiler is to go on
 
 
 class Lacking(Exception):
@@ -130,7 +130,6 @@ def variants(compiler: tuple[str, ...], machine: str) -> Path:
 def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]], folder: Path) -> list[Path]:
     """An object of each variant, by its flags, in `folder`. Raises Lacking."""
     parts = {unit: folder / f"{unit}.o" for unit in flags}
-
     ended = Event()
 
     def compile_one(unit: str) -> None:
@@ -141,16 +140,15 @@ def compile_variants(compiler: tuple[str, ...], flags: dict[str, tuple[str, ...]
     with ThreadPoolExecutor(_jobs()) as pool:
         try:
             waiting = [pool.submit(compile_one, unit) for unit in parts]
-            for done, _ in enumerate(as_completed(waiting), 1):
-                if time.monotonic() > told + _SILENT_S and done < len(parts):
+            while undone := wait(waiting, _LOOK_S).not_done:  # without an end of it, a signal just before is not heeded
+                if time.monotonic() > told + _SILENT_S:
                     told = time.monotonic()
-                    remark(f"{done} of {len(parts)} parts are compiled.")
+                    remark(f"{len(parts) - len(undone)} of {len(parts)} parts are compiled.")
             for each in waiting:
                 each.result()
         except BaseException:
             ended.set()
-            for process in list(_compilers):
-                _end(process)
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return list(parts.values())
 
@@ -329,6 +327,14 @@ def _check_compiler(compiler: tuple[str, ...]) -> None:
         )
 
 
+def _said(compiler: subprocess.Popen[str]) -> str | None:
+    """Its errors, once it has ended; None where it goes on."""
+    try:
+        return compiler.communicate(timeout=_LOOK_S)[1]
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def _end(compiler: subprocess.Popen[str]) -> None:
     """With the processes that it started, which are all of its session."""
     with contextlib.suppress(ProcessLookupError):
@@ -338,23 +344,20 @@ def _end(compiler: subprocess.Popen[str]) -> None:
 def run(command: tuple[str, ...], ended: Event | None = None) -> None:
     """Raises Lacking with the compiler's first error, or where it made nothing, or had no room for it.
 
-    Where somebody sets `ended` the compiler is not waited for.
+    Where somebody sets `ended` the compiler is ended too.
     """
     english = {**os.environ, "LC_ALL": "C"}
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, errors="replace", env=english, start_new_session=True
     ) as process:
-        _compilers.add(process)
-        if ended is not None and ended.is_set():  # it came too late for who ended all of them
-            _end(process)
         try:
-            said = process.communicate()[1]
+            while (said := _said(process)) is None:
+                if ended is not None and ended.is_set():
+                    _end(process)
         except BaseException:
             _end(process)
             raise
-        finally:
-            _compilers.discard(process)
     made = Path(command[command.index("-o") + 1])
     if process.returncode == 0 and not made.is_file():
         raise Lacking(f"{command[0]} made no {made.name}. A C++17 compiler was expected. Name one in CXX")
